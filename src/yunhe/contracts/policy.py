@@ -1,0 +1,327 @@
+"""Typed policies: what a contract allows, in the words of T14 (Tables 4, 5.1, 5.2) plus ours.
+
+In: terms a provider states, or rules that came over a wire (protocols translate them first).
+Out: `Policy`, the normal form that is signed, evaluated and enforced; `Terms`, its typed reading.
+Unknown words are kept verbatim so that a round trip is lossless, and deny when evaluated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from yunhe.contracts.errors import TermNotUnderstood
+from yunhe.kernel.clock import iso, parse_iso
+from yunhe.kernel.money import parse_yuan, yuan
+
+
+class Action(StrEnum):
+    """Operating behaviours, T14 Table 4; the wire code is the name (misprint included)."""
+
+    TRANSFORM = "transform"
+    ANONYMIZE = "anonymize"
+    DESENSITIZE = "desensitize"
+    ACCESS = "access"
+    READ = "read"
+    REPRODUCE = "reproduce"
+    STORAGE = "storage"
+    DOWNLOAD = "download"
+    PROCESS = "process"
+    JOINT_DEVELOP = "jointDevelop"
+    DISTRIBUTE = "distribute"
+    COMPUTE = "compute"
+    GRANT_USE = "grantUse"
+    POLICY_TRANSMIT = "plicyTransmit"
+    DELIVERY = "delivery"
+    SELL = "sell"
+    LOG_RECORD_SEND = "logRecordSend"
+    DELETE = "delete"
+    ALERT = "alert"
+    COMPENSATE = "compensate"
+
+
+class Operator(StrEnum):
+    """Constraint operators, T14 Table 5.2 (= ODRL 2.2 names)."""
+
+    EQ = "eq"
+    GT = "gt"
+    GTEQ = "gteq"
+    HAS_PART = "hasPart"
+    IS_A = "isA"
+    IS_ALL_OF = "isAllOf"
+    IS_ANY_OF = "isAnyOf"
+    IS_NONE_OF = "isNoneOf"
+    IS_PART_OF = "isPartOf"
+    LT = "lt"
+    LTEQ = "lteq"
+    NEQ = "neq"
+
+
+class Term(StrEnum):
+    """Left operands: T14 Table 5.1, then our own (T14 `expansionItem`)."""
+
+    TIME = "time"
+    TIME_WINDOW = "timeWindow"
+    REGION = "region"
+    NETWORK_ADDRESS = "networkAddress"
+    PHYSICAL_ADDRESS = "physicalAddress"
+    COUNT = "count"
+    FREQUENCY = "frequency"
+    DATA_SIZE = "dataSize"
+    DATE_RECORD = "dateRecord"
+    DATA_FIELD = "dataField"
+    VALUE_EXPRESSION = "valueExpression"
+    APPLICATION = "application"
+    ALGORITHM = "algorithm"
+    MODELS = "machineLearningModels"
+    EXECUTION_ENV = "executionEnv"
+    ENCRYPT_MODE = "encryptMode"
+    DELIVERY_METHOD = "deliveryMethod"
+    PAY_AMOUNT = "payAmount"
+    PURPOSE = "purpose"
+    RECIPIENT = "recipient"
+    MINIMUM_GROUP = "minimumGroup"
+    MASK_METHOD = "maskMethod"
+    PAY_PER = "payPer"
+
+
+Value = str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """`term operator value`; values are strings on every wire (T14 B.4), sets are tuples."""
+
+    term: str
+    operator: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class Duty:
+    """Something to do before (`pre`), with (`parallel`) or after (`post`) the action."""
+
+    action: str
+    constraints: tuple[Constraint, ...] = ()
+    phase: str = "pre"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One permission, prohibition or obligation; its constraints are joined by AND."""
+
+    kind: str  # "permission" | "prohibition" | "obligation"
+    action: str
+    constraints: tuple[Constraint, ...] = ()
+    duties: tuple[Duty, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """An ordered set of rules. Prohibition beats permission; no matching rule denies."""
+
+    rules: tuple[Rule, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The stored, canonical form (not a wire form)."""
+        return {"rules": [_rule_json(rule) for rule in self.rules]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Policy:
+        """Read the stored form back; the inverse of `to_json`."""
+        return cls(tuple(_rule_from(rule) for rule in data["rules"]))
+
+
+def _constraint_json(c: Constraint) -> dict[str, Any]:
+    value = c.value if isinstance(c.value, str) else list(c.value)
+    return {"term": c.term, "operator": c.operator, "value": value}
+
+
+def _rule_json(rule: Rule) -> dict[str, Any]:
+    return {
+        "kind": rule.kind,
+        "action": rule.action,
+        "constraints": [_constraint_json(c) for c in rule.constraints],
+        "duties": [
+            {
+                "action": d.action,
+                "phase": d.phase,
+                "constraints": [_constraint_json(c) for c in d.constraints],
+            }
+            for d in rule.duties
+        ],
+    }
+
+
+def _constraint_from(data: dict[str, Any]) -> Constraint:
+    value = data["value"]
+    return Constraint(
+        data["term"], data["operator"], value if isinstance(value, str) else tuple(value)
+    )
+
+
+def _rule_from(data: dict[str, Any]) -> Rule:
+    return Rule(
+        data["kind"],
+        data["action"],
+        tuple(_constraint_from(c) for c in data["constraints"]),
+        tuple(
+            Duty(d["action"], tuple(_constraint_from(c) for c in d["constraints"]), d["phase"])
+            for d in data["duties"]
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Mask:
+    """How one column is shown: `null`, `hash`, `year`, `round:N`, `left:N`."""
+
+    column: str  # "table.column"
+    method: str
+
+
+@dataclass(frozen=True)
+class Price:
+    """Price in integer fen: so much a use, so much a delivered row."""
+
+    per_use: int = 0
+    per_row: int = 0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The typed reading of a product's or contract's policy; columns are "table.column"."""
+
+    purposes: tuple[str, ...]
+    columns: tuple[str, ...]
+    expires_at: datetime | None = None
+    uses_max: int | None = None
+    rows_max: int | None = None  # delivered rows a use
+    row_filters: tuple[tuple[str, str], ...] = ()  # (table, SQL predicate of literals)
+    masks: tuple[Mask, ...] = ()
+    minimum_group: int = 0  # 0: rows may be read; k: aggregates over >= k entities only
+    price: Price = field(default_factory=Price)
+
+
+def policy_from_terms(terms: Terms) -> Policy:
+    """The normal form of `terms`: one `read` permission with its constraints and duties."""
+    constraints = [
+        Constraint(Term.PURPOSE, Operator.IS_ANY_OF, tuple(terms.purposes)),
+        Constraint(Term.DATA_FIELD, Operator.IS_PART_OF, tuple(terms.columns)),
+    ]
+    if terms.expires_at is not None:
+        constraints.append(Constraint(Term.TIME, Operator.LTEQ, iso(terms.expires_at)))
+    if terms.uses_max is not None:
+        constraints.append(Constraint(Term.COUNT, Operator.LTEQ, str(terms.uses_max)))
+    if terms.rows_max is not None:
+        constraints.append(Constraint(Term.DATE_RECORD, Operator.LTEQ, str(terms.rows_max)))
+    for table, predicate in terms.row_filters:
+        constraints.append(
+            Constraint(Term.VALUE_EXPRESSION, Operator.EQ, (table, predicate))
+        )
+    if terms.minimum_group:
+        constraints.append(
+            Constraint(Term.MINIMUM_GROUP, Operator.GTEQ, str(terms.minimum_group))
+        )
+    duties = [
+        Duty(
+            Action.DESENSITIZE,
+            (
+                Constraint(Term.DATA_FIELD, Operator.EQ, mask.column),
+                Constraint(Term.MASK_METHOD, Operator.EQ, mask.method),
+            ),
+        )
+        for mask in terms.masks
+    ]
+    for per, fen in (("use", terms.price.per_use), ("row", terms.price.per_row)):
+        if fen:
+            amount = Constraint(Term.PAY_AMOUNT, Operator.EQ, f"{yuan(fen)} CNY")
+            duties.append(
+                Duty(
+                    Action.COMPENSATE,
+                    (amount, Constraint(Term.PAY_PER, Operator.EQ, per)),
+                    "post",
+                )
+            )
+    return Policy((Rule("permission", Action.READ, tuple(constraints), tuple(duties)),))
+
+
+def terms_from_policy(policy: Policy) -> Terms:
+    """Read `policy` as `Terms`; raises TermNotUnderstood, naming the first word we cannot enforce.
+
+    The SQL data plane enforces exactly one `read` permission; anything else is refused here, at
+    the negotiation, rather than ignored at the data.
+    """
+    if len(policy.rules) != 1 or policy.rules[0].kind != "permission":
+        raise TermNotUnderstood(term="rules", value=str(len(policy.rules)))
+    rule = policy.rules[0]
+    if rule.action != Action.READ:
+        raise TermNotUnderstood(term="action", value=rule.action)
+    got: dict[str, Any] = {"purposes": (), "columns": ()}
+    filters: list[tuple[str, str]] = []
+    for constraint in rule.constraints:
+        _read_constraint(constraint, got, filters)
+    masks: list[Mask] = []
+    prices = {"use": 0, "row": 0}
+    for duty in rule.duties:
+        _read_duty(duty, masks, prices)
+    return Terms(
+        row_filters=tuple(filters),
+        masks=tuple(masks),
+        price=Price(prices["use"], prices["row"]),
+        **got,
+    )
+
+
+_NUMBERS = {
+    (Term.COUNT, Operator.LTEQ): "uses_max",
+    (Term.DATE_RECORD, Operator.LTEQ): "rows_max",
+    (Term.MINIMUM_GROUP, Operator.GTEQ): "minimum_group",
+}
+_SETS = {
+    (Term.PURPOSE, Operator.IS_ANY_OF): "purposes",
+    (Term.DATA_FIELD, Operator.IS_PART_OF): "columns",
+}
+
+
+def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str, str]]) -> None:
+    key = (c.term, c.operator)
+    name: str | None
+    try:
+        if key == (Term.VALUE_EXPRESSION, Operator.EQ):
+            table, predicate = c.value
+            filters.append((table, predicate))
+            return
+        if (name := _NUMBERS.get(key)) is not None:  # type: ignore[call-overload]
+            value: Any = int(str(c.value))
+            if value < 0:
+                raise ValueError(value)
+        elif (name := _SETS.get(key)) is not None:  # type: ignore[call-overload]
+            value = (c.value,) if isinstance(c.value, str) else tuple(c.value)
+        elif key == (Term.TIME, Operator.LTEQ):
+            name, value = "expires_at", parse_iso(str(c.value))
+        else:
+            raise TermNotUnderstood(term=c.term, value=f"{c.operator} {c.value}")
+    except ValueError as error:
+        raise TermNotUnderstood(term=c.term, value=str(c.value)) from error
+    if got.get(name):
+        raise TermNotUnderstood(term=c.term, value="stated twice")
+    got[name] = value
+
+
+def _read_duty(duty: Duty, masks: list[Mask], prices: dict[str, int]) -> None:
+    said = {(c.term, c.operator): c.value for c in duty.constraints}
+    column = said.pop((Term.DATA_FIELD, Operator.EQ), None)
+    method = said.pop((Term.MASK_METHOD, Operator.EQ), None)
+    amount = said.pop((Term.PAY_AMOUNT, Operator.EQ), None)
+    per = said.pop((Term.PAY_PER, Operator.EQ), None)
+    if said:
+        raise TermNotUnderstood(term=next(iter(said))[0], value="in a duty")
+    if duty.action == Action.DESENSITIZE and column and method and not amount and not per:
+        masks.append(Mask(str(column), str(method)))
+    elif duty.action == Action.COMPENSATE and amount and per in prices and not column:
+        prices[str(per)] = parse_yuan(str(amount))
+    else:
+        raise TermNotUnderstood(term=duty.action, value="as a duty")

@@ -1,0 +1,57 @@
+"""Time: aware UTC, to the microsecond, never running backwards within a process."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where services read the time; tests pass a ManualClock."""
+
+    def now(self) -> datetime:
+        """The present instant, aware UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock with a monotonic guard: set back, it stands still (T15 §3.2)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        """The machine's time, or the last one given if the machine's went back."""
+        with self._lock:
+            self._last = max(self._last, datetime.now(UTC))
+            return self._last
+
+
+class ManualClock:
+    """A clock that moves only when told; for tests."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self._now = start
+
+    def now(self) -> datetime:
+        """The instant it was last set to."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Move forward by `seconds` (or back, to test the guard of a caller)."""
+        self._now += timedelta(seconds=seconds)
+
+
+def iso(moment: datetime) -> str:
+    """`2026-11-21T09:00:00.000000Z`: fixed width, so text order is time order."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_iso(text: str) -> datetime:
+    """Read an ISO 8601 instant with a zone; raises ValueError where the zone is missing."""
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        raise ValueError(f"no time zone in {text!r}")
+    return moment.astimezone(UTC)
