@@ -1,0 +1,194 @@
+"""Keys and signatures: Ed25519 keys by purpose on disk, detached JWS, JWT.
+
+In: a directory only the node may read. Out: signing keys, and verification of others' signatures
+from public JWKs. Primitives come from `cryptography`, token formats from `joserfc`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from yunhe.kernel import limits
+from yunhe.kernel.canonical import dumps
+from yunhe.kernel.errors import Internal, Unauthenticated
+
+ALGORITHMS: Final = ["Ed25519"]  # RFC 9864 name; nothing else is ever accepted
+PURPOSES: Final = ("did", "seal", "log", "tls")
+
+Jwk = dict[str, Any]
+
+
+class BadSignature(Unauthenticated):
+    code = "BAD_SIGNATURE"
+    en = "The signature does not verify: {why}."
+    zh = "签名验证不通过：{why}。"
+    mend_en = "Send the document as it was signed, by the key that is registered."
+    mend_zh = "请发送签名时的原始文件，并使用已登记的密钥。"
+
+
+class KeyUnreadable(Internal):
+    code = "KEY_UNREADABLE"
+    en = "The key for {purpose} cannot be read."
+    zh = "无法读取用途为 {purpose} 的密钥。"
+    mend_en = "Restore the keys folder from a backup and make it readable by the node alone."
+    mend_zh = "请从备份恢复密钥目录，并仅允许节点进程读取。"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """One private key with its purpose; `kid` is the RFC 7638 thumbprint of its public part."""
+
+    purpose: str
+    private: Ed25519PrivateKey
+    kid: str
+
+    def public_raw(self) -> bytes:
+        """The 32 bytes of the public key."""
+        return self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+    def public_jwk(self) -> Jwk:
+        """The public JWK: kty, crv, x, kid."""
+        return {**_okp(self.private.public_key()).as_dict(private=False), "kid": self.kid}
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes of Ed25519 over `message`."""
+        return self.private.sign(message)
+
+
+class KeyStore:
+    """The keys folder of one node: `<purpose>.pem`, mode 0600, made on first use."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def key(self, purpose: str) -> SigningKey:
+        """The current key of `purpose`; raises KeyUnreadable, never makes a second one silently."""
+        if purpose not in PURPOSES:
+            raise KeyUnreadable(purpose=purpose)
+        path = self._folder / f"{purpose}.pem"
+        if not path.exists():
+            self._create(path)
+        try:
+            private = load_pem_private_key(path.read_bytes(), password=None)
+        except (OSError, ValueError) as error:
+            raise KeyUnreadable(detail=str(error), purpose=purpose) from error
+        if not isinstance(private, Ed25519PrivateKey):
+            raise KeyUnreadable(detail="not Ed25519", purpose=purpose)
+        return SigningKey(purpose, private, _okp(private.public_key()).thumbprint())
+
+    def _create(self, path: Path) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        pem = Ed25519PrivateKey.generate().private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+        # Linked into place whole: two processes that start together agree on one key, and a
+        # crash never leaves half a key behind.
+        draft = path.with_suffix(f".{os.getpid()}.tmp")
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(handle, pem)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+        finally:
+            draft.unlink()
+
+
+def _okp(public: Ed25519PublicKey) -> OKPKey:
+    return OKPKey.import_key(public)
+
+
+def thumbprint(jwk: Jwk) -> str:
+    """RFC 7638 thumbprint of a public JWK; raises BadSignature for what is no Ed25519 key."""
+    return _import(jwk).thumbprint()
+
+
+def _import(jwk: Jwk) -> OKPKey:
+    if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
+        raise BadSignature(why="the key is not Ed25519")
+    try:
+        return OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "x": jwk["x"]})
+    except (JoseError, ValueError, KeyError, TypeError) as error:
+        raise BadSignature(detail=str(error), why="the key is malformed") from error
+
+
+def verify(jwk: Jwk, message: bytes, signature: bytes) -> bool:
+    """Whether `signature` (64 bytes) over `message` is by the key of `jwk`."""
+    public = _import(jwk).public_key
+    if not isinstance(public, Ed25519PublicKey):
+        return False
+    try:
+        public.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def jws_detached(key: SigningKey, payload: bytes, kid: str | None = None) -> str:
+    """A compact JWS over `payload` with the payload left out (RFC 7515 Appendix F)."""
+    return str(jws.detach_content(_sign(key, {"kid": kid or key.kid}, payload)))
+
+
+def _sign(key: SigningKey, header: dict[str, Any], payload: bytes) -> str:
+    return jws.serialize_compact(
+        {"alg": ALGORITHMS[0], **header}, payload, OKPKey.import_key(key.private), ALGORITHMS
+    )
+
+
+def verify_jws_detached(jwk: Jwk, compact: str, payload: bytes) -> dict[str, Any]:
+    """The protected header of a detached JWS that verifies over `payload`; else BadSignature."""
+    if len(compact) > limits.JWS_BYTES_MAX:
+        raise BadSignature(why="the signature is too long")
+    try:
+        found = jws.deserialize_compact(compact, _import(jwk), ALGORITHMS, payload=payload)
+    except (JoseError, ValueError, TypeError) as error:
+        raise BadSignature(detail=str(error), why="not by this key over these bytes") from error
+    return dict(found.protected)
+
+
+def jwt(key: SigningKey, claims: dict[str, Any], typ: str = "JWT", kid: str | None = None) -> str:
+    """A signed JWT; the payload is canonical, so equal claims give equal bytes."""
+    return _sign(key, {"typ": typ, "kid": kid or key.kid}, dumps(claims))
+
+
+def read_jwt(
+    token: str, jwk_for: Callable[[dict[str, Any], dict[str, Any]], Jwk]
+) -> dict[str, Any]:
+    """The claims of a JWT whose signature verifies by `jwk_for(header, claims)`.
+
+    The claims are shown to `jwk_for` before they are verified, only to find the key. Times,
+    audience and issuer are the caller's to check. Raises BadSignature.
+    """
+    if len(token) > limits.JWS_BYTES_MAX:
+        raise BadSignature(why="the token is too long")
+    try:
+        draft = jws.extract_compact(token.encode())
+        header, claims = draft.headers(), json.loads(draft.payload)
+        if not isinstance(claims, dict) or header.get("alg") not in ALGORITHMS:
+            raise BadSignature(why="the algorithm or the claims are not acceptable")
+        jws.deserialize_compact(token, _import(jwk_for(header, claims)), ALGORITHMS)
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
+        raise BadSignature(detail=str(error), why="the token does not verify") from error
+    return claims
