@@ -1,0 +1,40 @@
+"""What the database itself can refuse; never a half state, whichever it is."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+
+from yunhe.kernel.errors import Internal, Unavailable
+
+
+class StorageFull(Unavailable):
+    code = "STORAGE_FULL"
+    en = "The node cannot write: its disk is full. Nothing was changed."
+    zh = "节点磁盘已满，无法写入；没有任何改动。"
+    mend_en = "Free space on the node's disk, then send the request again."
+    mend_zh = "请为节点磁盘腾出空间后重新提交。"
+
+
+class DatabaseBusy(Unavailable):
+    code = "DATABASE_BUSY"
+    en = "The node's database is locked or not reachable. Nothing was changed."
+    zh = "节点数据库被锁定或不可达；没有任何改动。"
+    mend_en = "Send the request again; if it persists, look for another process on the database."
+    mend_zh = "请重新提交；若持续出现，请检查是否有其他进程占用数据库。"
+
+
+class DatabaseFailed(Internal):
+    code = "DATABASE_FAILED"
+    en = "The node's database refused the change. Nothing was changed."
+    zh = "节点数据库拒绝了本次更改；没有任何改动。"
+
+
+def translate(error: DBAPIError) -> StorageFull | DatabaseBusy | DatabaseFailed:
+    """The house's word for a driver's error; the driver's text stays private."""
+    text = str(error.orig)
+    low = text.lower()
+    if "full" in low or "no space" in low or "disk i/o" in low:
+        return StorageFull(detail=text)
+    if "locked" in low or "busy" in low or "connection" in low or "timeout" in low:
+        return DatabaseBusy(detail=text)
+    return DatabaseFailed(detail=text)

@@ -1,0 +1,226 @@
+"""SQLite with group commit: one writer thread, a savepoint a verb, one fsync a group.
+
+Callers queue verbs and wait; the writer runs what has gathered, runs the `before_commit` hooks
+(the evidence sequencer), commits once with synchronous=FULL, then releases all of them. A verb
+that fails is rolled back to its savepoint alone; a COMMIT that fails fails every caller in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from yunhe.kernel import limits
+from yunhe.kernel.clock import Clock
+from yunhe.kernel.crash import CrashPoints
+from yunhe.kernel.db.base import Database
+from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, translate
+from yunhe.kernel.db.tx import Tx
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class _Job:
+    """One queued verb, its waiting caller and what became of it."""
+
+    __slots__ = ("done", "error", "fn", "result", "tx")
+
+    def __init__(self, fn: Callable[[Tx], Any]) -> None:
+        self.fn = fn
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.tx: Tx | None = None
+        self.done = threading.Lock()  # a bare lock: a Future costs ten times as much
+        self.done.acquire()
+
+
+class SqliteDatabase(Database):
+    """The default database of a node: one file beside its keys."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, clock: Clock, crash: CrashPoints) -> None:
+        super().__init__(clock, crash)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._engine = sa.create_engine(
+            f"sqlite:///{path}",
+            isolation_level="AUTOCOMMIT",  # we say BEGIN and COMMIT ourselves
+            pool_size=16,
+            max_overflow=16,
+            connect_args={"check_same_thread": False, "timeout": limits.SQLITE_BUSY_S_MAX},
+            query_cache_size=2000,
+        )
+        sa.event.listen(self._engine, "connect", _pragmas)
+        self._writer = self._engine.connect()
+        self._writer.exec_driver_sql("PRAGMA query_only = OFF")
+        self._raw: Any = self._writer.connection.driver_connection
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._last_group = 1
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine; its pooled connections are read-only (`query_only`)."""
+        return self._engine
+
+    def close(self) -> None:
+        """Finish queued verbs, then close."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+        self._writer.close()
+        self._engine.dispose()
+
+    def _read(self, fn: Callable[[Tx], T]) -> T:
+        try:
+            with self._engine.connect() as connection:
+                connection.exec_driver_sql("BEGIN")
+                try:
+                    tx = Tx(connection, self.clock.now(), self.events, self.dialect)
+                    return self._run(fn, tx)
+                finally:
+                    connection.exec_driver_sql("ROLLBACK")
+        except DBAPIError as error:
+            raise translate(error) from error
+
+    def _write(self, fn: Callable[[Tx], T]) -> T:
+        if self._closed:
+            raise DatabaseBusy(detail="closed")
+        if self._jobs.qsize() > limits.WRITE_QUEUE_MAX:
+            raise DatabaseBusy(detail="the write queue is full")
+        job = _Job(fn)
+        self._jobs.put(job)
+        job.done.acquire()
+        if job.error is not None:
+            raise job.error
+        result: T = job.result
+        return result
+
+    # -- the writer thread ------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            group: list[_Job] = []
+            try:
+                stop = self._group(job, group)
+            except BaseException as error:
+                # The writer must outlive any verb: everyone in the group hears of it.
+                log.exception("a group failed")
+                self._fail(group, _as_house(error))
+                stop = False
+            if stop:
+                return
+
+    def _group(self, first: _Job, group: list[_Job]) -> bool:
+        """Run and commit one group, starting with `first`; True if told to stop."""
+        stop = False
+        group.append(first)
+        self._raw.execute("BEGIN IMMEDIATE")
+        deadline = time.monotonic() + limits.GROUP_MS_MAX / 1000
+        self._verb(first)
+        while len(group) < limits.GROUP_VERBS_MAX and time.monotonic() < deadline:
+            job, none_left = self._next(len(group))
+            if job is None:
+                stop = not none_left
+                break
+            group.append(job)
+            self._verb(job)
+        self._commit(group)
+        self._last_group = len(group)
+        return stop
+
+    def _next(self, have: int) -> tuple[_Job | None, bool]:
+        """The next queued verb. Under load, wait a moment for the callers just released."""
+        try:
+            if have < self._last_group:
+                return self._jobs.get(timeout=limits.GROUP_GATHER_S_MAX), False
+            return self._jobs.get_nowait(), False
+        except queue.Empty:
+            return None, True
+
+    def _verb(self, job: _Job) -> None:
+        raw = self._raw
+        raw.execute("SAVEPOINT v")
+        job.tx = Tx(self._writer, self.clock.now(), self.events, self.dialect)
+        started = time.monotonic()
+        try:
+            job.result = self._run(job.fn, job.tx)
+            raw.execute("RELEASE v")
+        except BaseException as error:
+            job.error = _as_house(error)
+            job.tx = None
+            if not raw.in_transaction:
+                # SQLite itself rolled everything back (disk full): the whole group is void.
+                raise
+            raw.execute("ROLLBACK TO v")
+            raw.execute("RELEASE v")
+        if (took := time.monotonic() - started) > limits.GROUP_MS_MAX / 1000:
+            log.warning("a verb held the writer for %.0f ms", took * 1000)
+
+    def _commit(self, group: list[_Job]) -> None:
+        good = [job for job in group if job.error is None]
+        try:
+            if good:
+                tx = Tx(self._writer, self.clock.now(), self.events, self.dialect)
+                for hook in self.before_commit:
+                    self._run(hook, tx)
+                self.crash.at("before_commit")
+            self._raw.execute("COMMIT")
+            self.commits += 1
+        except BaseException as error:
+            log.exception("commit failed")
+            self._fail(group, _as_house(error))
+            return
+        if good:
+            self.crash.at("after_commit")
+        for job in good:
+            if job.tx is not None:
+                self._call_after(job.tx)
+        for job in group:
+            job.done.release()
+
+    def _fail(self, group: list[_Job], error: BaseException) -> None:
+        if self._raw.in_transaction:
+            self._raw.execute("ROLLBACK")
+        for job in group:
+            job.error = job.error or error
+            if job.done.locked():
+                job.done.release()
+
+
+def _as_house(error: BaseException) -> BaseException:
+    if isinstance(error, DBAPIError):
+        return translate(error)
+    if type(error).__module__ == "sqlite3":
+        wrapped = DBAPIError("", None, error)
+        return translate(wrapped)
+    if isinstance(error, MemoryError):
+        return DatabaseFailed(detail="out of memory")
+    return error
+
+
+def _pragmas(connection: Any, _record: Any) -> None:
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a commit we acknowledged survives a power cut
+        "foreign_keys = ON",
+        "trusted_schema = OFF",
+        "cache_size = -16000",
+        "query_only = ON",  # only the writer turns it off
+    ):
+        connection.execute(f"PRAGMA {pragma}")

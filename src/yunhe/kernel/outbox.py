@@ -1,0 +1,334 @@
+"""The outbox: news for another node commits with the verb, then leaves at once, in order.
+
+In: `enqueue(tx, ...)` inside a verb. Out: deliveries by the function registered for the kind,
+retried with the same message id until done or given up; order holds within a conversation.
+Receivers call `seen` to drop what they already have. The timer is only for failures.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from yunhe.kernel import limits
+from yunhe.kernel.crash import CrashPoints
+from yunhe.kernel.db import Database, Json, Tx, UtcTime, metadata
+
+log = logging.getLogger(__name__)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("message_id", sa.String(80), primary_key=True),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("peer", sa.String(255), nullable=False),
+    sa.Column("address", sa.String(1024), nullable=False),
+    sa.Column("conversation", sa.String(255), nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("payload", Json, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),  # pending | sent | failed
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("next_at", UtcTime, nullable=False),
+    sa.Column("claimed_until", UtcTime),
+    sa.Column("last_error", sa.Text),
+    sa.UniqueConstraint("conversation", "seq"),
+    sa.Index("outbox_due", "state", "next_at"),
+)
+
+inbox = sa.Table(
+    "inbox",
+    metadata,
+    sa.Column("peer", sa.String(255), primary_key=True),
+    sa.Column("message_id", sa.String(255), primary_key=True),
+    sa.Column("received_at", UtcTime, nullable=False, index=True),
+)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message on its way; `message_id` is the same over all retries."""
+
+    message_id: str
+    kind: str
+    peer: str
+    address: str
+    conversation: str
+    seq: int
+    payload: dict[str, Any]
+    attempts: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """Emitted in the verb's transaction; the dispatcher wakes after the commit."""
+
+    conversation: str
+
+
+class Retry(Exception):
+    """The peer may yet take it: try again later."""
+
+
+class GiveUp(Exception):
+    """The peer will never take it: tell the slice that sent it."""
+
+
+Deliver = Callable[[Message], dict[str, Any] | None]
+OnDelivered = Callable[[Tx, Message, dict[str, Any] | None], None]
+OnGaveUp = Callable[[Tx, Message, str], None]
+
+
+def enqueue(
+    tx: Tx,
+    kind: str,
+    peer: str,
+    conversation: str,
+    payload: dict[str, Any],
+    address: str = "",
+    message_id: str | None = None,
+) -> str:
+    """Add one message for `peer` to the verb; returns the id it keeps over all retries."""
+    message_id = message_id or f"urn:uuid:{tx.new_id()}"
+    last = tx.scalar(
+        sa.select(sa.func.max(outbox.c.seq)).where(outbox.c.conversation == conversation)
+    )
+    tx.execute(
+        sa.insert(outbox),
+        {
+            "message_id": message_id,
+            "kind": kind,
+            "peer": peer,
+            "address": address,
+            "conversation": conversation,
+            "seq": (last or 0) + 1,
+            "payload": payload,
+            "state": "pending",
+            "attempts": 0,
+            "created_at": tx.now,
+            "next_at": tx.now,
+        },
+    )
+    tx.emit(Enqueued(conversation))
+    return message_id
+
+
+def seen(tx: Tx, peer: str, message_id: str) -> bool:
+    """Whether this message of `peer` was handled before; records it for the next time."""
+    row = {"peer": peer, "message_id": message_id, "received_at": tx.now}
+    return not tx.insert_once(inbox, row)
+
+
+def pending(tx: Tx, conversation: str) -> list[dict[str, Any]]:
+    """What still waits in a conversation, with the last error and the next retry time."""
+    rows = tx.all(
+        sa.select(outbox)
+        .where(outbox.c.conversation == conversation, outbox.c.state != "sent")
+        .order_by(outbox.c.seq)
+    )
+    return [
+        {
+            "message_id": row.message_id,
+            "kind": row.kind,
+            "state": row.state,
+            "attempts": row.attempts,
+            "next_at": row.next_at,
+            "last_error": row.last_error,
+        }
+        for row in rows
+    ]
+
+
+class Outbox:
+    """The dispatcher of one process: a few threads, a queue of conversations, one timer."""
+
+    def __init__(self, db: Database, crash: CrashPoints | None = None) -> None:
+        self._db = db
+        self._crash = crash or CrashPoints()
+        self._deliver: dict[str, Deliver] = {}
+        self._delivered: dict[str, OnDelivered] = {}
+        self._gave_up: dict[str, OnGaveUp] = {}
+        self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        db.events.on(Enqueued, lambda tx, event: tx.after_commit(lambda: self._wake(event)))
+
+    def deliver(self, kind: str, fn: Deliver) -> None:
+        """Send messages of `kind` with `fn`; it raises Retry or GiveUp, or returns the reply."""
+        self._deliver[kind] = fn
+
+    def on_delivered(self, kind: str, fn: OnDelivered) -> None:
+        """Run `fn(tx, message, reply)` in the transaction that marks the message sent."""
+        self._delivered[kind] = fn
+
+    def on_gave_up(self, kind: str, fn: OnGaveUp) -> None:
+        """Run `fn(tx, message, why)` in the transaction that marks the message failed."""
+        self._gave_up[kind] = fn
+
+    def start(self) -> None:
+        """Start sending; what a crash left pending goes first."""
+        self._stop.clear()
+        for number in range(limits.OUTBOX_WORKERS):
+            thread = threading.Thread(target=self._work, name=f"outbox-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        timer = threading.Thread(target=self._tick, name="outbox-timer", daemon=True)
+        timer.start()
+        self._threads.append(timer)
+
+    def stop(self) -> None:
+        """Stop after the messages under way."""
+        self._stop.set()
+        for _ in self._threads:
+            self._ready.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _wake(self, event: Enqueued) -> None:
+        self._offer(event.conversation)
+
+    def _offer(self, conversation: str) -> None:
+        with self._lock:
+            if conversation in self._busy:
+                self._again.add(conversation)
+                return
+            self._busy.add(conversation)
+        self._ready.put(conversation)
+
+    def _tick(self) -> None:
+        while True:
+            for conversation in self._due():
+                self._offer(conversation)
+            if self._stop.wait(limits.OUTBOX_TICK_S):
+                return
+
+    def _due(self) -> list[str]:
+        def due(tx: Tx) -> list[str]:
+            rows = tx.all(
+                sa.select(outbox.c.conversation)
+                .where(outbox.c.state == "pending", outbox.c.next_at <= tx.now)
+                .distinct()
+                .limit(limits.OUTBOX_SCAN_MAX)
+            )
+            return [row.conversation for row in rows]
+
+        try:
+            return self._db.read(due)
+        except Exception:
+            log.exception("the outbox could not be read")
+            return []
+
+    def _work(self) -> None:
+        while (conversation := self._ready.get()) is not None:
+            try:
+                while not self._stop.is_set() and self._send_next(conversation):
+                    pass
+            except Exception:
+                log.exception("conversation %s stopped; the timer takes it up", conversation)
+            with self._lock:
+                self._busy.discard(conversation)
+                again = conversation in self._again
+                self._again.discard(conversation)
+            if again and not self._stop.is_set():
+                self._offer(conversation)
+
+    def _send_next(self, conversation: str) -> bool:
+        """Send the head of a conversation; False if nothing is due."""
+        message = self._head(conversation)
+        if message is None:
+            return False
+        send = self._deliver.get(message.kind)
+        if send is None:
+            raise LookupError(f"no delivery for {message.kind}")
+        try:
+            self._crash.at("before_send")
+            reply = send(message)
+            self._crash.at("after_send")
+        except GiveUp as error:
+            self._db.write(lambda tx: self._fail(tx, message, str(error)))
+            return True
+        except Exception as error:
+            if not isinstance(error, Retry):
+                log.exception("sending %s failed", message.kind)
+            why = str(error) or type(error).__name__
+            self._db.write(lambda tx: self._later(tx, message, why))
+            return False
+        self._crash.at("before_mark_sent")
+        self._db.write(lambda tx: self._sent(tx, message, reply))
+        self._crash.at("after_mark_sent")
+        return True
+
+    def _head(self, conversation: str) -> Message | None:
+        query = (
+            sa.select(outbox)
+            .where(outbox.c.conversation == conversation, outbox.c.state == "pending")
+            .order_by(outbox.c.seq)
+            .limit(1)
+        )
+
+        def claim(tx: Tx) -> sa.Row[Any] | None:
+            # Replicas share the table: whoever holds the claim sends, the others pass by.
+            row = tx.one(query.with_for_update(skip_locked=True))
+            if row is None or (row.claimed_until and row.claimed_until > tx.now):
+                return None
+            until = tx.now + timedelta(seconds=limits.OUTBOX_CLAIM_S)
+            key = outbox.c.message_id == row.message_id
+            tx.execute(sa.update(outbox).where(key).values(claimed_until=until))
+            return row
+
+        shared = self._db.dialect == "postgresql"
+        row = self._db.write(claim) if shared else self._db.read(lambda tx: tx.one(query))
+        if row is None or row.next_at > self._db.clock.now():
+            return None
+        return Message(
+            row.message_id,
+            row.kind,
+            row.peer,
+            row.address,
+            row.conversation,
+            row.seq,
+            row.payload,
+            row.attempts,
+            row.created_at,
+        )
+
+    def _sent(self, tx: Tx, message: Message, reply: dict[str, Any] | None) -> None:
+        self._set(tx, message, state="sent", attempts=message.attempts + 1, last_error=None)
+        if (handler := self._delivered.get(message.kind)) is not None:
+            handler(tx, message, reply)
+
+    def _later(self, tx: Tx, message: Message, why: str) -> None:
+        attempts = message.attempts + 1
+        if attempts >= limits.OUTBOX_ATTEMPTS_MAX:
+            self._fail(tx, message, why)
+            return
+        wait = min(limits.OUTBOX_BACKOFF_S_MAX, limits.OUTBOX_BACKOFF_S_MIN * 2**attempts)
+        wait *= random.uniform(0.5, 1.0)  # noqa: S311  jitter, so that peers do not march in step
+        again = tx.now + timedelta(seconds=wait)
+        self._set(tx, message, attempts=attempts, next_at=again, last_error=why[:500])
+        # A short first pause is not the timer's business: it may be mid-sleep.
+        alarm = threading.Timer(wait, self._offer, (message.conversation,))
+        alarm.daemon = True
+        tx.after_commit(alarm.start)
+
+    def _fail(self, tx: Tx, message: Message, why: str) -> None:
+        self._set(tx, message, state="failed", attempts=message.attempts + 1, last_error=why[:500])
+        if (handler := self._gave_up.get(message.kind)) is not None:
+            handler(tx, message, why)
+
+    def _set(self, tx: Tx, message: Message, **values: Any) -> None:
+        key = outbox.c.message_id == message.message_id
+        tx.execute(sa.update(outbox).where(key).values(claimed_until=None, **values))

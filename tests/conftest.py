@@ -1,0 +1,94 @@
+"""Fixtures that every slice's tests share: a database, a clock, PostgreSQL where it is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from yunhe.kernel.clock import ManualClock
+from yunhe.kernel.db import Database, create_all, open_database
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def db(tmp_path: Path, clock: ManualClock) -> Iterator[Database]:
+    database = open_database(f"sqlite:///{tmp_path / 'node.db'}", clock)
+    create_all(database)
+    yield database
+    database.close()
+
+
+def _postgres_bin() -> Path | None:
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).resolve().parent
+    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        if (folder / "initdb").exists():
+            return folder
+    return None
+
+
+@pytest.fixture(scope="session")
+def pg_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL on a Unix socket, run by a non-root user; skipped where it is absent."""
+    binaries = _postgres_bin()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed; .ci/run installs it")
+    home = tmp_path_factory.mktemp("pg", numbered=True)
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        as_user = ["runuser", "-u", "nobody", "--"]
+        for folder in (home, *home.parents):
+            if folder == Path("/"):
+                break
+            if folder.stat().st_uid == 0 and folder != Path("/tmp"):
+                folder.chmod(folder.stat().st_mode | 0o011)
+        shutil.chown(home, "nobody")
+    data = home / "data"
+    run = [*as_user, str(binaries / "initdb"), "-D", str(data), "-U", "yunhe", "-A", "trust"]
+    subprocess.run(run, check=True, capture_output=True)
+    options = f"-c listen_addresses='' -c unix_socket_directories={home} -c max_connections=200"
+    ctl = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", str(home / "log")]
+    subprocess.run([*ctl, "-o", options, "start"], check=True, capture_output=True)
+    yield f"postgresql://yunhe@/postgres?host={home}"
+    subprocess.run([*ctl, "-m", "immediate", "stop"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def pg_url(pg_server: str) -> Iterator[str]:
+    """A fresh database on the test server."""
+    name = f"t{uuid.uuid4().hex}"
+    admin = sa.create_engine(
+        sa.make_url(pg_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield sa.make_url(pg_server).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
+@pytest.fixture
+def pg_db(pg_url: str, clock: ManualClock) -> Iterator[Database]:
+    database = open_database(pg_url, clock)
+    create_all(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_db(request: pytest.FixtureRequest) -> Database:
+    """The same behaviour on both engines: a test that takes this runs twice."""
+    return request.getfixturevalue("db" if request.param == "sqlite" else "pg_db")
