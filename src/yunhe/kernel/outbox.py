@@ -257,8 +257,9 @@ class Outbox:
             self._crash.at("before_send")
             reply = send(message)
             self._crash.at("after_send")
-        except GiveUp as error:
-            self._db.write(lambda tx: self._fail(tx, message, str(error)))
+        except GiveUp as refused:
+            why = str(refused)
+            self._db.write(lambda tx: self._fail(tx, message, why))
             return True
         except Exception as error:
             if not isinstance(error, Retry):

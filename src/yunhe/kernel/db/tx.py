@@ -52,7 +52,8 @@ class Tx:
     def insert_once(self, table: sa.Table, values: Mapping[str, Any]) -> bool:
         """Insert unless a unique key is taken; True if this call inserted the row."""
         maker = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
-        return self.execute(maker(table).on_conflict_do_nothing(), values).rowcount == 1
+        once = maker(table).on_conflict_do_nothing().returning(sa.literal(1))
+        return self.execute(once, values).first() is not None
 
     def emit(self, event: object) -> None:
         """Run the event's handlers now, inside this transaction."""

@@ -1,0 +1,235 @@
+"""One behaviour suite for both engines: what `write` and `read` promise."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from yunhe.kernel import limits
+from yunhe.kernel.clock import ManualClock
+from yunhe.kernel.db import (
+    Database,
+    DatabaseBusy,
+    DatabaseFailed,
+    Json,
+    StorageFull,
+    Tx,
+    UtcTime,
+    create_all,
+    metadata,
+    open_database,
+)
+
+notes = sa.Table(
+    "test_notes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("body", Json),
+    sa.Column("at", UtcTime),
+    sa.CheckConstraint("id > 0"),
+)
+
+
+def put(number: int, body: object = None) -> object:
+    def verb(tx: Tx) -> int:
+        tx.execute(sa.insert(notes), {"id": number, "body": body, "at": tx.now})
+        return number
+
+    return verb
+
+
+def count(db: Database) -> int:
+    return db.read(lambda tx: tx.scalar(sa.select(sa.func.count()).select_from(notes)))
+
+
+def test_a_verb_is_seen_after_it_returns(any_db: Database, clock: ManualClock) -> None:
+    assert any_db.write(put(1, {"b": 1, "a": [True, None]})) == 1
+    row = any_db.read(lambda tx: tx.one(sa.select(notes)))
+    assert row is not None
+    assert row.body == {"a": [True, None], "b": 1}
+    assert row.at == clock.now()
+
+
+def test_a_failing_verb_leaves_no_trace(any_db: Database) -> None:
+    def verb(tx: Tx) -> None:
+        put(1)(tx)
+        raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        any_db.write(verb)
+    assert count(any_db) == 0
+
+
+def test_a_database_error_is_the_houses_word_and_the_next_verb_works(any_db: Database) -> None:
+    any_db.write(put(1))
+    with pytest.raises(Exception, match="DATABASE_FAILED"):
+        any_db.write(put(1))
+    any_db.write(put(2))
+    assert count(any_db) == 2
+
+
+def test_a_nested_verb_joins(any_db: Database) -> None:
+    def outer(tx: Tx) -> None:
+        any_db.write(put(1))
+        assert any_db.read(lambda inner: inner is tx)
+        raise LookupError("the outer one fails")
+
+    with pytest.raises(LookupError):
+        any_db.write(outer)
+    assert count(any_db) == 0
+
+
+def test_one_failing_verb_of_a_group_fails_alone(any_db: Database) -> None:
+    failed: list[int] = []
+
+    def caller(number: int) -> None:
+        try:
+            any_db.write(put(number if number % 2 else -number))
+        except DatabaseFailed:
+            failed.append(number)
+
+    threads = [threading.Thread(target=caller, args=(n,)) for n in range(2, 66)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count(any_db) == 32
+    assert sorted(failed) == list(range(2, 66, 2))
+
+
+def test_events_run_inside_the_verb_and_can_fail_it(any_db: Database) -> None:
+    @dataclass(frozen=True)
+    class Happened:
+        number: int
+
+    def handler(tx: Tx, event: Happened) -> None:
+        put(event.number)(tx)
+        if event.number == 3:
+            raise LookupError("the handler says no")
+
+    any_db.events.on(Happened, handler)
+    any_db.write(lambda tx: tx.emit(Happened(1)))
+    with pytest.raises(LookupError):
+        any_db.write(lambda tx: tx.emit(Happened(3)))
+    assert count(any_db) == 1
+
+
+def test_after_commit_runs_only_after_a_commit(any_db: Database) -> None:
+    calls: list[str] = []
+
+    def verb(tx: Tx) -> None:
+        tx.after_commit(lambda: calls.append("done"))
+        put(1)(tx)
+
+    any_db.write(verb)
+    assert calls == ["done"]
+    with pytest.raises(Exception, match="DATABASE_FAILED"):
+        any_db.write(verb)
+    assert calls == ["done"]
+
+
+def test_insert_once(any_db: Database) -> None:
+    row = {"id": 5, "body": None, "at": None}
+    assert any_db.write(lambda tx: tx.insert_once(notes, row))
+    assert not any_db.write(lambda tx: tx.insert_once(notes, row))
+
+
+def test_a_conditional_update_lets_exactly_n_through(any_db: Database) -> None:
+    any_db.write(put(10))
+    won: list[int] = []
+
+    def spend() -> None:
+        done = any_db.write(
+            lambda tx: (
+                tx.execute(
+                    sa.update(notes).where(notes.c.id.between(6, 10)).values(id=notes.c.id - 1)
+                ).rowcount
+            )
+        )
+        won.append(done)
+
+    threads = [threading.Thread(target=spend) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(won) == 5
+
+
+def test_every_writing_connection_is_synchronous_full(db: Database) -> None:
+    assert db.write(lambda tx: tx.scalar(sa.text("PRAGMA synchronous"))) == 2
+    assert db.write(lambda tx: tx.scalar(sa.text("PRAGMA journal_mode"))) == "wal"
+    with pytest.raises(Exception, match="DATABASE_FAILED"):
+        db.read(lambda tx: put(1)(tx))  # every other connection cannot write at all
+    assert db.read(lambda tx: tx.scalar(sa.text("PRAGMA synchronous"))) == 2
+
+
+def test_postgresql_commits_synchronously(pg_db: Database) -> None:
+    assert pg_db.write(lambda tx: tx.scalar(sa.text("SHOW synchronous_commit"))) == "on"
+    assert pg_db.write(lambda tx: tx.scalar(sa.text("SHOW fsync"))) == "on"
+
+
+def test_concurrent_callers_share_commits(db: Database) -> None:
+    before = db.commits
+    threads = [
+        threading.Thread(target=lambda n=n: [db.write(put(n * 100 + i + 1)) for i in range(20)])
+        for n in range(32)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count(db) == 640
+    assert db.commits - before < 640
+
+
+def test_a_locked_database_is_a_clear_error_and_no_half_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SQLITE_BUSY_S_MAX", 0.1)
+    database = open_database(f"sqlite:///{tmp_path / 'l.db'}", ManualClock())
+    create_all(database)
+    other = sa.create_engine(f"sqlite:///{tmp_path / 'l.db'}", isolation_level="AUTOCOMMIT")
+    with other.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseBusy):
+            database.write(put(1))
+        connection.exec_driver_sql("ROLLBACK")
+    other.dispose()
+    database.write(put(2))
+    assert count(database) == 1
+    database.close()
+
+
+def test_a_full_disk_is_a_clear_error_and_no_half_state(db: Database) -> None:
+    db.write(put(1))
+    pages = db.write(lambda tx: tx.scalar(sa.text("PRAGMA page_count")))
+    db.write(lambda tx: tx.execute(sa.text(f"PRAGMA max_page_count = {pages + 4}")))
+    with pytest.raises(StorageFull) as refused:
+        db.write(lambda tx: [put(number, "x" * 4000)(tx) for number in range(2, 60)])
+    assert refused.value.sentence("zh").startswith("节点磁盘已满")
+    db.write(lambda tx: tx.execute(sa.text("PRAGMA max_page_count = 100000")))
+    db.write(put(2))
+    assert count(db) == 2
+
+
+def test_a_failing_commit_hook_fails_every_caller(db: Database) -> None:
+    def hook(_tx: Tx) -> None:
+        raise LookupError("the sequencer says no")
+
+    db.before_commit.append(hook)
+    with pytest.raises(LookupError):
+        db.write(put(1))
+    db.before_commit.clear()
+    assert count(db) == 0
+
+
+def test_a_closed_database_refuses(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'c.db'}", ManualClock())
+    database.close()
+    with pytest.raises(DatabaseBusy):
+        database.write(lambda tx: None)

@@ -1,0 +1,196 @@
+"""Canonical bytes, keys, money, clock, settings, crash points, errors."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yunhe.kernel import limits
+from yunhe.kernel.canonical import BadJson, dumps, loads_strict, sha256_hex
+from yunhe.kernel.clock import ManualClock, SystemClock, iso, parse_iso
+from yunhe.kernel.crash import POINTS, CrashPoints
+from yunhe.kernel.errors import NotFound, TooLarge
+from yunhe.kernel.keys import (
+    BadSignature,
+    KeyStore,
+    KeyUnreadable,
+    jws_detached,
+    jwt,
+    read_jwt,
+    thumbprint,
+    verify,
+    verify_jws_detached,
+)
+from yunhe.kernel.money import charge, parse_yuan, yuan
+from yunhe.kernel.settings import BadSetting, build
+
+VALUES = {
+    "name": "n",
+    "subject_code": "91330100MA00000665",
+    "subject_name": "甲",
+    "subject_name_en": "A",
+    "address": "http://127.0.0.1:8100",
+    "data_dir": "var",
+    "development": True,
+}
+
+
+def test_canonical_is_rfc_8785() -> None:
+    value = {"€": "Euro", "\r": 1, "a": [1e30, 4.5, 2e-3, 1.0], "b": "\u20ac$\u000f\nA'B\"\\"}
+    assert dumps(value) == (
+        '{"\\r":1,"a":[1e+30,4.5,0.002,1],"b":"€$\\u000f\\nA\'B\\"\\\\","€":"Euro"}'.encode()
+    )
+    assert sha256_hex({}) == sha256_hex(b"{}")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":1,"a":2}', b"NaN", b"[1,]", b"\xff", b'{"a":Infinity}', b"", b"{} {}"]
+)
+def test_strict_reading_refuses(body: bytes) -> None:
+    with pytest.raises(BadJson):
+        loads_strict(body)
+
+
+def test_strict_reading_is_bounded() -> None:
+    with pytest.raises(TooLarge):
+        loads_strict(b"[" * 10_000 + b"]" * 10_000)
+    with pytest.raises(TooLarge):
+        loads_strict(b'"' + b"x" * (10 << 20) + b'"')
+    assert loads_strict(b'"' + b"[" * 1000 + b'\\""') == "[" * 1000 + '"'
+
+
+@given(st.integers(0, 10**15))
+def test_money_round_trips(fen: int) -> None:
+    if fen < 10**15:
+        assert parse_yuan(yuan(fen)) == fen
+    assert charge(fen, 2, 3) == fen + 6
+
+
+@pytest.mark.parametrize("text", ["1.234", "-1", "1e3", "", "1,000", "¥1", "1 USD", "NaN"])
+def test_money_refuses_what_is_not_fen(text: str) -> None:
+    with pytest.raises(ValueError, match="not an amount"):
+        parse_yuan(text)
+
+
+def test_time_is_text_ordered_and_zoned() -> None:
+    moment = datetime(2026, 11, 21, 9, tzinfo=UTC)
+    assert iso(moment) == "2026-11-21T09:00:00.000000Z"
+    assert parse_iso(iso(moment)) == moment
+    with pytest.raises(ValueError, match="no time zone"):
+        parse_iso("2026-11-21T09:00:00")
+
+
+def test_the_clock_never_runs_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SystemClock()
+    ahead = datetime(2200, 1, 1, tzinfo=UTC)
+    clock._last = ahead
+    assert clock.now() == ahead
+    assert ManualClock().now().tzinfo is UTC
+
+
+def test_keys_are_private_and_stable(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys")
+    key = store.key("did")
+    assert stat.S_IMODE(os.stat(tmp_path / "keys" / "did.pem").st_mode) == 0o600
+    assert KeyStore(tmp_path / "keys").key("did").kid == key.kid == thumbprint(key.public_jwk())
+    assert store.key("log").kid != key.kid
+    assert verify(key.public_jwk(), b"m", key.sign(b"m"))
+    assert not verify(key.public_jwk(), b"n", key.sign(b"m"))
+    (tmp_path / "keys" / "did.pem").write_text("garbage")
+    with pytest.raises(KeyUnreadable):
+        store.key("did")
+    with pytest.raises(KeyUnreadable):
+        store.key("../did")
+
+
+def test_detached_signatures_bind_the_bytes_and_the_key(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    key, other = store.key("did"), store.key("seal")
+    compact = jws_detached(key, b"agreement")
+    assert verify_jws_detached(key.public_jwk(), compact, b"agreement")["kid"] == key.kid
+    for jwk, text, payload in (
+        (key.public_jwk(), compact, b"agreemenT"),
+        (other.public_jwk(), compact, b"agreement"),
+        (key.public_jwk(), compact[:-4] + "AAAA", b"agreement"),
+        (key.public_jwk(), "..", b"agreement"),
+        (key.public_jwk(), "x" * (limits.JWS_BYTES_MAX + 1), b"agreement"),
+        ({"kty": "oct", "k": "AAAA"}, compact, b"agreement"),
+        ({"kty": "OKP", "crv": "Ed25519", "x": "AA"}, compact, b"agreement"),
+    ):
+        with pytest.raises(BadSignature):
+            verify_jws_detached(jwk, text, payload)
+
+
+@pytest.mark.parametrize("alg", ["none", "HS256", "EdDSA", "RS256"])
+def test_tokens_of_other_algorithms_are_refused(tmp_path: Path, alg: str) -> None:
+    import base64
+    import json
+
+    key = KeyStore(tmp_path).key("did")
+    head, body, _ = jwt(key, {"iss": "a"}).split(".")
+    bad = base64.urlsafe_b64encode(json.dumps({"alg": alg}).encode()).rstrip(b"=").decode()
+    with pytest.raises(BadSignature):
+        read_jwt(f"{bad}.{body}.", lambda h, c: key.public_jwk())
+    with pytest.raises(BadSignature):
+        read_jwt(f"{head}.{body}.", lambda h, c: key.public_jwk())
+
+
+def test_settings_come_from_file_and_environment() -> None:
+    config = build(VALUES, {"YUNHE_LISTEN_PORT": "9000", "YUNHE_ROLES": "connector"}, Path("/x"))
+    assert config.listen_port == 9000
+    assert config.did == "did:web:127.0.0.1%3A8100"
+    assert config.database == "sqlite:////x/var/node.db"
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"roles": ["king"]}, "roles"),
+        ({"development": False}, "address"),
+        ({"listen_port": "80"}, "listen_port"),
+        ({"name": ""}, "name"),
+        ({"review": "never"}, "review"),
+        ({"address": "ftp://x"}, "address"),
+    ],
+)
+def test_a_bad_setting_is_named(change: dict[str, object], named: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        build({**VALUES, **change}, {})
+    assert refused.value.facts["name"] == named
+
+
+def test_an_armed_crash_point_kills_and_an_unarmed_one_does_not() -> None:
+    for point in POINTS:
+        CrashPoints().at(point)
+    code = "from yunhe.kernel.crash import CrashPoints as C; c = C('after_send:2');"
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code + "c.at('after_send'); print('1', flush=True);"
+            "c.at('before_send'); c.at('after_send'); print('2')",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stdout) == (-9, "1\n")
+    with pytest.raises(ValueError, match="no crash point"):
+        CrashPoints("nowhere")
+
+
+def test_errors_speak_both_languages_and_survive_missing_facts() -> None:
+    body = NotFound(detail="secret", what="contract").problem()
+    assert body["status"] == 404
+    assert body["detail"] == "No such contract."
+    assert body["zh"]["detail"] == "不存在：contract。"
+    assert "secret" not in str(body)
+    assert NotFound().sentence() == "No such ?."

@@ -1,0 +1,141 @@
+"""The outbox: in order, once, retried, given up; and what a receiver has seen."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from yunhe.kernel.db import Database
+from yunhe.kernel.outbox import GiveUp, Message, Outbox, Retry, enqueue, pending, seen
+
+
+class Wire:
+    """Collects what was sent; fails as told."""
+
+    def __init__(self, failures: list[Exception] | None = None) -> None:
+        self.sent: list[Message] = []
+        self.failures = failures or []
+        self.changed = threading.Condition()
+
+    def __call__(self, message: Message) -> dict[str, Any]:
+        with self.changed:
+            if self.failures:
+                raise self.failures.pop(0)
+            self.sent.append(message)
+            self.changed.notify_all()
+        return {"ok": True}
+
+    def wait(self, number: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.sent) >= number, 10)
+
+
+def send(db: Database, conversation: str, number: int) -> str:
+    return db.write(lambda tx: enqueue(tx, "k", "did:web:b", conversation, {"n": number}))
+
+
+def test_messages_of_a_conversation_arrive_in_order(any_db: Database) -> None:
+    outbox, wire = Outbox(any_db), Wire()
+    outbox.deliver("k", wire)
+    outbox.start()
+    for number in range(20):
+        send(any_db, f"c{number % 2}", number)
+    wire.wait(20)
+    outbox.stop()
+    for name in ("c0", "c1"):
+        got = [m.payload["n"] for m in wire.sent if m.conversation == name]
+        assert got == sorted(got)
+
+
+def test_a_verb_that_fails_sends_nothing(any_db: Database) -> None:
+    outbox, wire = Outbox(any_db), Wire()
+    outbox.deliver("k", wire)
+    outbox.start()
+
+    def verb(tx: Any) -> None:
+        enqueue(tx, "k", "did:web:b", "c", {"n": 1})
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        any_db.write(verb)
+    send(any_db, "c", 2)
+    wire.wait(1)
+    outbox.stop()
+    assert [m.payload["n"] for m in wire.sent] == [2]
+
+
+def test_a_retry_keeps_the_message_id_and_the_order(any_db: Database) -> None:
+    outbox, wire = Outbox(any_db), Wire([Retry("away")])
+    outbox.deliver("k", wire)
+    first = send(any_db, "c", 1)
+    second = send(any_db, "c", 2)
+    any_db.clock.advance(0)
+    outbox.start()
+    any_db.clock.advance(120)  # type: ignore[attr-defined]
+    wire.wait(2)
+    outbox.stop()
+    assert [m.message_id for m in wire.sent] == [first, second]
+
+
+def test_what_a_crash_left_pending_is_sent_at_start(any_db: Database) -> None:
+    wire = Wire()
+    send(any_db, "c", 1)
+    outbox = Outbox(any_db)
+    outbox.deliver("k", wire)
+    outbox.start()
+    wire.wait(1)
+    outbox.stop()
+
+
+def test_delivered_runs_in_the_transaction_that_marks_it(any_db: Database) -> None:
+    outbox, wire = Outbox(any_db), Wire()
+    done = threading.Event()
+    outbox.deliver("k", wire)
+    outbox.on_delivered("k", lambda tx, m, reply: (seen(tx, m.peer, "reply"), done.set()))
+    outbox.start()
+    send(any_db, "c", 1)
+    assert done.wait(10)
+    outbox.stop()
+    assert any_db.write(lambda tx: seen(tx, "did:web:b", "reply"))
+    assert any_db.read(lambda tx: pending(tx, "c")) == []
+
+
+def test_giving_up_tells_the_slice_and_lets_the_next_pass(any_db: Database) -> None:
+    outbox, wire = Outbox(any_db), Wire([GiveUp("refused: 400")])
+    why: list[str] = []
+    outbox.deliver("k", wire)
+    outbox.on_gave_up("k", lambda tx, m, reason: why.append(reason))
+    outbox.start()
+    send(any_db, "c", 1)
+    send(any_db, "c", 2)
+    wire.wait(1)
+    outbox.stop()
+    assert why == ["refused: 400"]
+    left = any_db.read(lambda tx: pending(tx, "c"))
+    assert [(m["state"], m["last_error"]) for m in left] == [("failed", "refused: 400")]
+
+
+def test_seen_is_per_peer(any_db: Database) -> None:
+    assert not any_db.write(lambda tx: seen(tx, "a", "1"))
+    assert any_db.write(lambda tx: seen(tx, "a", "1"))
+    assert not any_db.write(lambda tx: seen(tx, "b", "1"))
+
+
+def test_two_replicas_on_postgresql_send_each_message_once(pg_url: str, pg_db: Database) -> None:
+    from yunhe.kernel.db import open_database
+
+    other = open_database(pg_url, pg_db.clock)
+    wire = Wire()
+    outboxes = [Outbox(pg_db), Outbox(other)]
+    for number in range(40):
+        send(pg_db, f"c{number % 4}", number)
+    for outbox in outboxes:
+        outbox.deliver("k", wire)
+        outbox.start()
+    wire.wait(40)
+    for outbox in outboxes:
+        outbox.stop()
+    other.close()
+    assert len({m.message_id for m in wire.sent}) == len(wire.sent) == 40
