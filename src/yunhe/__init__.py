@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from yunhe.sdk import Space
 
 
-def connect(url: str, token: str, **options: Any) -> Space:
-    """Open a session with the connector at `url`; see `yunhe.sdk.Space`."""
-    from yunhe.sdk import Space
+def connect(url: str, token: str | None = None, **options: Any) -> Space:
+    """A client of your own node at `url`; see `yunhe.sdk.connect` and `yunhe.sdk.Space`."""
+    from yunhe import sdk
 
-    return Space(url, token, **options)
+    return sdk.connect(url, token, **options)

@@ -1,0 +1,70 @@
+"""The client: `space = yunhe.connect(url, token)`, then search, offer, negotiate, sql, statement.
+
+In: verbs and plain SQL. Out: frozen records, Arrow tables, typed errors. Speaks only to one's own
+node (`docs/api.md`); imports nothing of the node, so the base install stays small.
+"""
+
+from yunhe.sdk.errors import (
+    ArrowMissing,
+    InsecureUrl,
+    NegotiationEnded,
+    NegotiationHeld,
+    NegotiationTimeout,
+    NodeUnreachable,
+    StreamBroken,
+    UnexpectedAnswer,
+    YunheRefused,
+)
+from yunhe.sdk.model import (
+    Application,
+    Bill,
+    Contract,
+    Hit,
+    Me,
+    Move,
+    Negotiation,
+    Offer,
+    OwnProduct,
+    Progress,
+    Registration,
+    Resource,
+    Statement,
+    Terms,
+    Token,
+    Use,
+)
+from yunhe.sdk.space import AsyncSpace, Space, connect, connect_async
+from yunhe.sdk.stream import Batches
+
+__all__ = [
+    "Application",
+    "ArrowMissing",
+    "AsyncSpace",
+    "Batches",
+    "Bill",
+    "Contract",
+    "Hit",
+    "InsecureUrl",
+    "Me",
+    "Move",
+    "Negotiation",
+    "NegotiationEnded",
+    "NegotiationHeld",
+    "NegotiationTimeout",
+    "NodeUnreachable",
+    "Offer",
+    "OwnProduct",
+    "Progress",
+    "Registration",
+    "Resource",
+    "Space",
+    "Statement",
+    "StreamBroken",
+    "Terms",
+    "Token",
+    "UnexpectedAnswer",
+    "Use",
+    "YunheRefused",
+    "connect",
+    "connect_async",
+]

@@ -1,0 +1,102 @@
+"""What can go wrong on the client's side, and the refusals that a node sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yunhe.kernel.errors import Conflict, Invalid, Unavailable, YunheError
+
+
+class YunheRefused(YunheError):
+    """A node's refusal, read from its RFC 9457 problem body.
+
+    `.code`, `.status` and `.facts` are the node's; `.sentence(lang)` and `.remedy(lang)` are its
+    words in `en` or `zh`; `.zh` is the Chinese member as sent.
+    """
+
+    code, status = "REFUSED_BY_NODE", 400
+    en = "The node refused; its own code and words come with the refusal."
+    zh = "节点拒绝了请求；拒绝原因以节点返回的代码和说明为准。"
+    mend_en = "Follow the remedy that the node gives."
+    mend_zh = "请按节点给出的建议处理。"
+
+    def __init__(self, problem: dict[str, Any], status: int) -> None:
+        zh = problem.get("zh")
+        facts = problem.get("facts")
+        self.zh_words: dict[str, str] = zh if isinstance(zh, dict) else {}
+        self.words = (str(problem.get("detail", "")), str(problem.get("remedy", "")))
+        # The node's values stand before those of the class.
+        vars(self).update(code=str(problem["code"]), status=status)
+        super().__init__(**(facts if isinstance(facts, dict) else {}))
+
+    def sentence(self, lang: str = "en") -> str:
+        """What the node said, in `zh` where it said it."""
+        return self.zh_words.get("detail", self.words[0]) if lang == "zh" else self.words[0]
+
+    def remedy(self, lang: str = "en") -> str:
+        """How to mend it, in `zh` where the node said it."""
+        return self.zh_words.get("remedy", self.words[1]) if lang == "zh" else self.words[1]
+
+
+class NodeUnreachable(Unavailable):
+    code = "NODE_UNREACHABLE"
+    en = "The node at {url} does not answer: {why}."
+    zh = "无法连接节点 {url}：{why}。"
+    mend_en = "Check the address and that the node is running, then try again."
+    mend_zh = "请核对地址并确认节点正在运行，然后重试。"
+
+
+class UnexpectedAnswer(Unavailable):
+    code = "UNEXPECTED_ANSWER"
+    en = "What answered at {url} is not a Yunhe node of this version: {why}."
+    zh = "{url} 的应答不符合本版本运河节点的格式：{why}。"
+    mend_en = "Check the address; a proxy may stand before the node."
+    mend_zh = "请核对地址；节点前可能有代理。"
+
+
+class InsecureUrl(Invalid):
+    code = "INSECURE_URL"
+    en = "A token would travel in clear text to {url}."
+    zh = "令牌将以明文发送到 {url}。"
+    mend_en = "Use an https address, or say `insecure=True` (`--insecure`) in a closed network."
+    mend_zh = "请使用 https 地址；封闭网络内可指定 insecure=True（--insecure）。"
+
+
+class ArrowMissing(Unavailable):
+    code = "ARROW_MISSING"
+    en = "{package} is not installed, and the answer of a query is a table."
+    zh = "未安装 {package}，无法读取查询结果表。"
+    mend_en = "Install it: pip install 'yunhe[arrow]' (pandas and polars by their own names)."
+    mend_zh = "请安装：pip install 'yunhe[arrow]'（pandas、polars 按其名称安装）。"
+
+
+class StreamBroken(Unavailable):
+    code = "STREAM_BROKEN"
+    en = "The result of use {use_id} ended before its end."
+    zh = "使用 {use_id} 的结果流未完整结束。"
+    mend_en = "Nothing partial was returned. See the state of the use, then ask again."
+    mend_zh = "未返回任何部分结果。请查看该次使用的状态后重试。"
+
+
+class NegotiationEnded(Conflict):
+    code = "NEGOTIATION_ENDED"
+    en = "The negotiation {negotiation_id} ended without a contract: {why}."
+    zh = "协商 {negotiation_id} 已结束，未达成合约：{why}。"
+    mend_en = "Read the provider's terms and ask for less."
+    mend_zh = "请查看提供方条款并降低要求。"
+
+
+class NegotiationHeld(Conflict):
+    code = "NEGOTIATION_HELD"
+    en = "The provider's last offer in {negotiation_id} goes beyond what you accept by yourself."
+    zh = "协商 {negotiation_id} 中提供方的最新要约超出了您的自动接受范围。"
+    mend_en = "Look at the offer, then accept, counter or terminate it."
+    mend_zh = "请查看要约后选择接受、还价或终止。"
+
+
+class NegotiationTimeout(Unavailable):
+    code = "NEGOTIATION_TIMEOUT"
+    en = "The negotiation {negotiation_id} is still {state} after {seconds} seconds."
+    zh = "协商 {negotiation_id} 在 {seconds} 秒后仍为 {state} 状态。"
+    mend_en = "It goes on at the node; ask for its state later."
+    mend_zh = "协商仍在节点上继续，请稍后查询状态。"

@@ -1,0 +1,306 @@
+"""What the API says, as frozen dataclasses; unknown members of an answer are ignored.
+
+In: JSON of `docs/api.md`. Out: records with instants as aware UTC and money in integer fen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, TypeVar
+
+from yunhe.kernel.clock import iso, parse_iso
+
+R = TypeVar("R")
+
+
+def read(record: type[R], data: Mapping[str, Any]) -> R:
+    """`data` as a `record`: known members only, lists as tuples, `*_at` as instants, terms typed.
+
+    Raises KeyError for a missing member that has no default, ValueError for a malformed one.
+    """
+    values: dict[str, Any] = {}
+    for spec in fields(record):  # type: ignore[arg-type]
+        if spec.name in data:
+            values[spec.name] = _member(spec.name, data[spec.name])
+    try:
+        return record(**values)
+    except TypeError as error:
+        raise KeyError(str(error)) from error
+
+
+def _member(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name.endswith("_at"):
+        return parse_iso(value)
+    if name in ("terms", "negotiable"):
+        return Terms.from_json(value)
+    if name == "offers":
+        return tuple(read(Move, move) for move in value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a use may be; columns are "table.column", money is in fen."""
+
+    purposes: tuple[str, ...]
+    columns: tuple[str, ...]
+    expires_at: datetime | None = None
+    uses_max: int | None = None
+    rows_max: int | None = None
+    row_filters: tuple[tuple[str, str], ...] = ()  # (table, predicate)
+    masks: tuple[tuple[str, str], ...] = ()  # (column, method)
+    minimum_group: int = 0
+    per_use_fen: int = 0
+    per_row_fen: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The wire form of `docs/api.md`."""
+        return {
+            "purposes": list(self.purposes),
+            "columns": list(self.columns),
+            "expires_at": None if self.expires_at is None else iso(self.expires_at),
+            "uses_max": self.uses_max,
+            "rows_max": self.rows_max,
+            "row_filters": [{"table": t, "predicate": p} for t, p in self.row_filters],
+            "masks": [{"column": c, "method": m} for c, m in self.masks],
+            "minimum_group": self.minimum_group,
+            "price": {"per_use_fen": self.per_use_fen, "per_row_fen": self.per_row_fen},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Terms:
+        """Read the wire form; raises KeyError or ValueError for what is not one."""
+        expires = data.get("expires_at")
+        price = data.get("price") or {}
+        return cls(
+            purposes=tuple(data["purposes"]),
+            columns=tuple(data["columns"]),
+            expires_at=parse_iso(expires) if isinstance(expires, str) else expires,
+            uses_max=data.get("uses_max"),
+            rows_max=data.get("rows_max"),
+            row_filters=tuple((f["table"], f["predicate"]) for f in data.get("row_filters", ())),
+            masks=tuple((m["column"], m["method"]) for m in data.get("masks", ())),
+            minimum_group=data.get("minimum_group", 0),
+            per_use_fen=price.get("per_use_fen", 0),
+            per_row_fen=price.get("per_row_fen", 0),
+        )
+
+    def but(self, changes: Mapping[str, Any] | None) -> Terms:
+        """The same terms with some members of the wire form changed; refuses unknown ones."""
+        changed = dict(changes or {})
+        whole = self.to_json()
+        if unknown := sorted(set(changed) - set(whole)):
+            raise ValueError(f"no such term: {', '.join(unknown)}")
+        return Terms.from_json({**whole, **changed})
+
+
+@dataclass(frozen=True)
+class Me:
+    """Who the token speaks for."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...]
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Token:
+    """An API token just made; `token` is the secret and is shown this once."""
+
+    token_id: str
+    token: str
+    name: str
+    roles: tuple[str, ...]
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How far this node's own registration at its parent is."""
+
+    state: str
+    subject_code: str | None = None
+    connector_code: str | None = None
+    did: str | None = None
+    parent_did: str | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Application:
+    """A subject, connector, resource, product or listing that waits for review, or had it."""
+
+    id: str
+    kind: str
+    state: str
+    name: str = ""
+    title_zh: str = ""
+    title_en: str = ""
+    subject_code: str | None = None
+    did: str | None = None
+    provider_did: str | None = None
+    provider_name: str = ""
+    code: str | None = None
+    submitted_at: datetime | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A data resource of this node: profiled tables with their entity keys."""
+
+    id: str
+    state: str
+    title_zh: str
+    title_en: str
+    code: str | None = None
+    version: int = 1
+    tables: tuple[dict[str, Any], ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OwnProduct:
+    """A data product of this node with its terms; `negotiable` is how far it goes by itself."""
+
+    id: str
+    state: str
+    title_zh: str
+    title_en: str
+    code: str | None = None
+    version: int = 1
+    keywords: tuple[str, ...] = ()
+    resource_ids: tuple[str, ...] = ()
+    terms: Terms | None = None
+    negotiable: Terms | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A product as the catalogue of all nodes knows it."""
+
+    code: str
+    title_zh: str
+    title_en: str
+    provider_did: str
+    provider_name: str = ""
+    address: str = ""
+    keywords: tuple[str, ...] = ()
+    score: float = 0.0
+    description_zh: str = ""
+    description_en: str = ""
+    tables: tuple[dict[str, Any], ...] = ()
+    terms: Terms | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the provider itself states for a product: the start of a negotiation."""
+
+    offer_id: str
+    product_code: str
+    provider_did: str
+    address: str
+    terms: Terms
+
+
+@dataclass(frozen=True)
+class Move:
+    """One offer of a negotiation, by `provider` or `consumer`."""
+
+    by: str
+    terms: Terms
+    offer_id: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True)
+class Negotiation:
+    """A negotiation at this node; `waiting_for` is `you`, `peer` or empty."""
+
+    id: str
+    state: str
+    version: int
+    role: str = "consumer"
+    peer_did: str = ""
+    product_code: str = ""
+    waiting_for: str = ""
+    offers: tuple[Move, ...] = ()
+    contract_id: str | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told to `on_progress` at each step of a negotiation; `seconds` since it began."""
+
+    negotiation: Negotiation
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A signed contract; `state` is `in_force`, `terminated` or `expired`."""
+
+    id: str
+    state: str
+    role: str
+    peer_did: str
+    product_code: str
+    terms: Terms
+    version: int = 1
+    signature_level: str = ""
+    uses_left: int | None = None
+    signed_at: datetime | None = None
+    ended_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """One use under a contract, as metered here."""
+
+    use_id: str
+    contract_id: str
+    state: str
+    purpose: str = ""
+    rows: int = 0
+    bytes: int = 0
+    fee_fen: int = 0
+    at: str = ""
+    entry_id: str | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class Bill:
+    """The running bill of a contract."""
+
+    contract_id: str
+    uses: int
+    rows: int
+    total_fen: int
+    unbilled_fen: int = 0
+    currency: str = "CNY"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of account; `differences` names the lines a reconciliation disputes."""
+
+    id: str
+    contract_id: str
+    state: str
+    uses: int
+    rows: int
+    total_fen: int
+    number: int = 1
+    currency: str = "CNY"
+    issued_at: datetime | None = None
+    settled_at: datetime | None = None
+    differences: tuple[Any, ...] = ()

@@ -1,0 +1,336 @@
+"""`Space` and `AsyncSpace`: a data space as one sees it from one's own node.
+
+In: verbs. Out: records, Arrow tables, or typed errors. The verbs are those of `calls`; a client
+only carries them out. The token stays in the client; the provider's never leaves the node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import update_wrapper
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+
+import httpx
+
+from yunhe.sdk import calls, stream
+from yunhe.sdk.calls import Call, Flow, Pause
+from yunhe.sdk.errors import NodeUnreachable
+from yunhe.sdk.model import Contract
+from yunhe.sdk.stream import Batches
+from yunhe.sdk.target import API, Target, read_answer, target
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TIMEOUT_S = 30.0
+QUERY_TIMEOUT_S = 120.0
+CONNECT_TIMEOUT_S = 5.0
+
+
+class _Verb(Generic[P, T]):
+    """A function of `calls` as a method of `Space`, and awaited as one of `AsyncSpace`."""
+
+    def __init__(self, build: Callable[P, Call[T] | Flow[T]]) -> None:
+        self.build = build
+        update_wrapper(cast(Any, self), build)
+
+    @overload
+    def __get__(self, space: None, owner: type) -> Callable[P, Call[T] | Flow[T]]: ...
+    @overload
+    def __get__(self, space: Space, owner: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, space: AsyncSpace, owner: type) -> Callable[P, Awaitable[T]]: ...
+    def __get__(self, space: Space | AsyncSpace | None, owner: type) -> Any:
+        if space is None:
+            return self.build  # so that help() shows the documentation
+
+        def verb(*args: P.args, **kwargs: P.kwargs) -> T | Awaitable[T]:
+            return space.run(self.build(*args, **kwargs))
+
+        return update_wrapper(verb, self.build)
+
+
+class _Verbs:
+    """What both clients can do; see `calls` for parameters, answers and errors."""
+
+    health = _Verb(calls.health)
+    me = _Verb(calls.me)
+    create_token = _Verb(calls.create_token)
+    tokens = _Verb(calls.tokens)
+    revoke_token = _Verb(calls.revoke_token)
+    register_self = _Verb(calls.register_self)
+    registration = _Verb(calls.registration)
+
+    applications = _Verb(calls.applications)
+    review = _Verb(calls.review)
+    registrations = _Verb(calls.registrations)
+    review_registration = _Verb(calls.review_registration)
+
+    add_resource = _Verb(calls.add_resource)
+    resources = _Verb(calls.resources)
+    resource = _Verb(calls.resource)
+    edit_resource = _Verb(calls.edit_resource)
+    submit_resource = _Verb(calls.submit_resource)
+    add_product = _Verb(calls.add_product)
+    products = _Verb(calls.products)
+    own_product = _Verb(calls.own_product)
+    edit_product = _Verb(calls.edit_product)
+    submit_product = _Verb(calls.submit_product)
+    list_product = _Verb(calls.list_product)
+    withdraw = _Verb(calls.withdraw)
+
+    search = _Verb(calls.search)
+    product = _Verb(calls.product)
+    offer = _Verb(calls.offer)
+    propose = _Verb(calls.propose)
+    negotiate = _Verb(calls.negotiate)
+    wait_for_contract = _Verb(calls.wait_for_contract)
+    negotiations = _Verb(calls.negotiations)
+    negotiation = _Verb(calls.negotiation)
+    accept_offer = _Verb(calls.accept_offer)
+    counter_offer = _Verb(calls.counter_offer)
+    end_negotiation = _Verb(calls.end_negotiation)
+
+    contracts = _Verb(calls.contracts)
+    contract = _Verb(calls.contract)
+    terminate = _Verb(calls.terminate)
+    uses = _Verb(calls.uses)
+    bill = _Verb(calls.bill)
+    issue_statement = _Verb(calls.issue_statement)
+    statements = _Verb(calls.statements)
+    statement = _Verb(calls.statement)
+    bundle = _Verb(calls.bundle)
+    checkpoint = _Verb(calls.checkpoint)
+    proof = _Verb(calls.proof)
+
+
+def _query(text: str, contract: Contract | str, purpose: str, use_id: str | None) -> dict[str, Any]:
+    key = contract if isinstance(contract, str) else contract.id
+    # The id is ours, so that a repeat after a broken line is the same use and not a second bill.
+    use = use_id or str(uuid.uuid4())
+    return {"contract_id": key, "sql": text, "purpose": purpose, "use_id": use}
+
+
+def _request(where: Target, call: Call[Any]) -> dict[str, Any]:
+    return {
+        "method": call.method,
+        "url": f"{where.base}{API}{call.path}",
+        "params": call.params,
+        "json": call.body,
+        "timeout": httpx.Timeout(where.timeout_s + call.wait_s, connect=CONNECT_TIMEOUT_S),
+    }
+
+
+def _client_options(where: Target) -> dict[str, Any]:
+    # One's own node is reached directly, never through a proxy of the environment.
+    return {
+        "headers": where.headers(),
+        "verify": where.tls if where.tls is not None else False,
+        "trust_env": False,
+    }
+
+
+class Space(_Verbs):
+    """A synchronous client of one node; safe to share between threads; close it when done."""
+
+    def __init__(self, where: Target) -> None:
+        self.target = where
+        self._http = httpx.Client(**_client_options(where))
+
+    def run(self, work: Call[T] | Flow[T]) -> T:
+        """Carry out a verb of `calls`; raises YunheRefused, NodeUnreachable, UnexpectedAnswer."""
+        if isinstance(work, Call):
+            return self._send(work)
+        answer: Any = None
+        while True:
+            try:
+                step = work.send(answer)
+            except StopIteration as done:
+                return cast(T, done.value)
+            if isinstance(step, Pause):
+                time.sleep(step.seconds)
+                answer = None
+            else:
+                answer = self._send(step)
+
+    def _send(self, call: Call[T]) -> T:
+        try:
+            response = self._http.request(**_request(self.target, call))
+        except httpx.HTTPError as error:
+            raise NodeUnreachable(url=self.target.base, why=type(error).__name__) from error
+        return read_answer(self.target, call, response.status_code, response.content)
+
+    def sql(
+        self,
+        text: str,
+        contract: Contract | str,
+        purpose: str,
+        use_id: str | None = None,
+        timeout_s: float = QUERY_TIMEOUT_S,
+    ) -> pyarrow.Table:
+        """Run plain SQL under a contract and return the governed result.
+
+        The schema's metadata holds `yunhe.use_id` and `yunhe.groups_withheld`. Repeating with the
+        same `use_id` never charges twice. Raises YunheRefused with the reason, StreamBroken.
+        """
+        with self.sql_stream(text, contract, purpose, use_id, timeout_s) as batches:
+            return batches.read_all()
+
+    def sql_stream(
+        self,
+        text: str,
+        contract: Contract | str,
+        purpose: str,
+        use_id: str | None = None,
+        timeout_s: float = QUERY_TIMEOUT_S,
+    ) -> Batches:
+        """As `sql`, but an iterator of record batches; `timeout_s` bounds each wait for bytes."""
+        return stream.open_stream(self.target, _query(text, contract, purpose, use_id), timeout_s)
+
+    def sql_pandas(
+        self, text: str, contract: Contract | str, purpose: str, use_id: str | None = None
+    ) -> pandas.DataFrame:
+        """As `sql`, as a pandas frame."""
+        stream.optional("pandas")
+        frame: pandas.DataFrame = self.sql(text, contract, purpose, use_id).to_pandas()
+        return frame
+
+    def sql_polars(
+        self, text: str, contract: Contract | str, purpose: str, use_id: str | None = None
+    ) -> polars.DataFrame:
+        """As `sql`, as a polars frame."""
+        to_frame = stream.optional("polars").from_arrow
+        frame: polars.DataFrame = to_frame(self.sql(text, contract, purpose, use_id))
+        return frame
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Space:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncSpace(_Verbs):
+    """The same verbs to await; queries read their stream in a thread."""
+
+    def __init__(self, where: Target) -> None:
+        self.target = where
+        self._http = httpx.AsyncClient(**_client_options(where))
+
+    async def run(self, work: Call[T] | Flow[T]) -> T:
+        """Carry out a verb of `calls`; raises as `Space.run`."""
+        if isinstance(work, Call):
+            return await self._send(work)
+        answer: Any = None
+        while True:
+            try:
+                step = work.send(answer)
+            except StopIteration as done:
+                return cast(T, done.value)
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                answer = None
+            else:
+                answer = await self._send(step)
+
+    async def _send(self, call: Call[T]) -> T:
+        try:
+            response = await self._http.request(**_request(self.target, call))
+        except httpx.HTTPError as error:
+            raise NodeUnreachable(url=self.target.base, why=type(error).__name__) from error
+        return read_answer(self.target, call, response.status_code, response.content)
+
+    async def sql(
+        self,
+        text: str,
+        contract: Contract | str,
+        purpose: str,
+        use_id: str | None = None,
+        timeout_s: float = QUERY_TIMEOUT_S,
+    ) -> pyarrow.Table:
+        """As `Space.sql`."""
+
+        def whole() -> pyarrow.Table:
+            query = _query(text, contract, purpose, use_id)
+            with stream.open_stream(self.target, query, timeout_s) as batches:
+                return batches.read_all()
+
+        return await asyncio.to_thread(whole)
+
+    async def sql_stream(
+        self,
+        text: str,
+        contract: Contract | str,
+        purpose: str,
+        use_id: str | None = None,
+        timeout_s: float = QUERY_TIMEOUT_S,
+    ) -> AsyncIterator[pyarrow.RecordBatch]:
+        """As `Space.sql_stream`; an async iterator of record batches."""
+        query = _query(text, contract, purpose, use_id)
+        batches = await asyncio.to_thread(stream.open_stream, self.target, query, timeout_s)
+        with batches:
+            each = iter(batches)
+            while (batch := await asyncio.to_thread(next, each, None)) is not None:
+                yield batch
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncSpace:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+def connect(
+    url: str,
+    token: str | None = None,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    tls: ssl.SSLContext | None = None,
+    insecure: bool = False,
+) -> Space:
+    """A client of your own node at `url`; nothing is sent until the first verb.
+
+    `tls` for a private certificate authority; `insecure` lets a token travel over plain http to
+    another machine. Raises InsecureUrl, Invalid.
+    """
+    return Space(target(url, token, timeout_s, tls, insecure))
+
+
+def connect_async(
+    url: str,
+    token: str | None = None,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    tls: ssl.SSLContext | None = None,
+    insecure: bool = False,
+) -> AsyncSpace:
+    """As `connect`, for asyncio."""
+    return AsyncSpace(target(url, token, timeout_s, tls, insecure))

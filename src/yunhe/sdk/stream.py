@@ -1,0 +1,148 @@
+"""One governed query as an Arrow stream, read as it arrives and never buffered whole.
+
+In: a target and a query. Out: `Batches`. The standard library's http.client reads here: pyarrow
+pulls bytes straight from the socket's file, and a body that ends early is an error, not an end.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from yunhe.sdk.errors import ArrowMissing, NodeUnreachable, StreamBroken, UnexpectedAnswer
+from yunhe.sdk.target import API, Target, refusal
+
+if TYPE_CHECKING:
+    import pyarrow
+
+ARROW = "application/vnd.apache.arrow.stream"
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # the end-of-stream mark of Arrow IPC
+_PROBLEM_BYTES_MAX = 1 << 20
+
+
+class Batches:
+    """The record batches of one use; iterate once, and close (or use as a context manager)."""
+
+    def __init__(self, body: _Body, connection: http.client.HTTPConnection, facts: _Facts) -> None:
+        self._arrow = arrow()
+        self._body, self._connection = body, connection
+        self.use_id, self.groups_withheld = facts
+        with self._whole():
+            self._reader = self._arrow.ipc.open_stream(self._arrow.PythonFile(body, mode="r"))
+        self.schema: pyarrow.Schema = self._reader.schema.with_metadata(
+            {
+                **(self._reader.schema.metadata or {}),
+                b"yunhe.use_id": self.use_id.encode(),
+                b"yunhe.groups_withheld": b"true" if self.groups_withheld else b"false",
+            }
+        )
+
+    def __iter__(self) -> Iterator[pyarrow.RecordBatch]:
+        with self._whole():
+            yield from self._reader
+            if self._body.tail != _END:
+                raise EOFError
+        self.close()
+
+    def read_all(self) -> pyarrow.Table:
+        """The rest as one table; raises StreamBroken rather than return a part."""
+        batches = [batch.replace_schema_metadata(self.schema.metadata) for batch in self]
+        return self._arrow.Table.from_batches(batches, schema=self.schema)
+
+    def close(self) -> None:
+        """End the request; closing early tells the node to stop."""
+        self._connection.close()
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            yield
+        except (http.client.HTTPException, OSError, EOFError, self._arrow.ArrowInvalid) as error:
+            self.close()
+            raise StreamBroken(detail=repr(error), use_id=self.use_id) from error
+
+    def __enter__(self) -> Batches:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+_Facts = tuple[str, bool]
+
+
+class _Body:
+    """The response as the file object pyarrow wants, remembering its last eight bytes."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+        self.tail = b""
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._response.read(size if size >= 0 else None)
+        self.tail = (self.tail + data[-8:])[-8:]
+        return data
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def arrow() -> ModuleType:
+    """pyarrow with its ipc module; raises ArrowMissing where it is not installed."""
+    optional("pyarrow.ipc")
+    return optional("pyarrow")
+
+
+def optional(name: str) -> ModuleType:
+    """A module of the table world by name; raises ArrowMissing where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ArrowMissing(package=name.partition(".")[0]) from error
+
+
+def open_stream(where: Target, query: dict[str, Any], timeout_s: float) -> Batches:
+    """Send a query and return at the first byte of its result.
+
+    Raises ArrowMissing before anything is sent (a use costs money), YunheRefused, NodeUnreachable,
+    StreamBroken.
+    """
+    arrow()
+    connection = _connection(where, timeout_s)
+    headers = {**where.headers(), "accept": ARROW, "content-type": "application/json"}
+    try:
+        connection.request(
+            "POST", f"{where.url.path}{API}/sql", json.dumps(query).encode(), headers
+        )
+        response = connection.getresponse()
+        if response.status != 200:
+            body = response.read(_PROBLEM_BYTES_MAX)
+            connection.close()
+            raise refusal(where, response.status, body)
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        raise NodeUnreachable(url=where.base, why=type(error).__name__) from error
+    if response.headers.get_content_type() != ARROW:
+        connection.close()
+        raise UnexpectedAnswer(url=where.base, why="a query answered without Arrow")
+    use_id = response.headers.get("x-yunhe-use-id", query["use_id"])
+    withheld = response.headers.get("x-yunhe-groups-withheld", "false") == "true"
+    return Batches(_Body(response), connection, (use_id, withheld))
+
+
+def _connection(where: Target, timeout_s: float) -> http.client.HTTPConnection:
+    host, port = str(where.url.hostname), where.url.port
+    if where.tls is not None:
+        return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=where.tls)
+    return http.client.HTTPConnection(host, port, timeout=timeout_s)
