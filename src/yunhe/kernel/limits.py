@@ -36,7 +36,9 @@ DID_CHARS_MAX: Final = 512
 DID_DOCUMENT_BYTES_MAX: Final = 65_536
 DID_DOCUMENT_KEYS_MAX: Final = 16
 DID_FETCH_S_MAX: Final = 5
+DID_FETCHES_MAX: Final = 16
 DID_CACHE_S: Final = 300
+DID_REFRESH_S: Final = 5  # an unknown key may cause one more fetch, not oftener
 DID_CACHE_MAX: Final = 1024
 NONCE_PRUNE_S: Final = 60
 NAME_CHARS_MAX: Final = 100
@@ -56,3 +58,53 @@ TDS_CODE_CHARS_MAX: Final = 32
 TDS_MESSAGE_CHARS_MAX: Final = 255
 TDS_CALL_S_MAX: Final = 10
 TDS_REPLY_BYTES_MAX: Final = 8 << 20
+
+# sources
+SOURCE_FILES_MAX: Final = 10_000
+SOURCE_COLUMNS_MAX: Final = 2_000
+PROFILE_MEMORY_MB_MAX: Final = 1_024
+
+# dataplane
+SQL_BYTES_MAX: Final = 16_384
+SQL_NODES_MAX: Final = 2_000
+SQL_BRACKETS_DEPTH_MAX: Final = 64
+SQL_TABLES_MAX: Final = 16  # table uses in one query
+QUERY_S_MAX: Final = 60.0  # from the start of a query to its first bytes
+QUERY_CPU_S_MAX: Final = 240
+STREAM_S_MAX: Final = 3_600.0
+STREAM_CHECK_S: Final = 0.5  # how often a running stream asks whether its contract still stands
+WORKER_MEMORY_MB_MAX: Final = 2_048  # what DuckDB may take
+WORKER_ADDRESS_MB_MAX: Final = 16_384  # RLIMIT_AS: code and reserved space included
+WORKER_WAIT_S_MAX: Final = 10.0  # for a free worker
+WORKERS_MAX: Final = 8
+FRAME_BYTES_MIN: Final = 262_144
+BATCH_ROWS: Final = 65_536
+IPC_METADATA_BYTES_MAX: Final = 16_777_216
+
+# control
+POLICY_RULES_MAX: Final = 256
+POLICY_CONSTRAINTS_MAX: Final = 64  # constraints and duties in one rule
+POLICY_VALUES_MAX: Final = 4096  # members of a set, characters of a text
+
+# catalog
+CATALOG_TABLES_MAX: Final = 64
+CATALOG_COLUMNS_MAX: Final = 2000
+CATALOG_PATHS_MAX: Final = 4096
+CATALOG_KEYWORDS_MAX: Final = 20
+CATALOG_RESOURCES_MAX: Final = 64
+CATALOG_RECORD_BYTES_MAX: Final = 256 * 1024
+CATALOG_LIST_MAX: Final = 500
+CODE_CLASHES_MAX: Final = 8  # random parts tried before an allocation is given up
+SEARCH_TEXT_CHARS_MAX: Final = 128  # N05 A.1
+SEARCH_TERMS_MAX: Final = 16
+SEARCH_WORD_CHARS_MAX: Final = 64
+SEARCH_PREFIX_CHARS_MIN: Final = 3
+SEARCH_LIMIT_MAX: Final = 200
+SEARCH_OFFSET_MAX: Final = 1_000_000
+SEARCH_FRESH_ROWS_MAX: Final = 200  # more than this is indexed before the answer
+INDEX_BATCH_ROWS: Final = 1000
+INDEX_HEAP_BYTES: Final = 32_000_000
+INDEX_COMMIT_S_MIN: Final = 0.2  # a commit costs ~90 ms: gather this long
+
+# federation
+PEER_SEARCH_LIMIT_MAX: Final = 200
