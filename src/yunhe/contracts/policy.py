@@ -218,13 +218,9 @@ def policy_from_terms(terms: Terms) -> Policy:
     if terms.rows_max is not None:
         constraints.append(Constraint(Term.DATE_RECORD, Operator.LTEQ, str(terms.rows_max)))
     for table, predicate in terms.row_filters:
-        constraints.append(
-            Constraint(Term.VALUE_EXPRESSION, Operator.EQ, (table, predicate))
-        )
+        constraints.append(Constraint(Term.VALUE_EXPRESSION, Operator.EQ, (table, predicate)))
     if terms.minimum_group:
-        constraints.append(
-            Constraint(Term.MINIMUM_GROUP, Operator.GTEQ, str(terms.minimum_group))
-        )
+        constraints.append(Constraint(Term.MINIMUM_GROUP, Operator.GTEQ, str(terms.minimum_group)))
     duties = [
         Duty(
             Action.DESENSITIZE,

@@ -108,3 +108,26 @@ INDEX_COMMIT_S_MIN: Final = 0.2  # a commit costs ~90 ms: gather this long
 
 # federation
 PEER_SEARCH_LIMIT_MAX: Final = 200
+
+# contracts
+PID_CHARS_MAX: Final = 255  # ids of peers: negotiations, transfers, offers, messages
+CALLBACK_CHARS_MAX: Final = 1000
+COUNTER_OFFERS_MAX: Final = 3  # of the automatic provider in one negotiation
+OFFERS_MAX: Final = 40  # on the table in one negotiation, by both sides
+POLICY_RULES_MAX: Final = 64
+POLICY_CONSTRAINTS_MAX: Final = 256  # in one policy, duties included
+REASONS_MAX: Final = 8
+CONTRACT_LIST_MAX: Final = 1000
+DATA_TOKEN_S_MAX: Final = 600
+DATA_TOKEN_RENEW_S: Final = 60  # a connector renews a token that ends sooner
+TRANSFERS_OPEN_MAX: Final = 64  # of one contract
+
+# protocols.dsp
+DSP_BODY_BYTES_MAX: Final = 1 << 20
+DSP_REPLY_BYTES_MAX: Final = 1 << 20
+DSP_CATALOG_BYTES_MAX: Final = 16 << 20
+DSP_CALL_S_MAX: Final = 10
+DSP_NOT_FOUND_RETRY_S: Final = 1.0  # a peer may not know yet what it just said
+DSP_CATALOG_PAGE: Final = 200
+DSP_CATALOG_PAGES_MAX: Final = 1000
+DSP_FILTERS_MAX: Final = 16

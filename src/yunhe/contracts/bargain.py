@@ -1,0 +1,130 @@
+"""Comparing terms: what lies within a bound, what is the nearest that does.
+
+In: terms asked for and the furthest terms a party goes. Out: the fields that go beyond, and the
+projection of the asked terms into the bound. Pure; a provider's and a consumer's bound are read
+from opposite sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from yunhe.contracts.policy import Duty, Policy, Price, Rule, Terms
+
+RuleKey = tuple[str, str, frozenset[object], frozenset[object]]
+
+
+def nearest(asked: Terms, furthest: Terms, now: datetime) -> Terms:
+    """The terms nearest to `asked` that a provider accepts who goes as far as `furthest`.
+
+    Less is always acceptable (fewer columns, purposes, uses, rows, an earlier end), so is a
+    higher price or group. Row filters are the provider's; masks follow the columns. A request
+    that lies within comes back equal, up to order; applying it twice changes nothing.
+    """
+    columns = _within(asked.columns, furthest.columns)
+    ends = _least(asked.expires_at, furthest.expires_at)
+    if ends is not None and ends <= now:
+        ends = furthest.expires_at
+    return Terms(
+        purposes=_within(asked.purposes, furthest.purposes),
+        columns=columns,
+        expires_at=ends,
+        uses_max=_least_count(asked.uses_max, furthest.uses_max),
+        rows_max=_least_count(asked.rows_max, furthest.rows_max),
+        row_filters=furthest.row_filters,
+        masks=tuple(m for m in furthest.masks if m.column in columns or m in asked.masks),
+        minimum_group=max(asked.minimum_group, furthest.minimum_group),
+        price=Price(
+            max(asked.price.per_use, furthest.price.per_use),
+            max(asked.price.per_row, furthest.price.per_row),
+        ),
+    )
+
+
+def beyond(asked: Terms, furthest: Terms, now: datetime) -> tuple[str, ...]:
+    """The fields in which `asked` goes beyond what the provider accepts; empty: acceptable."""
+    return differing(asked, nearest(asked, furthest, now))
+
+
+def short_of(offered: Terms, worst: Terms) -> tuple[str, ...]:
+    """The fields in which an offer is worse for the consumer than its `worst` terms."""
+    short = []
+    if not set(worst.purposes) <= set(offered.purposes):
+        short.append("purposes")
+    if not set(worst.columns) <= set(offered.columns):
+        short.append("columns")
+    if _sooner(offered.expires_at, worst.expires_at):
+        short.append("expires_at")
+    if _sooner(offered.uses_max, worst.uses_max):
+        short.append("uses_max")
+    if _sooner(offered.rows_max, worst.rows_max):
+        short.append("rows_max")
+    if not set(offered.row_filters) <= set(worst.row_filters):
+        short.append("row_filters")
+    if not {m for m in offered.masks if m.column in worst.columns} <= set(worst.masks):
+        short.append("masks")
+    if offered.minimum_group > worst.minimum_group:
+        short.append("minimum_group")
+    if offered.price.per_use > worst.price.per_use or offered.price.per_row > worst.price.per_row:
+        short.append("price")
+    return tuple(short)
+
+
+def differing(one: Terms, other: Terms) -> tuple[str, ...]:
+    """The fields in which two terms differ; the order inside a set does not count."""
+    a, b = _normal(one), _normal(other)
+    return tuple(name for name in Terms.__dataclass_fields__ if getattr(a, name) != getattr(b, name))
+
+
+def same_policy(one: Policy, other: Policy) -> bool:
+    """Whether two policies say the same: rules, constraints and duties are sets."""
+    return {_rule_key(r) for r in one.rules} == {_rule_key(r) for r in other.rules} and len(
+        one.rules
+    ) == len(other.rules)
+
+
+def _rule_key(rule: Rule) -> RuleKey:
+    return (
+        rule.kind,
+        rule.action,
+        frozenset(rule.constraints),
+        frozenset(_duty_key(duty) for duty in rule.duties),
+    )
+
+
+def _duty_key(duty: Duty) -> tuple[str, str, frozenset[object]]:
+    return (duty.action, duty.phase, frozenset(duty.constraints))
+
+
+def _normal(terms: Terms) -> Terms:
+    return replace(
+        terms,
+        purposes=tuple(sorted(set(terms.purposes))),
+        columns=tuple(sorted(set(terms.columns))),
+        row_filters=tuple(sorted(set(terms.row_filters))),
+        masks=tuple(sorted(set(terms.masks), key=lambda m: (m.column, m.method))),
+    )
+
+
+def _within(asked: Iterable[str], allowed: tuple[str, ...]) -> tuple[str, ...]:
+    wanted = set(asked)
+    return tuple(name for name in allowed if name in wanted) or allowed
+
+
+def _least(one: datetime | None, other: datetime | None) -> datetime | None:
+    given = [moment for moment in (one, other) if moment is not None]
+    return min(given) if given else None
+
+
+def _least_count(one: int | None, other: int | None) -> int | None:
+    given = [count for count in (one, other) if count is not None]
+    return min(given) if given else None
+
+
+def _sooner(offered: datetime | int | None, worst: datetime | int | None) -> bool:
+    """Whether `offered` ends before `worst`; None never ends."""
+    if offered is None:
+        return False
+    return worst is None or offered < worst  # type: ignore[operator]
