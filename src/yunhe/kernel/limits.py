@@ -26,6 +26,16 @@ OUTBOX_TICK_S: Final = 1.0
 OUTBOX_SCAN_MAX: Final = 500
 OUTBOX_CLAIM_S: Final = 60
 
+# evidence
+EVIDENCE_BODY_BYTES_MAX: Final = 1 << 20
+EVIDENCE_FIND_MAX: Final = 1000
+SEQUENCER_POLL_S: Final = 0.2  # PostgreSQL: for entries of a replica that died
+PROOF_POLL_S: Final = 0.01
+TILE_CACHE_S: Final = 31_536_000  # tiles are immutable
+BUNDLE_BYTES_MAX: Final = 64 << 20
+BUNDLE_FIELDS_MAX: Final = 1_000_000
+BUNDLE_FINDINGS_MAX: Final = 1000
+
 # identity
 SI_TOKEN_S_MAX: Final = 300  # longest life of a self-issued token
 SI_TOKEN_SKEW_S: Final = 60

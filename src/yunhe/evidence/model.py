@@ -1,0 +1,66 @@
+"""What the log gives out: receipts, entries, proofs, and the files it serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from yunhe.evidence.proof import TlogProof
+from yunhe.kernel.canonical import dumps
+from yunhe.kernel.clock import iso
+
+
+def leaf_bytes(entry_id: str, kind: str, at: str, commitment: str) -> bytes:
+    """The entry as it stands in the tree: its commitment (hex), id, kind and time, canonical."""
+    return dumps({"c": commitment, "id": entry_id, "k": kind, "t": at})
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a verb gets back at once; the proof follows when the entry is sequenced."""
+
+    entry_id: str
+    leaf: str  # hex leaf hash, RFC 6962
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry; `index` is None until it is sequenced, `salt` and `body` after erasure."""
+
+    entry_id: str
+    kind: str
+    at: datetime
+    leaf: bytes
+    index: int | None
+    salt: bytes | None
+    body: dict[str, Any] | None
+
+    @property
+    def time(self) -> str:
+        """The time as the leaf has it."""
+        return iso(self.at)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """That an entry stands at `index` in the tree of `size`, under a signed checkpoint."""
+
+    entry: bytes
+    index: int
+    size: int
+    hashes: tuple[bytes, ...]
+    checkpoint: str
+
+    def text(self) -> str:
+        """The `.tlog-proof` text (C2SP tlog-proof)."""
+        return str(TlogProof(self.index, self.hashes, self.checkpoint))
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One file of the log's read API: its bytes, media type, and how long it may be cached."""
+
+    content: bytes
+    media_type: str
+    cache_s: int
