@@ -62,7 +62,7 @@ class InsecureUrl(Invalid):
     mend_zh = "请使用 https 地址；封闭网络内可指定 insecure=True（--insecure）。"
 
 
-class ArrowMissing(Unavailable):
+class ArrowMissing(Invalid):
     code = "ARROW_MISSING"
     en = "{package} is not installed, and the answer of a query is a table."
     zh = "未安装 {package}，无法读取查询结果表。"

@@ -42,6 +42,13 @@ def _member(name: str, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    # A single text would pass as a list of its letters.
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+        raise ValueError(f"{name} is a list of texts")
+    return tuple(value)
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a use may be; columns are "table.column", money is in fen."""
@@ -76,9 +83,11 @@ class Terms:
         """Read the wire form; raises KeyError or ValueError for what is not one."""
         expires = data.get("expires_at")
         price = data.get("price") or {}
+        if not isinstance(price, Mapping):
+            raise ValueError("price is an object of per_use_fen and per_row_fen")
         return cls(
-            purposes=tuple(data["purposes"]),
-            columns=tuple(data["columns"]),
+            purposes=_texts("purposes", data["purposes"]),
+            columns=_texts("columns", data["columns"]),
             expires_at=parse_iso(expires) if isinstance(expires, str) else expires,
             uses_max=data.get("uses_max"),
             rows_max=data.get("rows_max"),
@@ -173,6 +182,7 @@ class OwnProduct:
     title_zh: str
     title_en: str
     code: str | None = None
+    listing_state: str = "none"
     version: int = 1
     keywords: tuple[str, ...] = ()
     resource_ids: tuple[str, ...] = ()

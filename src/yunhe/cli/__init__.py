@@ -1,0 +1,70 @@
+"""The command line: one file a noun, talking through the SDK to one's own node.
+
+In: arguments and YUNHE_URL, YUNHE_TOKEN. Out: tables or JSON, and documented exit codes. Only
+`serve` and `demo` build a node; `verify` alone reads evidence itself, so that it works offline.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import yunhe
+from yunhe.cli import (
+    contracts,
+    demo,
+    init,
+    negotiate,
+    products,
+    publish,
+    register,
+    review,
+    search,
+    serve,
+    sql,
+    statement,
+    tokens,
+    verify,
+)
+
+app = typer.Typer(
+    name="yunhe",
+    help="Yunhe (运河): an open trusted data space. See docs/cli.md for exit codes.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"yunhe {yunhe.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")
+    ] = False,
+) -> None:
+    """Root options; --version acts in its callback."""
+
+
+for single in (init, serve, demo, register, publish, search, negotiate, sql, verify):
+    app.add_typer(single.app)
+for noun, group in {
+    "products": products.app,
+    "negotiations": negotiate.held,
+    "contracts": contracts.app,
+    "statement": statement.app,
+    "review": review.app,
+    "tokens": tokens.app,
+}.items():
+    app.add_typer(group, name=noun)
+
+
+def main() -> None:
+    """The `yunhe` command."""
+    app()

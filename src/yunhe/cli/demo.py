@@ -1,0 +1,29 @@
+"""`yunhe demo`: the life of a data product on four nodes of this machine, step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yunhe.cli.desk import Desk, command
+from yunhe.cli.errors import ExtraMissing
+
+app = typer.Typer()
+
+
+@command(app, options=("lang",))
+def demo(
+    desk: Desk,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the nodes up at the end.")] = False,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write each step to this file.")
+    ] = None,
+) -> int:
+    """Run the whole story on this machine; exits 0 only when every step held."""
+    try:
+        from yunhe import demo as story
+    except ModuleNotFoundError as error:
+        raise ExtraMissing(extra="demo", module=error.name) from error
+    return int(story.run(keep=keep, json_file=json, lang=desk.lang))

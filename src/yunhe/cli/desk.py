@@ -1,0 +1,196 @@
+"""The desk of a command: connection, language, output for people or programs, errors, exits.
+
+In: the options that every command has. Out: a `Desk` given to the command as its first argument;
+`command` adds those options to the signature, so that each command lists only its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import datetime
+from functools import wraps
+from typing import Annotated, Any, Final, get_type_hints
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from yunhe.cli.errors import Exit, NoNodeGiven, exit_code
+from yunhe.kernel.clock import iso
+from yunhe.kernel.errors import Internal, YunheError
+from yunhe.sdk import Space, Terms, connect
+
+_OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
+    "url": (
+        Annotated[str, typer.Option(envvar="YUNHE_URL", help="Address of your node.")],
+        "",
+    ),
+    "token": (
+        Annotated[
+            str, typer.Option(envvar="YUNHE_TOKEN", show_envvar=True, help="API token of it.")
+        ],
+        "",
+    ),
+    "insecure": (
+        Annotated[bool, typer.Option("--insecure", help="Allow a token over plain http.")],
+        False,
+    ),
+    "json": (
+        Annotated[bool, typer.Option("--json", help="Write JSON for programs.")],
+        False,
+    ),
+    "lang": (
+        Annotated[str, typer.Option(help="zh or en; default from LANG.")],
+        "",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What a command has at hand."""
+
+    url: str
+    token: str
+    insecure: bool
+    json: bool
+    lang: str
+
+    @property
+    def out(self) -> Console:
+        """The terminal for results."""
+        return Console(highlight=False, soft_wrap=True)
+
+    @property
+    def err(self) -> Console:
+        """The terminal for progress and errors."""
+        return Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def space(self) -> Space:
+        """A client of the node; raises NoNodeGiven."""
+        if not self.url:
+            raise NoNodeGiven
+        return connect(self.url, self.token or None, insecure=self.insecure)
+
+    def say(self, en: str, zh: str) -> str:
+        """The text of the chosen language."""
+        return zh if self.lang == "zh" else en
+
+    def show(self, value: Any, human: Callable[[], None] | str) -> None:
+        """Write a result: `value` as JSON, or what people read."""
+        if self.json:
+            typer.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+        elif callable(human):
+            human()
+        else:
+            self.out.print(human, markup=False)
+
+    def rows(self, items: Iterable[Any], columns: Mapping[str, str]) -> None:
+        """Write a list: JSON objects, or a table of some members under their headings."""
+        found = [plain(item) for item in items]
+        self.show(found, lambda: self.table(found, columns))
+
+    def table(self, found: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+        """A table of plain objects; `columns` maps members to headings."""
+        table = Table(*columns.values(), box=None, header_style="bold", pad_edge=False)
+        for item in found:
+            table.add_row(*(_cell(item.get(name)) for name in columns))
+        self.out.print(table)
+
+    def fail(self, error: YunheError) -> Exit:
+        """Write an error (code, sentence, remedy) and say which exit code it gives."""
+        if self.json:
+            problem = error.problem()
+            typer.echo(json.dumps({"error": plain(problem)}, ensure_ascii=False, indent=2))
+        else:
+            words = self.say("Remedy", "建议")
+            self.err.print(f"[bold red]{error.code}[/]", end="  ")
+            self.err.print(error.sentence(self.lang), markup=False)
+            self.err.print(f"{words}: {error.remedy(self.lang)}", markup=False)
+        return exit_code(error)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: records as objects, instants as text, terms in their wire form."""
+    if isinstance(value, Terms):
+        return value.to_json()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: plain(getattr(value, name)) for name in asdict(value)}
+    if isinstance(value, Mapping):
+        return {str(name): plain(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(member) for member in value]
+    return iso(value) if isinstance(value, datetime) else value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(_cell(member) for member in value)
+    # Text from other nodes is shown, not obeyed: no markup, no terminal controls.
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    return text.replace("[", r"\[")
+
+
+def language(chosen: str) -> str:
+    """`zh` or `en`: as chosen, or as the environment says."""
+    if chosen:
+        return "zh" if chosen.lower().startswith("zh") else "en"
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if os.environ.get(name):
+            return "zh" if os.environ[name].lower().startswith("zh") else "en"
+    return "en"
+
+
+def command(
+    app: typer.Typer, name: str | None = None, options: Sequence[str] = tuple(_OPTIONS)
+) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
+    """Register a function of (desk, own parameters) as a command; errors become exit codes.
+
+    `options` names the shared options it has.
+    """
+
+    def register(work: Callable[..., int | None]) -> Callable[..., None]:
+        hints = get_type_hints(work, include_extras=True)
+        own = list(inspect.signature(work).parameters.values())[1:]
+        parameters = [
+            p.replace(annotation=hints[p.name], kind=inspect.Parameter.KEYWORD_ONLY) for p in own
+        ]
+        parameters += [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+            for key, (kind, default) in _OPTIONS.items()
+            if key in options
+        ]
+
+        @wraps(work)
+        def run(**given: Any) -> None:
+            shared = {key: default for key, (_, default) in _OPTIONS.items()}
+            shared |= {key: given.pop(key) for key in options}
+            desk = Desk(**{**shared, "lang": language(shared["lang"])})
+            raise typer.Exit(_guarded(work, desk, given))
+
+        vars(run).update(__signature__=inspect.Signature(parameters))
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        del vars(run)["__wrapped__"]
+        app.command(name or work.__name__.replace("_", "-"))(run)
+        return run
+
+    return register
+
+
+def _guarded(work: Callable[..., int | None], desk: Desk, given: dict[str, Any]) -> int:
+    try:
+        return work(desk, **given) or Exit.OK
+    except YunheError as error:
+        return desk.fail(error)
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # the last door: no traceback at people
+        if os.environ.get("YUNHE_DEBUG"):
+            raise
+        return desk.fail(Internal(detail=repr(error)))

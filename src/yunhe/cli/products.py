@@ -1,0 +1,32 @@
+"""`yunhe products`: the products of this node; take a listing back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from yunhe.cli.desk import Desk, command
+
+app = typer.Typer(help="The data products of this node.", no_args_is_help=True)
+
+
+@command(app, "list")
+def list_(desk: Desk) -> None:
+    """List the products of this node."""
+    with desk.space() as space:
+        found = space.products()
+    names = ("id", "code", "state", "listing_state", desk.say("title_en", "title_zh"))
+    heads = desk.say("ID CODE STATE LISTING TITLE", "编号 代码 状态 上架 名称").split()
+    desk.rows(found, dict(zip(names, heads, strict=True)))
+
+
+@command(app)
+def withdraw(
+    desk: Desk,
+    product: Annotated[str, typer.Argument(metavar="ID")],
+) -> None:
+    """Take a listing back on every node; running contracts stay."""
+    with desk.space() as space:
+        found = space.withdraw(product)
+    desk.show(found, f"{found.code or found.id}  {found.state}  {found.listing_state}")

@@ -1,0 +1,97 @@
+"""`yunhe sql`: plain SQL under a contract; a table, CSV, JSON or an Arrow file comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from yunhe.cli.desk import Desk, command
+from yunhe.cli.errors import BadArgument
+from yunhe.sdk import Batches
+
+if TYPE_CHECKING:
+    import pyarrow
+
+app = typer.Typer()
+
+SHOWN_ROWS_MAX = 50
+
+
+@command(app)
+def sql(
+    desk: Desk,
+    contract: Annotated[str, typer.Argument(metavar="CONTRACT")],
+    text: Annotated[str, typer.Argument(metavar="SQL")],
+    purpose: Annotated[str, typer.Option(help="One of the contract's purposes.")],
+    use_id: Annotated[
+        str, typer.Option(help="Repeat a use: the same id never charges twice.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Write to a .csv, .arrow or .parquet file.")
+    ] = None,
+) -> None:
+    """Run SQL under a contract; the provider's node governs it."""
+    if out is not None and out.suffix not in (".csv", ".arrow", ".parquet"):
+        raise BadArgument(what=str(out), why="its ending is .csv, .arrow or .parquet")
+    with desk.space() as space:
+        batches = space.sql_stream(text, contract, purpose, use_id or None)
+        with batches:
+            table = batches.read_all()
+    if out is not None:
+        _write(table, out)
+    desk.show(_facts(batches, table, out), lambda: _print(desk, batches, table, out))
+
+
+def _facts(batches: Batches, table: pyarrow.Table, out: Path | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "use_id": batches.use_id,
+        "groups_withheld": batches.groups_withheld,
+        "rows": table.num_rows,
+        "columns": table.schema.names,
+    }
+    return {**facts, "file": str(out)} if out else {**facts, "data": _json_rows(table)}
+
+
+def _json_rows(table: pyarrow.Table) -> list[list[Any]]:
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    return [[_json_cell(cell) for cell in row] for row in rows]
+
+
+def _json_cell(cell: Any) -> Any:
+    return cell if cell is None or isinstance(cell, str | int | float | bool) else str(cell)
+
+
+def _write(table: pyarrow.Table, out: Path) -> None:
+    try:
+        if out.suffix == ".csv":
+            from pyarrow import csv
+
+            csv.write_csv(table, out)
+        elif out.suffix == ".parquet":
+            from pyarrow import parquet
+
+            parquet.write_table(table, out)
+        else:
+            from pyarrow import feather
+
+            feather.write_feather(table, str(out), compression="uncompressed")
+    except OSError as error:
+        raise BadArgument(what=str(out), why=str(error)) from error
+
+
+def _print(desk: Desk, batches: Batches, table: pyarrow.Table, out: Path | None) -> None:
+    if out is None:
+        names = table.schema.names
+        rows = _json_rows(table.slice(0, SHOWN_ROWS_MAX))
+        desk.table(
+            ({str(i): cell for i, cell in enumerate(row)} for row in rows),
+            {str(i): name for i, name in enumerate(names)},
+        )
+        if table.num_rows > SHOWN_ROWS_MAX:
+            desk.err.print(desk.say("… (use --out for all)", "……（全部请用 --out）"))
+    notes = [desk.say(f"{table.num_rows} rows", f"{table.num_rows} 行"), f"use {batches.use_id}"]
+    if batches.groups_withheld:
+        notes.append(desk.say("groups withheld", "有分组未达最小人数，已隐去"))
+    desk.err.print(" · ".join(notes), markup=False)

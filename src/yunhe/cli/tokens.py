@@ -1,0 +1,44 @@
+"""`yunhe tokens`: API tokens of a node; the secret is shown once, when it is made."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from yunhe.cli.desk import Desk, command
+
+app = typer.Typer(help="API tokens of this node (admin).", no_args_is_help=True)
+
+
+@command(app)
+def create(
+    desk: Desk,
+    name: Annotated[str, typer.Argument(help="Who or what it is for.")],
+    role: Annotated[
+        list[str], typer.Option(help="admin, reviewer, provider, user, auditor; repeatable.")
+    ],
+    ttl: Annotated[int | None, typer.Option(min=60, help="Seconds until it expires.")] = None,
+) -> None:
+    """Make a token; its secret is written once, here."""
+    with desk.space() as space:
+        found = space.create_token(name, role, ttl)
+    desk.show(found, found.token)
+
+
+@command(app, "list")
+def list_(desk: Desk) -> None:
+    """List tokens, without their secrets."""
+    with desk.space() as space:
+        found = space.tokens()
+    names = ("token_id", "name", "roles", "expires_at", "revoked")
+    heads = desk.say("ID NAME ROLES EXPIRES REVOKED", "编号 名称 角色 到期 已撤销").split()
+    desk.rows(found, dict(zip(names, heads, strict=True)))
+
+
+@command(app)
+def revoke(desk: Desk, token_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """End a token at once."""
+    with desk.space() as space:
+        space.revoke_token(token_id)
+    desk.show({"revoked": token_id}, token_id)

@@ -1,0 +1,53 @@
+"""Waiting for another party with something to look at: polls, and says what it waits for.
+
+In: a question to the node and when it is answered. Out: the last answer, or WaitedTooLong.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from yunhe.cli.desk import Desk
+from yunhe.kernel.errors import Unavailable
+
+POLL_S = 0.5
+
+
+class WaitedTooLong(Unavailable):
+    code = "WAITED_TOO_LONG"
+    en = "Still {state} after {seconds} seconds."
+    zh = "{seconds} 秒后仍为 {state} 状态。"
+    mend_en = "It goes on at the node; look again later."
+    mend_zh = "处理仍在节点上继续，请稍后再查。"
+
+
+class Stateful(Protocol):
+    """What has a state to wait for."""
+
+    @property
+    def state(self) -> str:
+        """Its state."""
+        ...
+
+
+S = TypeVar("S", bound=Stateful)
+
+
+def until(
+    desk: Desk,
+    ask: Callable[[], S],
+    done: Callable[[S], bool],
+    wait_s: float,
+) -> S:
+    """Ask until `done`, at most `wait_s` seconds; raises WaitedTooLong."""
+    started = time.monotonic()
+    with desk.err.status("…") as status:
+        while not done(now := ask()):
+            left = wait_s - (time.monotonic() - started)
+            if left <= 0:
+                raise WaitedTooLong(state=now.state, seconds=round(wait_s))
+            status.update(desk.say(f"{now.state}, waiting", f"{now.state}，等待中"))
+            time.sleep(min(POLL_S, left))
+    return now

@@ -1,0 +1,114 @@
+"""How every command speaks: options, languages, errors, exit codes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from yunhe.cli.desk import Desk, command, language, plain
+from yunhe.cli.errors import Exit, NotVerified, exit_code
+from yunhe.kernel.errors import Conflict, Denied, Internal, Invalid, Unavailable, YunheError
+from yunhe.sdk import ArrowMissing, InsecureUrl, NegotiationHeld, NodeUnreachable, YunheRefused
+
+
+def _refused(status: int) -> YunheRefused:
+    return YunheRefused({"code": "X", "detail": "d", "remedy": "r"}, status)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (_refused(403), Exit.REFUSED),
+        (_refused(400), Exit.REFUSED),
+        (_refused(503), Exit.UNREACHABLE),
+        (_refused(500), Exit.INTERNAL),
+        (Conflict(why="x"), Exit.REFUSED),
+        (Denied(), Exit.REFUSED),
+        (NegotiationHeld(negotiation_id="n"), Exit.REFUSED),
+        (Invalid(why="x"), Exit.USAGE),
+        (InsecureUrl(url="u"), Exit.USAGE),
+        (ArrowMissing(package="p"), Exit.USAGE),
+        (NodeUnreachable(url="u", why="w"), Exit.UNREACHABLE),
+        (Unavailable(what="x"), Exit.UNREACHABLE),
+        (NotVerified(field="f", why="w"), Exit.NOT_VERIFIED),
+        (Internal(), Exit.INTERNAL),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code(error: YunheError, code: Exit) -> None:
+    assert exit_code(error) == code
+
+
+def _run(work: Any, *arguments: str) -> Any:
+    app = typer.Typer()
+    command(app, "go")(work)
+    return CliRunner().invoke(app, [*arguments])
+
+
+def _fails(desk: Desk) -> None:
+    raise _refused(403) if desk.lang == "en" else Invalid(why="原因")
+
+
+def _breaks(_desk: Desk) -> None:
+    raise RuntimeError("secret inside")
+
+
+def test_an_error_is_code_sentence_remedy_on_the_error_stream() -> None:
+    result = _run(_fails, "--lang", "en")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.split() == ["X", "d", "Remedy:", "r"]
+
+
+def test_an_error_speaks_chinese() -> None:
+    result = _run(_fails, "--lang", "zh")
+    assert result.exit_code == 2
+    assert "请求不合法：原因。" in result.stderr
+    assert "建议" in result.stderr
+
+
+def test_an_error_for_programs_is_the_problem() -> None:
+    result = _run(_fails, "--json", "--lang", "en")
+    assert json.loads(result.stdout)["error"]["code"] == "X"
+
+
+def test_a_fault_of_ours_shows_neither_traceback_nor_detail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = _run(_breaks)
+    assert result.exit_code == 5
+    assert "Traceback" not in result.output
+    assert "secret inside" not in result.output
+    monkeypatch.setenv("YUNHE_DEBUG", "1")
+    assert isinstance(_run(_breaks).exception, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "environment", "expected"),
+    [
+        ("", "zh_CN.UTF-8", "zh"),
+        ("", "C.UTF-8", "en"),
+        ("en", "zh_CN.UTF-8", "en"),
+        ("zh-CN", "C", "zh"),
+    ],
+)
+def test_the_language_is_chosen_or_that_of_the_environment(
+    chosen: str, environment: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", environment)
+    assert language(chosen) == expected
+
+
+def test_text_of_strangers_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    desk = Desk("", "", False, False, "en")
+    desk.table([{"a": "\x1b[2J[red]x[/red]"}], {"a": "A"})
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "[red]x[/red]" in shown
+
+
+def test_plain_values_are_those_of_the_wire() -> None:
+    assert plain({"a": (1, None)}) == {"a": [1, None]}
