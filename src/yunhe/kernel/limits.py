@@ -95,6 +95,13 @@ IPC_METADATA_BYTES_MAX: Final = 16_777_216
 POLICY_RULES_MAX: Final = 256
 POLICY_CONSTRAINTS_MAX: Final = 64  # constraints and duties in one rule
 POLICY_VALUES_MAX: Final = 4096  # members of a set, characters of a text
+POLICIES_CACHED_MAX: Final = 1024
+USE_ID_CHARS_MAX: Final = 128
+USE_PURPOSE_CHARS_MAX: Final = 1024
+USE_FIELDS_MAX: Final = 10_000
+USE_ROWS_MAX: Final = 1 << 53  # beyond, JSON numbers are not exact
+RECOVERY_USES_MAX: Final = 10_000  # handled in one sweep; it repeats until none is left
+USES_LISTED_MAX: Final = 1000
 
 # catalog
 CATALOG_TABLES_MAX: Final = 64
@@ -104,6 +111,7 @@ CATALOG_KEYWORDS_MAX: Final = 20
 CATALOG_RESOURCES_MAX: Final = 64
 CATALOG_RECORD_BYTES_MAX: Final = 256 * 1024
 CATALOG_LIST_MAX: Final = 500
+CATALOG_REASONS_MAX: Final = 20
 CODE_CLASHES_MAX: Final = 8  # random parts tried before an allocation is given up
 SEARCH_TEXT_CHARS_MAX: Final = 128  # N05 A.1
 SEARCH_TERMS_MAX: Final = 16

@@ -1,0 +1,263 @@
+"""What can go wrong when somebody says who they are.
+
+Each attack on a token has its own code, so that an operator reading a log or a meter knows what
+was tried; the sentence never repeats the token.
+"""
+
+from __future__ import annotations
+
+from yunhe.kernel.errors import Conflict, Denied, Internal, Invalid, NotFound, Unauthenticated
+
+_ADVICE_EN = "Ask for a new token and send it within its life."
+_ADVICE_ZH = "请重新获取令牌，并在有效期内使用。"
+
+
+class TokenMissing(Unauthenticated):
+    code = "TOKEN_MISSING"
+    en = "The request carries no token."
+    zh = "请求未携带令牌。"
+    mend_en = "Send `Authorization: Bearer <token>`."
+    mend_zh = "请携带 `Authorization: Bearer <令牌>`。"
+
+
+class TokenUnknown(Unauthenticated):
+    code = "TOKEN_UNKNOWN"
+    en = "This node never issued such a token."
+    zh = "本节点从未签发该令牌。"
+    mend_en = "Check that the whole token was copied, and that it is of this node."
+    mend_zh = "请确认令牌完整且属于本节点。"
+
+
+class TokenExpired(Unauthenticated):
+    code = "TOKEN_EXPIRED"
+    en = "The token has expired."
+    zh = "令牌已过期。"
+    mend_en, mend_zh = _ADVICE_EN, _ADVICE_ZH
+
+
+class TokenRevoked(Unauthenticated):
+    code = "TOKEN_REVOKED"
+    en = "The token was revoked."
+    zh = "令牌已被吊销。"
+    mend_en = "Ask an administrator of the node for a new token."
+    mend_zh = "请向节点管理员申请新令牌。"
+
+
+class TokenMalformed(Unauthenticated):
+    code = "TOKEN_MALFORMED"
+    en = "The token cannot be read: {why}."
+    zh = "令牌无法解析：{why}。"
+    mend_en = "Send a compact JWT with every claim of docs/identity.md."
+    mend_zh = "请发送紧凑格式 JWT，并包含 docs/identity.md 所列全部声明。"
+
+
+class TokenAlgorithm(Unauthenticated):
+    code = "TOKEN_ALGORITHM"
+    en = "The token is signed with an algorithm that is never accepted."
+    zh = "令牌使用了不被接受的签名算法。"
+    mend_en = "Sign with Ed25519."
+    mend_zh = "请使用 Ed25519 签名。"
+
+
+class TokenIssuer(Unauthenticated):
+    code = "TOKEN_ISSUER"
+    en = "The token was not issued by the one it speaks for."
+    zh = "令牌的签发者与持有者不一致。"
+    mend_en = "A self-issued token has iss = sub = the DID of the sender."
+    mend_zh = "自签令牌的 iss 与 sub 均须为发送方 DID。"
+
+
+class TokenKeyUnknown(Unauthenticated):
+    code = "TOKEN_KEY_UNKNOWN"
+    en = "The token names a key that its sender does not have."
+    zh = "令牌所指密钥不属于发送方。"
+    mend_en = "Sign with a key of the DID document, or of the credential held."
+    mend_zh = "请使用 DID 文档或所持凭证中的密钥签名。"
+
+
+class TokenSignature(Unauthenticated):
+    code = "TOKEN_SIGNATURE"
+    en = "The signature of the token does not verify."
+    zh = "令牌签名验证不通过。"
+    mend_en = "Sign again with the registered key; change nothing afterwards."
+    mend_zh = "请使用已登记密钥重新签名，签名后不得改动。"
+
+
+class TokenAudience(Unauthenticated):
+    code = "TOKEN_AUDIENCE"
+    en = "The token is meant for another node."
+    zh = "令牌的受众不是本节点。"
+    mend_en = "Mint a token whose aud is the DID of the node you call."
+    mend_zh = "请签发 aud 为被调用节点 DID 的令牌。"
+
+
+class TokenNotYet(Unauthenticated):
+    code = "TOKEN_NOT_YET"
+    en = "The token is dated in the future."
+    zh = "令牌尚未生效。"
+    mend_en = "Set the clock of the sender; {skew_s} s of difference are tolerated."
+    mend_zh = "请校准发送方时钟；最多容许 {skew_s} 秒偏差。"
+
+
+class TokenLifetime(Unauthenticated):
+    code = "TOKEN_LIFETIME"
+    en = "The token would live longer than {limit_s} s."
+    zh = "令牌有效期超过 {limit_s} 秒。"
+    mend_en = "Mint a token for each request."
+    mend_zh = "请为每次请求签发短期令牌。"
+
+
+class TokenReplayed(Unauthenticated):
+    code = "TOKEN_REPLAYED"
+    en = "The token or sequence number was used before."
+    zh = "令牌或序列号已被使用。"
+    mend_en = "Mint a new token and a new sequence number for each request."
+    mend_zh = "请为每次请求使用新的令牌和序列号。"
+
+
+class CredentialRefused(Unauthenticated):
+    code = "CREDENTIAL_REFUSED"
+    en = "The membership credential does not verify: {why}."
+    zh = "成员凭证验证不通过：{why}。"
+    mend_en = "Present the credential as issued, or ask the registrar for a new one."
+    mend_zh = "请出示签发时的凭证，或向登记节点重新申请。"
+
+
+class CredentialExpired(Unauthenticated):
+    code = "CREDENTIAL_EXPIRED"
+    en = "The membership credential has expired."
+    zh = "成员凭证已过期。"
+    mend_en = "Ask the registrar for a new one with SubmitCredentialRequest."
+    mend_zh = "请通过 SubmitCredentialRequest 向登记节点申请新凭证。"
+
+
+class DidUnresolvable(Unauthenticated):
+    code = "DID_UNRESOLVABLE"
+    en = "The DID of the peer cannot be resolved: {why}."
+    zh = "无法解析对方 DID：{why}。"
+    mend_en = "Serve the DID document at the address the DID names."
+    mend_zh = "请在 DID 所指地址提供 DID 文档。"
+
+
+class AddressForbidden(Denied):
+    code = "ADDRESS_FORBIDDEN"
+    en = "The address is not one this node may call."
+    zh = "本节点不得访问该地址。"
+    mend_en = "Use a public address; private ones are open in development only."
+    mend_zh = "请使用公网地址；仅开发模式可使用内网地址。"
+
+
+class TrustRootUnpinned(Internal):
+    code = "TRUST_ROOT_UNPINNED"
+    en = "The trust root {did} has no key in the configuration."
+    zh = "配置中缺少信任根 {did} 的公钥。"
+    mend_en = "Put the JWK of the registrar into trust_roots of node.toml."
+    mend_zh = "请在 node.toml 的 trust_roots 中写入登记节点的 JWK。"
+
+
+class PeerSuspended(Denied):
+    code = "PEER_SUSPENDED"
+    en = "The connector is {state} at this registrar."
+    zh = "该接入连接器在本登记节点的状态为 {state}。"
+    mend_en = "Ask the operator of the registrar; the reasons are in the record."
+    mend_zh = "请联系登记节点运营方；原因见登记记录。"
+
+
+class RoleMissing(Denied):
+    code = "ROLE_MISSING"
+    en = "This needs the role {role}."
+    zh = "该操作需要角色 {role}。"
+    mend_en = "Ask an administrator of the node for a token with that role."
+    mend_zh = "请向节点管理员申请具备该角色的令牌。"
+
+
+class MemberOnly(Denied):
+    code = "MEMBER_ONLY"
+    en = "This is for members: connectors with a credential of a trusted registrar."
+    zh = "仅限持有可信登记节点所发凭证的成员使用。"
+    mend_en = "Register the connector first."
+    mend_zh = "请先登记接入连接器。"
+
+
+class RoleUnknown(Invalid):
+    code = "ROLE_UNKNOWN"
+    en = "There is no role {role}."
+    zh = "不存在角色 {role}。"
+    mend_en = "The roles are admin, reviewer, provider, user, auditor."
+    mend_zh = "可用角色：admin、reviewer、provider、user、auditor。"
+
+
+class FormInvalid(Invalid):
+    code = "FORM_INVALID"
+    en = "The application is not complete: {field} {why}."
+    zh = "申请不完整：{field} {why}。"
+    mend_en = "Correct the named field and apply again."
+    mend_zh = "请更正所指字段后重新申请。"
+
+
+class ReasonsMissing(Invalid):
+    code = "REASONS_MISSING"
+    en = "A refusal states its reasons (T12 4.4k)."
+    zh = "不予通过须说明理由（T12 4.4k）。"
+    mend_en = "Give at least one reason."
+    mend_zh = "请至少填写一条理由。"
+
+
+class ApplicationNotFound(NotFound):
+    code = "APPLICATION_NOT_FOUND"
+    en = "There is no such application."
+    zh = "不存在该申请。"
+
+
+class SubjectNotRegistered(NotFound):
+    code = "SUBJECT_NOT_REGISTERED"
+    en = "The subject {subject_code} is not registered here."
+    zh = "主体 {subject_code} 未在本节点登记。"
+    mend_en = "Register the organisation first and wait for its approval."
+    mend_zh = "请先登记主体并等待审核通过。"
+
+
+class ConnectorNotFound(NotFound):
+    code = "CONNECTOR_NOT_FOUND"
+    en = "There is no such connector."
+    zh = "不存在该接入连接器。"
+
+
+class AlreadyRegistered(Conflict):
+    code = "ALREADY_REGISTERED"
+    en = "{what} is registered already."
+    zh = "{what} 已登记。"
+    mend_en = "Use the registration that exists; a change is a new application."
+    mend_zh = "请使用已有登记；变更须另行申请。"
+
+
+class ApplicationPending(Conflict):
+    code = "APPLICATION_PENDING"
+    en = "An application of yours is under review already."
+    zh = "已有申请正在审核。"
+    mend_en = "Wait for the decision, then apply again."
+    mend_zh = "请等待审核结果后再提交。"
+
+
+class StepNotAllowed(Conflict):
+    code = "STEP_NOT_ALLOWED"
+    en = "A record that is {state} does not take the step {step}."
+    zh = "状态为 {state} 的记录不能执行 {step}。"
+    mend_en = "Read the record again and act on its present state."
+    mend_zh = "请重新读取记录并按其当前状态操作。"
+
+
+class NotRegistrar(Denied):
+    code = "NOT_REGISTRAR"
+    en = "This node does not register subjects or connectors."
+    zh = "本节点不受理主体或接入连接器登记。"
+    mend_en = "Apply at the functional node of your region."
+    mend_zh = "请向所在区域功能节点申请。"
+
+
+class CredentialNotHeld(NotFound):
+    code = "CREDENTIAL_NOT_HELD"
+    en = "This node holds no membership credential yet."
+    zh = "本节点尚未持有成员凭证。"
+    mend_en = "Register the connector at its functional node."
+    mend_zh = "请向功能节点登记接入连接器。"

@@ -1,0 +1,184 @@
+"""Outgoing HTTP to addresses that strangers told us: only where a stranger may send us.
+
+In: a URL. Out: a response, from an address that was checked at the moment of connecting (the
+name is resolved once, and the socket opened to that very address, so a second DNS answer cannot
+lead elsewhere). TLS still verifies the name. Server-side request forgery ends here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+from yunhe.identity.errors import AddressForbidden
+
+Resolve = Callable[[str, int], list[str]]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# Translation prefixes embed an IPv4 address: 64:ff9b::/96 (RFC 6052), 64:ff9b:1::/48 (RFC 8215).
+_NAT64: Final = (
+    ipaddress.IPv6Network("64:ff9b::/96"),
+    ipaddress.IPv6Network("64:ff9b:1::/48"),
+)
+_SHARED: Final = ipaddress.IPv4Network("100.64.0.0/10")
+
+
+def allowed(address: str, development: bool) -> bool:
+    """Whether this node may connect to the IP `address`.
+
+    Public unicast addresses only; development adds loopback and private networks, but never
+    link-local ones (cloud metadata), multicast, reserved or unspecified.
+    """
+    try:
+        ip = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
+    except ValueError:
+        return False
+    if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
+        return False
+    if ip.is_loopback:  # before is_reserved, which counts ::1 in
+        return development
+    if ip.is_reserved:
+        return False
+    return ip.is_global or (development and (ip.is_private or ip in _SHARED))
+
+
+def _unwrap(ip: Address) -> Address:
+    """The IPv4 address inside a mapped, 6to4, Teredo or NAT64 IPv6 address, else itself."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip.ipv4_mapped is not None:
+        return ip.ipv4_mapped
+    if ip.sixtofour is not None:
+        return ip.sixtofour
+    if ip.teredo is not None:
+        return ip.teredo[1]
+    if any(ip in net for net in _NAT64) or (int(ip) < 1 << 32 and int(ip) > 1):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip
+
+
+def system_resolve(host: str, port: int) -> list[str]:
+    """Every address the system knows for `host`, in its order of preference."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class _PinnedBackend(httpcore.NetworkBackend):
+    """Opens sockets to checked addresses only; the name is never resolved a second time."""
+
+    def __init__(self, development: bool, resolve: Resolve) -> None:
+        self._development = development
+        self._resolve = resolve
+        self._sockets = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            addresses = self._resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(str(error)) from error
+        # One forbidden address among good ones is an attack or a mistake: refuse them all.
+        if not addresses or not all(allowed(ip, self._development) for ip in addresses):
+            raise AddressForbidden(detail=f"{host} is {addresses}")
+        last: Exception | None = None
+        for address in addresses:
+            try:
+                return self._sockets.connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                last = error
+        raise last or httpcore.ConnectError("no address")
+
+
+class _Body(httpx.SyncByteStream):
+    """The response body as it arrives; closing it gives the connection back."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_httpx():
+            yield from self._stream
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class GuardedTransport(httpx.BaseTransport):
+    """An httpx transport that connects only where `allowed` says; http in development only."""
+
+    def __init__(
+        self, development: bool, resolve: Resolve = system_resolve, connections_max: int = 64
+    ) -> None:
+        self._schemes = (b"https", b"http") if development else (b"https",)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl.create_default_context(),
+            max_connections=connections_max,
+            max_keepalive_connections=connections_max,
+            keepalive_expiry=15,
+            network_backend=_PinnedBackend(development, resolve),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; raises AddressForbidden before a byte leaves."""
+        if request.url.raw_scheme not in self._schemes:
+            raise AddressForbidden(detail=f"scheme of {request.url}")
+        sent = httpcore.Request(
+            method=request.method,
+            url=httpcore.URL(
+                scheme=request.url.raw_scheme,
+                host=request.url.raw_host,
+                port=request.url.port,
+                target=request.url.raw_path,
+            ),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        with _as_httpx():
+            got = self._pool.handle_request(sent)
+        return httpx.Response(
+            got.status, headers=got.headers, stream=_Body(got.stream), extensions=got.extensions
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+
+@contextmanager
+def _as_httpx() -> Iterator[None]:
+    try:
+        yield
+    except httpcore.ConnectTimeout as error:
+        raise httpx.ConnectTimeout(str(error)) from error
+    except httpcore.TimeoutException as error:
+        raise httpx.ReadTimeout(str(error)) from error
+    except httpcore.ConnectError as error:
+        raise httpx.ConnectError(str(error)) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        raise httpx.ReadError(str(error)) from error
+
+
+def client(development: bool, timeout_s: float, resolve: Resolve = system_resolve) -> httpx.Client:
+    """An httpx client behind the guard: no redirects, no proxies from the environment."""
+    return httpx.Client(
+        transport=GuardedTransport(development, resolve),
+        timeout=timeout_s,
+        follow_redirects=False,
+        trust_env=False,
+    )

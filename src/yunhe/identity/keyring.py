@@ -1,0 +1,68 @@
+"""Whose keys we know and why: our own, the pinned trust roots', everyone else's by did:web.
+
+In: a DID. Out: the Ed25519 keys that speak for it. Trust roots come from the configuration and
+never from the network, except in development, where an unpinned one is resolved once.
+"""
+
+from __future__ import annotations
+
+from yunhe.identity.did import Resolver, key_named
+from yunhe.identity.errors import TokenKeyUnknown, TrustRootUnpinned
+from yunhe.identity.model import Jwk
+from yunhe.kernel import keys, limits
+from yunhe.kernel.settings import NodeConfig
+
+
+class KeyRing:
+    """The keys one node goes by."""
+
+    def __init__(self, config: NodeConfig, own: keys.SigningKey, resolver: Resolver) -> None:
+        self._own_did = config.did
+        self._own: tuple[Jwk, ...] = (_public(own.public_jwk()),)
+        self._resolver = resolver
+        self._roots: dict[str, tuple[Jwk, ...]] = {}
+        for root in config.trust_roots:
+            if root.jwk is None and not config.development:
+                raise TrustRootUnpinned(did=root.did)
+            self._roots[root.did] = () if root.jwk is None else (_public(root.jwk),)
+        if "functional-node" in config.roles:
+            self._roots[self._own_did] = self._own
+
+    def is_root(self, did: str) -> bool:
+        """Whether `did` is a registrar whose credentials count here."""
+        return did in self._roots
+
+    def roots(self) -> tuple[str, ...]:
+        """The DIDs of the trust roots, in the order of the configuration."""
+        return tuple(self._roots)
+
+    def keys_of(self, did: str) -> tuple[Jwk, ...]:
+        """Every key that speaks for `did`; raises DidUnresolvable, AddressForbidden."""
+        if did == self._own_did:
+            return self._own
+        if did in self._roots:
+            if not self._roots[did]:
+                # Development only (see __init__): trust on first use, then pinned.
+                self._roots[did] = self._resolved(did, limits.DID_CACHE_S)
+            return self._roots[did]
+        return self._resolved(did, limits.DID_CACHE_S)
+
+    def key_of(self, did: str, kid: object) -> Jwk:
+        """The key of `did` that a token header names; raises TokenKeyUnknown, DidUnresolvable.
+
+        An unknown name may mean that the key was rotated: the document is fetched once more.
+        """
+        found = key_named(self.keys_of(did), did, kid)
+        if found is None and did != self._own_did and not self.is_root(did):
+            found = key_named(self._resolved(did, limits.DID_REFRESH_S), did, kid)
+        if found is None:
+            raise TokenKeyUnknown(detail=f"{did} has no key {kid!r}")
+        return found
+
+    def _resolved(self, did: str, age_s_max: float) -> tuple[Jwk, ...]:
+        return self._resolver.resolve(did, age_s_max).jwks
+
+
+def _public(jwk: Jwk) -> Jwk:
+    """The four members we use of a public JWK; raises BadSignature for any other kind of key."""
+    return {"kty": "OKP", "crv": "Ed25519", "x": jwk.get("x"), "kid": keys.thumbprint(jwk)}

@@ -1,0 +1,159 @@
+"""Identity of one node, as the other slices see it: one object, verbs grouped by who needs them.
+
+In: tokens, forms, credentials. Out: principals, peers, applications, this node's own documents.
+The verbs live in tokens.py, peers.py and registrar.py; here they are joined.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from yunhe.identity import credentials, did, store_access
+from yunhe.identity.errors import CredentialRefused
+from yunhe.identity.events import CredentialStored
+from yunhe.identity.keyring import KeyRing
+from yunhe.identity.model import Jwk, Membership, Peer
+from yunhe.identity.peers import Peers, Verified
+from yunhe.identity.refusals import RefusalMeter
+from yunhe.identity.registrar import Registrar
+from yunhe.identity.tokens import ApiTokens
+from yunhe.kernel import canonical, keys
+from yunhe.kernel.clock import Clock
+from yunhe.kernel.db import Database, Tx
+from yunhe.kernel.settings import NodeConfig
+
+if TYPE_CHECKING:
+    from yunhe.evidence import EvidenceLog
+
+
+class Identity:
+    """Who this node is, who its people are, who its peers are."""
+
+    def __init__(
+        self,
+        db: Database,
+        evidence: EvidenceLog,
+        key_store: keys.KeyStore,
+        clock: Clock,
+        config: NodeConfig,
+        fetch: did.Fetch | None = None,
+    ) -> None:
+        """Build once a node. `fetch` reads a DID document by URL; the guarded one by default.
+
+        Raises TrustRootUnpinned outside development when a trust root has no key.
+        """
+        self._db = db
+        self._evidence = evidence
+        self._config = config
+        self._fetcher = did.DidWebFetcher(config.development)
+        self.clock = clock
+        self.own_did = config.did
+        self.development = config.development
+        self.key = key_store.key("did")
+        resolver = did.Resolver(fetch or self._fetcher, clock, config.development)
+        self.ring = KeyRing(config, self.key, resolver)
+        registrar = "functional-node" in config.roles
+        self.tokens = ApiTokens(db, evidence)
+        self.peers = Peers(db, config.did, self.key, self.ring, registrar)
+        self.registrar = Registrar(db, evidence, self.key, config)
+        self.refusals = RefusalMeter(db)
+        # The verbs that every edge calls, by their short names.
+        self.create_token = self.tokens.create_token
+        self.authenticate = self.tokens.authenticate
+        self.revoke_token = self.tokens.revoke_token
+        self.mint = self.peers.mint
+        self.authenticate_peer = self.peers.authenticate_peer
+        self.keys_of = self.ring.keys_of
+        self.apply_subject = self.registrar.apply_subject
+        self.apply_connector = self.registrar.apply_connector
+        self.resubmit = self.registrar.resubmit
+        self.review = self.registrar.review
+        self.application = self.registrar.application
+        self.list_applications = self.registrar.list_applications
+        self.subjects = self.registrar.subjects
+        self.connectors = self.registrar.connectors
+
+    def did_document(self) -> dict[str, Any]:
+        """This node's DID document, for `/.well-known/did.json`."""
+        return did.document(self._config, self.key.public_jwk(), self.own_code())
+
+    def own_code(self) -> str:
+        """Our N04 connector code; '' before the registrar gave one."""
+        return self._db.read(store_access.own_code)
+
+    def own_credential(self) -> str:
+        """Our membership credential in force as VC-JWT; '' when there is none."""
+        now = self.clock.now()
+        held = self._db.read(lambda tx: store_access.own_credential_at(tx, now))
+        return "" if held is None else held[0]
+
+    def store_credential(self, tx: Tx, jwt: str) -> Membership:
+        """Keep the credential a trust root issued to us, inside the caller's verb.
+
+        Sent twice it is kept once. Raises CredentialRefused, CredentialExpired.
+        """
+        member = self.check_credential(jwt, tx)
+        if member.did != self.own_did:
+            raise CredentialRefused(why="it is about another holder")
+        if member.jwk["x"] != self.key.public_jwk()["x"]:
+            raise CredentialRefused(why="it is for another key")
+        if store_access.keep_credential(tx, jwt, member):
+            self._evidence.record(
+                tx,
+                "identity.credential_stored",
+                {
+                    "code": member.code,
+                    "issuer": member.issuer,
+                    "credential_sha256": canonical.sha256_hex(jwt.encode()),
+                },
+            )
+            tx.emit(CredentialStored(member.code, member.subject_code, member.issuer))
+        tx.after_commit(self.peers.forget_own)
+        return member
+
+    def check_credential(self, jwt: str, tx: Tx | None = None) -> Membership:
+        """The membership that a credential of any trust root proves at this moment.
+
+        Raises CredentialRefused, CredentialExpired.
+        """
+        issuer = credentials.issuer_of(jwt)
+        if not self.ring.is_root(issuer):
+            raise CredentialRefused(why="its issuer is no trust root")
+        now = self.clock.now() if tx is None else tx.now
+        return credentials.verify(jwt, self.ring.keys_of(issuer), now)
+
+    def trust_roots(self) -> tuple[tuple[str, tuple[Jwk, ...]], ...]:
+        """The registrars whose credentials count here, with their keys."""
+        return tuple((root, self.ring.keys_of(root)) for root in self.ring.roots())
+
+    def own_peer(self) -> Peer:
+        """This node as its peers see it, for a verb it performs on itself."""
+        jwk = self.key.public_jwk()
+        return Peer(
+            did=self.own_did,
+            member=True,
+            code=self.own_code(),
+            subject_code=self._config.subject_code,
+            name=self._config.subject_name,
+            jwk=jwk,
+            root=self.ring.is_root(self.own_did),
+            name_en=self._config.subject_name_en,
+            address=self._config.address,
+        )
+
+    def admit_message(self, verified: Verified, sequence: str) -> Peer:
+        """Spend a verified token and its message's sequence number in one write.
+
+        Raises TokenReplayed, PeerSuspended.
+        """
+        return self._db.write(lambda tx: self.peers.admit(tx, verified, sequence))
+
+    def record_refusal(self, peer: Peer, what: str, code: str) -> None:
+        """One evidence entry for a refusal of an authenticated peer (DESIGN §4.6)."""
+        body = {"peer": peer.did, "what": what, "code": code}
+        self._db.write(lambda tx: self._evidence.record(tx, "identity.refused", body))
+
+    def close(self) -> None:
+        """Write the counted refusals and close connections."""
+        self.refusals.flush()
+        self._fetcher.close()

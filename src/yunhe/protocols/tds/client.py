@@ -1,0 +1,104 @@
+"""Sending TDS messages to other nodes and trusting no answer that is not signed by them.
+
+In: an address, the DID expected there, a message. Out: the data of the answer, or an error: the
+peer's own refusal, or that it could not be reached or believed.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import httpx
+
+from yunhe.identity import Identity, guarded_client
+from yunhe.kernel import canonical, limits
+from yunhe.kernel.errors import YunheError
+from yunhe.protocols.tds import framing
+from yunhe.protocols.tds.errors import AnswerUntrusted, PeerUnavailable, raise_for
+
+
+class TdsClient:
+    """Calls other nodes; connections are kept open and shared by threads."""
+
+    def __init__(self, identity: Identity, transport: httpx.BaseTransport | None = None) -> None:
+        """`transport` replaces the guarded network transport, in tests."""
+        self._identity = identity
+        self._http = (
+            guarded_client(identity.development, limits.TDS_CALL_S_MAX)
+            if transport is None
+            else httpx.Client(transport=transport, trust_env=False)
+        )
+
+    def call(
+        self,
+        address: str,
+        did: str,
+        name: str,
+        body: dict[str, Any],
+        timeout: float = limits.TDS_CALL_S_MAX,
+        credential: bool = True,
+    ) -> dict[str, Any]:
+        """Send message `name` to the node `did` at base URL `address`; the answer's `data`.
+
+        `timeout` in seconds. Raises PeerUnavailable (try again), PeerRefused (with the peer's
+        code), AnswerUntrusted (not signed by `did`), AddressForbidden.
+        """
+        sequence = uuid.uuid4().hex
+        frame = framing.sign(self._identity.key, body, name, sequence, self._identity.clock.now())
+        token = self._identity.mint(did, credential)
+        headers = {
+            **frame.headers(),
+            "authorization": f"Bearer {token}",
+            "content-type": framing.MEDIA_TYPE,
+        }
+        url = f"{address.rstrip('/')}/tds/{name}"
+        status, got, raw = self._post(did, url, canonical.dumps(body), headers, timeout)
+        envelope = self._trusted(did, name, sequence, status, got, raw)
+        data = envelope.get("data")
+        data = data if isinstance(data, dict) else {}
+        message = str(envelope.get("message", ""))[: limits.TDS_MESSAGE_CHARS_MAX]
+        raise_for(did, str(envelope.get("code", "")), message, data)
+        return data
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _post(
+        self, did: str, url: str, content: bytes, headers: dict[str, str], timeout: float
+    ) -> tuple[int, httpx.Headers, bytes]:
+        deadline = time.monotonic() + timeout
+        raw = bytearray()
+        try:
+            with self._http.stream(
+                "POST", url, content=content, headers=headers, timeout=timeout
+            ) as got:
+                for chunk in got.iter_raw():
+                    raw += chunk
+                    if len(raw) > limits.TDS_REPLY_BYTES_MAX:
+                        raise AnswerUntrusted(did=did, why="it is too large")
+                    if time.monotonic() > deadline:
+                        raise PeerUnavailable(detail="too slow", did=did)
+                return got.status_code, got.headers, bytes(raw)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise PeerUnavailable(detail=str(error), did=did) from error
+
+    def _trusted(
+        self, did: str, name: str, sequence: str, status: int, headers: httpx.Headers, raw: bytes
+    ) -> dict[str, Any]:
+        """The envelope, once it is proven to be `did`'s answer to this very message."""
+        if status >= 500 and "signValue" not in headers:
+            raise PeerUnavailable(detail=f"HTTP {status}", did=did)
+        try:
+            frame = framing.read(headers, self._identity.clock.now())
+            envelope = framing.read_body(raw, limits.TDS_REPLY_BYTES_MAX)
+            if frame.sequence != sequence or frame.name != name:
+                raise AnswerUntrusted(did=did, why="it answers another message")
+            framing.check_signature(frame, envelope, self._identity.keys_of(did))
+        except AnswerUntrusted:
+            raise
+        except YunheError as error:
+            raise AnswerUntrusted(detail=str(error), did=did, why="it is not signed") from error
+        return envelope

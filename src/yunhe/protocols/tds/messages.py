@@ -1,0 +1,43 @@
+"""The messages we speak under their N02, N03 and N06 names; † marks names of ours.
+
+In: a message name. Out: its business code BC of Annex C and whether strangers may send it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+VERSION: Final = "1.0.0"
+
+
+@dataclass(frozen=True)
+class Message:
+    """`business`: BC of N03 Annex C. `open`: a peer without a credential may send it."""
+
+    name: str
+    business: str
+    open: bool = False
+
+
+MESSAGES: Final = {
+    message.name: message
+    for message in (
+        Message("RegisterSubject", "02", open=True),  # †
+        Message("RegisterConnector", "05", open=True),  # †
+        Message("GetApplication", "00", open=True),  # †
+        Message("SubmitCredentialRequest", "05", open=True),
+        Message("GetIdentityProviderList", "04", open=True),
+        Message("RegisterDataResource", "06"),
+        Message("RegisterDataProduct", "07"),
+        Message("ListDataProduct", "08"),
+        Message("DelistDataProduct", "08"),
+        Message("SearchDataCatalog", "08"),
+        Message("GetDataCatalogDetail", "08"),
+        Message("ReviewResult", "00"),  # †
+        Message("SendStatement", "11"),  # †
+        Message("AcknowledgeStatement", "11"),  # †
+        Message("SendReceipt", "11"),  # †
+        Message("GetProofs", "10"),  # †
+    )
+}
