@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from yunhe.evidence import EvidenceLog  # noqa: F401  declares its tables before `db` makes them
 from yunhe.kernel.keys import KeyStore, SigningKey
 
 

@@ -27,6 +27,7 @@ from yunhe.evidence.errors import (
 )
 from yunhe.evidence.model import Entry, Proof, Receipt, Resource, leaf_bytes
 from yunhe.evidence.note import BadNote, Checkpoint, Signer, open_checkpoint, verifier_key
+from yunhe.evidence.proof import TlogProof
 from yunhe.evidence.sequencer import BATCH, sequence, sign_head
 from yunhe.evidence.tiles import (
     WIDTH,
@@ -214,12 +215,10 @@ class EvidenceLog:
             raise ProofPending
         path = merkle.inclusion_path(entry.index, head.size, _nodes(tx, head.size))
         try:
-            merkle.verify_inclusion(
-                merkle.leaf_hash(entry.leaf), entry.index, head.size, path, head.root
-            )
-        except merkle.BadProof as error:
+            TlogProof(entry.index, tuple(path), head.note).verify(entry.leaf, self._key)
+        except (merkle.BadProof, BadNote) as error:
             # Better no proof than one that fails at the judge's.
-            raise LogCorrupt(detail=str(error), index=entry.index, what=str(error)) from error
+            raise LogCorrupt(index=entry.index, what=str(error)) from error
         return Proof(entry.leaf, entry.index, head.size, tuple(path), head.note)
 
     def consistency(self, old_size: int, new_size: int) -> list[bytes]:
