@@ -75,7 +75,9 @@ def short_of(offered: Terms, worst: Terms) -> tuple[str, ...]:
 def differing(one: Terms, other: Terms) -> tuple[str, ...]:
     """The fields in which two terms differ; the order inside a set does not count."""
     a, b = _normal(one), _normal(other)
-    return tuple(name for name in Terms.__dataclass_fields__ if getattr(a, name) != getattr(b, name))
+    return tuple(
+        name for name in Terms.__dataclass_fields__ if getattr(a, name) != getattr(b, name)
+    )
 
 
 def same_policy(one: Policy, other: Policy) -> bool:

@@ -1,7 +1,7 @@
 """The nouns of an agreement: offers, negotiations, contracts, transfers.
 
-In: nothing; these are values. Out: frozen dataclasses used by every module of the slice and, through
-`yunhe.contracts`, by control, data plane, api and protocols. No wire form and no I/O lives here.
+In: nothing; these are values. Out: frozen dataclasses used by every module of the slice and,
+through `yunhe.contracts`, by control, data plane, api and protocols. No wire form, no I/O.
 """
 
 from __future__ import annotations

@@ -271,12 +271,12 @@ def terms_from_policy(policy: Policy) -> Terms:
     )
 
 
-_NUMBERS = {
+_NUMBERS: dict[tuple[str, str], str] = {
     (Term.COUNT, Operator.LTEQ): "uses_max",
     (Term.DATE_RECORD, Operator.LTEQ): "rows_max",
     (Term.MINIMUM_GROUP, Operator.GTEQ): "minimum_group",
 }
-_SETS = {
+_SETS: dict[tuple[str, str], str] = {
     (Term.PURPOSE, Operator.IS_ANY_OF): "purposes",
     (Term.DATA_FIELD, Operator.IS_PART_OF): "columns",
 }
@@ -284,17 +284,14 @@ _SETS = {
 
 def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str, str]]) -> None:
     key = (c.term, c.operator)
-    name: str | None
     try:
         if key == (Term.VALUE_EXPRESSION, Operator.EQ):
-            table, predicate = c.value
-            filters.append((table, predicate))
+            filters.append(_pair(c.value))
             return
-        if (name := _NUMBERS.get(key)) is not None:  # type: ignore[call-overload]
-            value: Any = int(str(c.value))
-            if value < 0:
-                raise ValueError(value)
-        elif (name := _SETS.get(key)) is not None:  # type: ignore[call-overload]
+        value: Any
+        if (name := _NUMBERS.get(key)) is not None:
+            value = _whole_number(c.value)
+        elif (name := _SETS.get(key)) is not None:
             value = (c.value,) if isinstance(c.value, str) else tuple(c.value)
         elif key == (Term.TIME, Operator.LTEQ):
             name, value = "expires_at", parse_iso(str(c.value))
@@ -302,9 +299,22 @@ def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str
             raise TermNotUnderstood(term=c.term, value=f"{c.operator} {c.value}")
     except ValueError as error:
         raise TermNotUnderstood(term=c.term, value=str(c.value)) from error
-    if got.get(name):
+    if got.get(name, ()) != ():
         raise TermNotUnderstood(term=c.term, value="stated twice")
     got[name] = value
+
+
+def _pair(value: Value) -> tuple[str, str]:
+    if isinstance(value, str) or len(value) != 2:
+        raise ValueError(value)
+    return value[0], value[1]
+
+
+def _whole_number(value: Value) -> int:
+    # Strictly decimal digits: int() would also take "1_0", " 1" and other scripts' digits.
+    if not isinstance(value, str) or not (value.isascii() and value.isdigit()) or len(value) > 15:
+        raise ValueError(value)
+    return int(value)
 
 
 def _read_duty(duty: Duty, masks: list[Mask], prices: dict[str, int]) -> None:

@@ -200,9 +200,7 @@ def negotiation_of_peer(tx: Tx, role: Side, peer_did: str, peer_pid: str) -> Neg
 
 def list_negotiations(tx: Tx, limit: int) -> list[Negotiation]:
     """The latest negotiations first."""
-    query = sa.select(negotiations).order_by(
-        negotiations.c.created_at.desc(), negotiations.c.id
-    )
+    query = sa.select(negotiations).order_by(negotiations.c.created_at.desc(), negotiations.c.id)
     return [_negotiation(tx, row) for row in tx.all(query.limit(limit))]
 
 
@@ -409,4 +407,3 @@ def transfers_of(tx: Tx, contract_id: str, open_only: bool = False) -> list[Tran
         query = query.where(c.state.not_in(final))
     query = query.order_by(c.created_at.desc(), c.id).limit(limits.CONTRACT_LIST_MAX)
     return [_transfer(row) for row in tx.all(query)]
-

@@ -1,0 +1,165 @@
+"""What a peer says reaches the right cell: pids, duplicates, state table, then our answer.
+
+In: a typed message and the authenticated peer. Out: the negotiation or transfer after it, with
+our answer already committed to the outbox. An unknown pid and another participant's pid get the
+same refusal. Duplicates, by (peer, message id), change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from yunhe.contracts import negotiate_consumer as consumer
+from yunhe.contracts import negotiate_provider as provider
+from yunhe.contracts import store, transfers
+from yunhe.contracts.decide import Decision
+from yunhe.contracts.desk import Desk, end, move
+from yunhe.contracts.errors import (
+    MessageMisaddressed,
+    MessageOutOfOrder,
+    NegotiationUnknown,
+    TransferUnknown,
+)
+from yunhe.contracts.messages import (
+    ContractAcceptance,
+    ContractAgreement,
+    ContractFinalization,
+    ContractOffer,
+    ContractRequest,
+    ContractTermination,
+    ContractVerification,
+    Message,
+    NegotiationMessage,
+    TransferMessage,
+    TransferRequest,
+)
+from yunhe.contracts.model import Negotiation, Party, Side, Transfer, Why
+from yunhe.contracts.rules import Verb
+from yunhe.kernel import outbox
+from yunhe.kernel.db import Tx
+
+N = TypeVar("N", Negotiation, Transfer)
+Hear = Callable[[Desk, Tx, Negotiation, Any, Party], Negotiation]
+
+
+def _hear_termination(
+    desk: Desk, tx: Tx, n: Negotiation, message: ContractTermination, _peer: Party
+) -> Negotiation:
+    facts = {"why": message.why.to_json()}
+    return move(desk, tx, n, Verb.TERMINATE, message.sender, facts, error=message.why)
+
+
+_HEAR: Final[dict[type[NegotiationMessage], Hear]] = {
+    ContractRequest: provider.hear_request,
+    ContractAcceptance: provider.hear_acceptance,
+    ContractVerification: provider.hear_verification,
+    ContractOffer: consumer.hear_offer,
+    ContractAgreement: consumer.hear_agreement,
+    ContractFinalization: consumer.hear_finalization,
+    ContractTermination: _hear_termination,
+}
+
+
+def negotiation_message(
+    desk: Desk, tx: Tx, message: NegotiationMessage, peer: Party
+) -> Negotiation:
+    """Take one negotiation message of `peer` and answer it.
+
+    Raises NegotiationUnknown (also for another's pid), MessageOutOfOrder, MessageMisaddressed,
+    ProductNotOffered; nothing is stored then.
+    """
+    if isinstance(message, ContractRequest | ContractOffer) and not message.receiver_pid:
+        known = store.negotiation_of_peer(tx, message.sender.other, peer.did, message.sender_pid)
+        if _again(tx, message, peer, known):
+            return known or _missing()
+        n = _first(desk, tx, message, peer)
+    else:
+        n = _addressed(store.negotiation(tx, message.receiver_pid, lock=True), message, peer)
+        if message.message_id and outbox.seen(tx, peer.did, message.message_id):
+            return n
+        n = _HEAR[type(message)](desk, tx, n, message, peer)
+    return act(desk, tx, n, _decide(desk, tx, n))
+
+
+def _first(
+    desk: Desk, tx: Tx, message: ContractRequest | ContractOffer, peer: Party
+) -> Negotiation:
+    if peer.did == desk.did:
+        raise MessageMisaddressed(field="participant")
+    if isinstance(message, ContractRequest):
+        return provider.hear_first_request(desk, tx, message, peer)
+    return consumer.hear_first_offer(desk, tx, message, peer)
+
+
+def _missing() -> Negotiation:
+    raise NegotiationUnknown
+
+
+def _again(tx: Tx, message: Message, peer: Party, known: Negotiation | Transfer | None) -> bool:
+    """Whether an opening message was heard before: by its id, or by its pid if it has none."""
+    if message.message_id:
+        if outbox.seen(tx, peer.did, message.message_id):
+            return True
+        if known is not None:
+            raise MessageOutOfOrder(
+                sender=message.sender.value,
+                message="request",
+                what="conversation",
+                state=known.state.value,
+            )
+    return known is not None
+
+
+def _addressed(found: N | None, message: Message, peer: Party) -> N:
+    """The conversation a later message belongs to, its peer's pid learnt if it was not known."""
+    if found is None or found.peer_did != peer.did:
+        raise TransferUnknown if isinstance(message, TransferMessage) else NegotiationUnknown
+    if found.role is message.sender:
+        raise MessageMisaddressed(field="pid")
+    if not found.peer_pid and message.sender_pid:
+        return replace(found, peer_pid=message.sender_pid)
+    if message.sender_pid != found.peer_pid:
+        raise MessageMisaddressed(field=f"{message.sender.value}Pid")
+    return found
+
+
+def _decide(desk: Desk, tx: Tx, n: Negotiation) -> Decision:
+    product = desk.products(n.product_code) if n.role is Side.PROVIDER else None
+    return desk.decider.answer(n, product, tx.now)
+
+
+def act(desk: Desk, tx: Tx, n: Negotiation, decision: Decision) -> Negotiation:
+    """Say what was decided; the state table has the last word. Raises VerbOutOfOrder."""
+    match decision.verb:
+        case Verb.OFFER if decision.policy is not None:
+            return provider.say_offer(desk, tx, n, decision.policy)
+        case Verb.REQUEST if decision.policy is not None:
+            return consumer.say_request(desk, tx, n, decision.policy)
+        case Verb.ACCEPT:
+            return consumer.say_acceptance(desk, tx, n)
+        case Verb.AGREE:
+            return provider.say_agreement(desk, tx, n)
+        case Verb.VERIFY:
+            return consumer.say_verification(desk, tx, n)
+        case Verb.FINALIZE:
+            return provider.say_finalization(desk, tx, n)
+        case Verb.TERMINATE:
+            return end(desk, tx, n, decision.why or Why("BY_CHOICE"))
+    return n
+
+
+def transfer_message(desk: Desk, tx: Tx, message: TransferMessage, peer: Party) -> Transfer:
+    """Take one transfer message of `peer` and answer it; errors as for negotiations."""
+    if isinstance(message, TransferRequest):
+        known = store.transfer_of_peer(tx, Side.PROVIDER, peer.did, message.consumer_pid)
+        if _again(tx, message, peer, known):
+            if known is None:
+                raise TransferUnknown
+            return known
+        return transfers.answer(desk, tx, transfers.hear_request(desk, tx, message, peer))
+    t = _addressed(store.transfer(tx, message.receiver_pid, lock=True), message, peer)
+    if message.message_id and outbox.seen(tx, peer.did, message.message_id):
+        return t
+    return transfers.hear(desk, tx, t, message)

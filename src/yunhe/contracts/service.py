@@ -1,0 +1,309 @@
+"""The verbs of the slice, as one object a node.
+
+In: wishes of our users, messages of peers, reports of the outbox. Out: negotiations, contracts,
+transfers. Each verb is one transaction; the work is in negotiate_provider.py,
+negotiate_consumer.py, lifecycle.py, transfers.py, receive.py and sent.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from yunhe.contracts import (
+    lifecycle,
+    negotiate_consumer,
+    negotiate_provider,
+    receive,
+    sent,
+    store,
+    transfers,
+)
+from yunhe.contracts.decide import AutomaticDecider, Decider, Decision
+from yunhe.contracts.desk import AgreementForm, Desk, Recorder, ours
+from yunhe.contracts.errors import (
+    AccessNotReady,
+    ContractUnknown,
+    NegotiationUnknown,
+    TransferUnknown,
+)
+from yunhe.contracts.messages import MESSAGES, Message, NegotiationMessage, TransferMessage
+from yunhe.contracts.model import (
+    Access,
+    Contract,
+    DataAddress,
+    DataClaims,
+    Negotiation,
+    OfferedProduct,
+    Party,
+    Side,
+    Strategy,
+    Transfer,
+    Why,
+)
+from yunhe.contracts.policy import Policy, Terms, policy_from_terms
+from yunhe.contracts.rules import TransferVerb, Verb
+from yunhe.kernel import limits
+from yunhe.kernel.db import Database, Tx
+from yunhe.kernel.keys import SigningKey
+from yunhe.kernel.outbox import Outbox, pending
+
+_POLL_S = 0.05
+
+
+class Contracts:
+    """Negotiation, contracts and transfers of one node."""
+
+    def __init__(
+        self,
+        db: Database,
+        evidence: Recorder,
+        key: SigningKey,
+        did: str,
+        form: AgreementForm,
+        products: Callable[[str], OfferedProduct | None],
+        callback: str,
+        data_endpoint: str,
+        decider: Decider | None = None,
+    ) -> None:
+        """`key` is the node's did key; `products(code)` finds a listed product of ours;
+        `callback` is our DSP base URL; `data_endpoint` is where our data plane answers."""
+        self._db = db
+        self._desk = Desk(
+            db=db,
+            evidence=evidence,
+            key=key,
+            did=did,
+            form=form,
+            products=products,
+            decider=decider or AutomaticDecider(),
+            callback=callback,
+            data_endpoint=data_endpoint,
+        )
+
+    def install(self, outbox: Outbox) -> None:
+        """Hear from the outbox what became of our messages."""
+        desk = self._desk
+        for message in MESSAGES:
+            outbox.on_delivered(message.kind, sent.delivered)
+            outbox.on_gave_up(message.kind, lambda tx, told, why: sent.gave_up(desk, tx, told, why))
+
+    # --- negotiation ------------------------------------------------------------------------
+
+    def request(
+        self,
+        peer_did: str,
+        address: str,
+        product_code: str,
+        offer_id: str,
+        terms: Terms | Policy,
+        strategy: Strategy | None = None,
+    ) -> Negotiation:
+        """As consumer, ask the provider at `address` (its DSP base URL) for the product."""
+        policy = policy_from_terms(terms) if isinstance(terms, Terms) else terms
+        return self._db.write(
+            lambda tx: negotiate_consumer.open_request(
+                self._desk, tx, peer_did, address, product_code, (offer_id, policy), strategy
+            )
+        )
+
+    def offer(
+        self, peer_did: str, address: str, product_code: str, terms: Terms | Policy
+    ) -> Negotiation:
+        """As provider, offer the product to a consumer unasked."""
+        policy = policy_from_terms(terms) if isinstance(terms, Terms) else terms
+        return self._db.write(
+            lambda tx: negotiate_provider.open_offer(
+                self._desk, tx, peer_did, address, product_code, policy
+            )
+        )
+
+    def receive(self, message: Message, peer: Party) -> Negotiation | Transfer:
+        """Take a peer's message and answer it, in one transaction."""
+
+        def hear(tx: Tx) -> Negotiation | Transfer:
+            if isinstance(message, NegotiationMessage):
+                return receive.negotiation_message(self._desk, tx, message, peer)
+            if isinstance(message, TransferMessage):
+                return receive.transfer_message(self._desk, tx, message, peer)
+            raise TypeError(type(message).__name__)
+
+        return self._db.write(hear)
+
+    def act(self, negotiation_id: str, decision: Decision) -> Negotiation:
+        """Say what a user or a script decided; raises NegotiationUnknown, VerbOutOfOrder."""
+        return self._db.write(
+            lambda tx: receive.act(self._desk, tx, ours(tx, negotiation_id), decision)
+        )
+
+    def accept(self, negotiation_id: str) -> Negotiation:
+        """Take the other's terms: the consumer accepts the offer, the provider agrees."""
+
+        def yes(tx: Tx) -> Negotiation:
+            n = ours(tx, negotiation_id)
+            verb = Verb.ACCEPT if n.role is Side.CONSUMER else Verb.AGREE
+            return receive.act(self._desk, tx, n, Decision(verb))
+
+        return self._db.write(yes)
+
+    def counter(
+        self, negotiation_id: str, terms: Terms | Policy, strategy: Strategy | None = None
+    ) -> Negotiation:
+        """Answer with own terms; a consumer may give a new strategy for what follows."""
+        policy = policy_from_terms(terms) if isinstance(terms, Terms) else terms
+
+        def answer(tx: Tx) -> Negotiation:
+            n = ours(tx, negotiation_id)
+            verb = Verb.REQUEST if n.role is Side.CONSUMER else Verb.OFFER
+            n = n if strategy is None else replace(n, strategy=strategy)
+            return receive.act(self._desk, tx, n, Decision(verb, policy))
+
+        return self._db.write(answer)
+
+    def terminate_negotiation(self, negotiation_id: str, reason: str) -> Negotiation:
+        """End a negotiation that is not final yet."""
+        why = Why("BY_CHOICE", (reason,) if reason else ())
+        return self.act(negotiation_id, Decision(Verb.TERMINATE, why=why))
+
+    def negotiation(self, negotiation_id: str) -> Negotiation:
+        """One negotiation, with the next retry time where a message waits for its peer."""
+
+        def find(tx: Tx) -> Negotiation:
+            n = store.negotiation(tx, negotiation_id)
+            if n is None:
+                raise NegotiationUnknown
+            waiting = [m for m in pending(tx, n.id) if m["state"] == "pending" and m["attempts"]]
+            return replace(n, next_retry=waiting[0]["next_at"]) if waiting else n
+
+        return self._db.read(find)
+
+    def negotiations(self, limit: int = limits.CONTRACT_LIST_MAX) -> list[Negotiation]:
+        """The latest negotiations first."""
+        return self._db.read(lambda tx: store.list_negotiations(tx, limit))
+
+    def wait(self, negotiation_id: str, since_version: int, wait_s: float) -> Negotiation:
+        """The negotiation once its version exceeds `since_version`, or after `wait_s`."""
+        until = time.monotonic() + wait_s
+        while True:
+            n = self.negotiation(negotiation_id)
+            left = until - time.monotonic()
+            if n.version > since_version or left <= 0:
+                return n
+            self._desk.bell.wait(min(_POLL_S, left))
+
+    # --- contracts --------------------------------------------------------------------------
+
+    def contract(self, contract_id: str) -> Contract:
+        """One contract in any state; raises ContractUnknown."""
+
+        def find(tx: Tx) -> Contract:
+            found = store.contract(tx, contract_id)
+            if found is None:
+                raise ContractUnknown
+            return found
+
+        return self._db.read(find)
+
+    def contracts(
+        self,
+        state: str | None = None,
+        product_code: str | None = None,
+        limit: int = limits.CONTRACT_LIST_MAX,
+    ) -> list[Contract]:
+        """The latest contracts first; `state`: in_force, terminated, expired."""
+        return self._db.read(lambda tx: store.list_contracts(tx, limit, state, product_code))
+
+    def in_force(self, contract_id: str, peer_did: str | None = None) -> Contract:
+        """The contract, if it binds now; raises ContractUnknown, -Terminated, -Expired."""
+        return self._db.read(
+            lambda tx: lifecycle.in_force(tx, contract_id, self._db.clock.now(), peer_did)
+        )
+
+    def terminate(self, contract_id: str, reason: str, by: str = "") -> Contract:
+        """End a contract at the commit and tell the peer; again is a no-op."""
+        why = Why("CONTRACT_TERMINATED", (reason,) if reason else ())
+        return self._db.write(
+            lambda tx: lifecycle.terminate(self._desk, tx, contract_id, why, by or self._desk.did)
+        )
+
+    def expire_due(self, limit: int = limits.CONTRACT_LIST_MAX) -> int:
+        """Write down the end of contracts whose time has come; for the node's timer."""
+        return self._db.write(lambda tx: lifecycle.expire_due(self._desk, tx, limit))
+
+    # --- transfers --------------------------------------------------------------------------
+
+    def request_transfer(self, contract_id: str, format_: str = transfers.PULL) -> Transfer:
+        """As consumer, ask the provider to open its data address."""
+        return self._db.write(lambda tx: transfers.request(self._desk, tx, contract_id, format_))
+
+    def access(self, contract_id: str, wait_s: float = 10.0) -> Access:
+        """As consumer, where and with which token to fetch; opens or renews it when needed.
+
+        A token near its end is renewed in the background, a missing one is waited for. Raises
+        AccessNotReady, ContractUnknown, ContractTerminated, ContractExpired.
+        """
+        until = time.monotonic() + wait_s
+        asked = False
+        while True:
+            now = self._db.clock.now()
+            self.in_force(contract_id)
+            data = self._usable(contract_id)
+            fresh_until = now + timedelta(seconds=limits.DATA_TOKEN_RENEW_S)
+            if (data is None or data.expires_at <= fresh_until) and not asked:
+                asked = True
+                self._db.write(lambda tx: self._ask(tx, contract_id))
+            if data is not None:
+                return Access(contract_id, data.endpoint, data.token, data.expires_at)
+            self._wait_for_access(contract_id, until)
+
+    def _usable(self, contract_id: str) -> DataAddress | None:
+        now = self._db.clock.now()
+        return self._db.read(lambda tx: transfers.usable(tx, contract_id, now))
+
+    def _ask(self, tx: Tx, contract_id: str) -> None:
+        if not transfers.awaited(tx, contract_id, tx.now):
+            transfers.request(self._desk, tx, contract_id)
+
+    def _wait_for_access(self, contract_id: str, until: float) -> None:
+        left = until - time.monotonic()
+        refused = self._db.read(lambda tx: transfers.last_refusal(tx, contract_id))
+        if refused is not None or left <= 0:
+            why = " ".join((refused.code, *refused.reasons)) if refused else "no answer yet"
+            raise AccessNotReady(contract_id=contract_id, why=why)
+        self._desk.bell.wait(min(_POLL_S, left))
+
+    def authenticate_data_token(self, token: str, peer_did: str) -> DataClaims:
+        """As provider, what a data token allows `peer_did`; see transfers.read_token."""
+        now = self._db.clock.now()
+        return self._db.read(lambda tx: transfers.read_token(self._desk, tx, token, peer_did, now))
+
+    def data_address(self, transfer_id: str) -> DataAddress | None:
+        """As provider, the address and a fresh token for a start message about to leave."""
+        t = self.transfer(transfer_id)
+        if t.role is not Side.PROVIDER:
+            return None
+        return transfers.open_address(self._desk, t, self._db.clock.now())
+
+    def transfer(self, transfer_id: str) -> Transfer:
+        """One transfer; raises TransferUnknown."""
+
+        def find(tx: Tx) -> Transfer:
+            found = store.transfer(tx, transfer_id)
+            if found is None:
+                raise TransferUnknown
+            return found
+
+        return self._db.read(find)
+
+    def transfers(self, contract_id: str) -> list[Transfer]:
+        """The latest transfers of a contract first."""
+        return self._db.read(lambda tx: store.transfers_of(tx, contract_id))
+
+    def act_transfer(self, transfer_id: str, verb: TransferVerb, reason: str = "") -> Transfer:
+        """Start (resume), suspend, complete or terminate from our side."""
+        why = Why("BY_CHOICE", (reason,)) if reason else None
+        return self._db.write(
+            lambda tx: transfers.say(self._desk, tx, transfers.ours(tx, transfer_id), verb, why)
+        )

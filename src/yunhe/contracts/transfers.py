@@ -1,0 +1,292 @@
+"""Pull transfers: the consumer asks under a contract, the provider opens its data address.
+
+In: contract ids, a peer's transfer messages, data tokens. Out: transfers along the state table,
+and `Access` for the connector. A data token is a short JWT by the provider's key; it says who
+may read under which contract, and counts only while contract and transfer live.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from yunhe.contracts import lifecycle, rules, store
+from yunhe.contracts.desk import Desk, new_pid, tell
+from yunhe.contracts.errors import (
+    ContractUnknown,
+    DataTokenExpired,
+    DataTokenForeign,
+    DataTokenInvalid,
+    DataTokenRevoked,
+    MessageOutOfOrder,
+    TransferUnknown,
+    VerbOutOfOrder,
+)
+from yunhe.contracts.events import TransferMoved
+from yunhe.contracts.messages import (
+    TransferCompletion,
+    TransferMessage,
+    TransferRequest,
+    TransferStart,
+    TransferSuspension,
+    TransferTermination,
+)
+from yunhe.contracts.model import (
+    DataAddress,
+    DataClaims,
+    Party,
+    Side,
+    Transfer,
+    TransferState,
+    Why,
+)
+from yunhe.contracts.rules import TransferVerb
+from yunhe.kernel import limits
+from yunhe.kernel.clock import iso
+from yunhe.kernel.db import Tx
+from yunhe.kernel.keys import BadSignature, jwt, read_jwt
+
+PULL: Final = "HttpData-PULL"
+TOKEN_TYPE: Final = "yunhe-data+jwt"  # noqa: S105  a media type, not a secret
+
+KINDS: Final = {
+    TransferVerb.REQUEST: "transfer.requested",
+    TransferVerb.START: "transfer.started",
+    TransferVerb.SUSPEND: "transfer.suspended",
+    TransferVerb.COMPLETE: "transfer.completed",
+    TransferVerb.TERMINATE: "transfer.terminated",
+}
+
+
+def ours(tx: Tx, transfer_id: str) -> Transfer:
+    """One of our transfers, locked for a change; raises TransferUnknown."""
+    transfer = store.transfer(tx, transfer_id, lock=True)
+    if transfer is None:
+        raise TransferUnknown
+    return transfer
+
+
+def move(desk: Desk, tx: Tx, t: Transfer, verb: TransferVerb, sender: Side, **to: Any) -> Transfer:
+    """Move a transfer along the table with the changes `to`; adds evidence and the event."""
+    state = rules.transfer_after(t.state, verb, sender)
+    if state is None:
+        facts = {"message": verb.value, "what": "transfer", "state": t.state.value}
+        if sender is t.role:
+            raise VerbOutOfOrder(**facts)
+        raise MessageOutOfOrder(sender=sender.value, **facts)
+    moved = replace(t, state=state, updated_at=tx.now, **to)
+    store.save_transfer(tx, moved)
+    return _note(desk, tx, moved, verb, sender)
+
+
+def _note(desk: Desk, tx: Tx, t: Transfer, verb: TransferVerb, sender: Side) -> Transfer:
+    body = {
+        "transfer": t.id,
+        "contract": t.contract_id,
+        "peer_did": t.peer_did,
+        "role": t.role.value,
+        "said_by": sender.value,
+        "state": t.state.value,
+    }
+    desk.evidence.record(tx, KINDS[verb], body)
+    tx.emit(TransferMoved(t.id, t.contract_id, t.state, tx.now))
+    tx.after_commit(desk.bell.ring)
+    return t
+
+
+def request(desk: Desk, tx: Tx, contract_id: str, format_: str = PULL) -> Transfer:
+    """Ask the provider to open its data address; earlier transfers whose token ended complete."""
+    contract = lifecycle.in_force(tx, contract_id, tx.now)
+    if contract.role is not Side.CONSUMER:
+        raise ContractUnknown
+    for old in store.transfers_of(tx, contract_id, open_only=True):
+        over = old.data_address is None or old.data_address.expires_at <= tx.now
+        if old.state is TransferState.STARTED and over:
+            say(desk, tx, old, TransferVerb.COMPLETE)
+    transfer = Transfer(
+        id=new_pid(tx),
+        role=Side.CONSUMER,
+        peer_did=contract.peer_did,
+        peer_pid="",
+        address=contract.address,
+        contract_id=contract_id,
+        format=format_,
+        state=TransferState.REQUESTED,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    store.insert_transfer(tx, transfer)
+    message = TransferRequest(
+        consumer_pid=transfer.id,
+        contract_id=contract_id,
+        format=format_,
+        address=desk.callback,
+    )
+    tell(tx, transfer, message)
+    return _note(desk, tx, transfer, TransferVerb.REQUEST, Side.CONSUMER)
+
+
+def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> Transfer:
+    """A consumer asks under a contract; raises ContractUnknown / Terminated / Expired."""
+    contract = lifecycle.in_force(tx, message.contract_id, tx.now, peer.did)
+    if contract.role is not Side.PROVIDER:
+        raise ContractUnknown
+    still_open = store.transfers_of(tx, contract.id, open_only=True)
+    for old in still_open[limits.TRANSFERS_OPEN_MAX - 1 :]:
+        why = Why("TRANSFER_SUPERSEDED", ("Too many open transfers; newer ones replace this.",))
+        say(desk, tx, old, TransferVerb.TERMINATE, why)
+    transfer = Transfer(
+        id=new_pid(tx),
+        role=Side.PROVIDER,
+        peer_did=peer.did,
+        peer_pid=message.consumer_pid,
+        address=message.address,
+        contract_id=contract.id,
+        format=message.format,
+        state=TransferState.REQUESTED,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    store.insert_transfer(tx, transfer)
+    return _note(desk, tx, transfer, TransferVerb.REQUEST, Side.CONSUMER)
+
+
+def hear(desk: Desk, tx: Tx, t: Transfer, message: TransferMessage) -> Transfer:
+    """Any later message of a transfer."""
+    changes: dict[str, Any] = {}
+    if isinstance(message, TransferSuspension | TransferTermination):
+        changes["error"] = message.why
+    if message.verb in (TransferVerb.TERMINATE, TransferVerb.COMPLETE):
+        changes["data_address"] = None
+    if isinstance(message, TransferStart) and t.role is Side.CONSUMER:
+        changes["data_address"] = message.data_address or t.data_address
+        changes["error"] = None
+    moved = move(desk, tx, t, message.verb, message.sender, **changes)
+    if isinstance(message, TransferTermination) and message.contract_id == t.contract_id:
+        lifecycle.finish(desk, tx, t.contract_id, "terminated", message.why, t.peer_did)
+    return moved
+
+
+def answer(desk: Desk, tx: Tx, t: Transfer) -> Transfer:
+    """What our decider says to a fresh request."""
+    verb = desk.decider.transfer(t)
+    return t if verb is None else say(desk, tx, t, verb)
+
+
+def say(desk: Desk, tx: Tx, t: Transfer, verb: TransferVerb, why: Why | None = None) -> Transfer:
+    """Start, suspend, complete or terminate from our side, and tell the peer."""
+    reason = why or Why("BY_CHOICE", ("The participant chose so.",))
+    changes: dict[str, Any] = {}
+    if verb in (TransferVerb.SUSPEND, TransferVerb.TERMINATE):
+        changes["error"] = reason
+    if verb in (TransferVerb.COMPLETE, TransferVerb.TERMINATE):
+        changes["data_address"] = None
+    moved = move(desk, tx, t, verb, t.role, **changes)
+    tell(tx, moved, _message(moved, verb, reason))
+    return moved
+
+
+def _message(t: Transfer, verb: TransferVerb, why: Why) -> TransferMessage:
+    pids: dict[str, Any] = {
+        "sender": t.role,
+        "provider_pid": t.provider_pid,
+        "consumer_pid": t.consumer_pid,
+    }
+    match verb:
+        case TransferVerb.START:
+            return TransferStart(**pids)
+        case TransferVerb.SUSPEND:
+            return TransferSuspension(why=why, **pids)
+        case TransferVerb.COMPLETE:
+            return TransferCompletion(**pids)
+        case TransferVerb.TERMINATE:
+            return TransferTermination(why=why, **pids)
+    raise ValueError(verb)
+
+
+def open_address(desk: Desk, t: Transfer, now: datetime) -> DataAddress:
+    """Where the consumer of `t` fetches data, with a fresh token; made when the start is sent."""
+    issued = int(now.timestamp())
+    ends = issued + limits.DATA_TOKEN_S_MAX
+    claims = {
+        "iss": desk.did,
+        "sub": t.peer_did,
+        "contract": t.contract_id,
+        "transfer": t.id,
+        "jti": str(uuid.uuid4()),
+        "iat": issued,
+        "exp": ends,
+    }
+    token = jwt(desk.key, claims, typ=TOKEN_TYPE)
+    return DataAddress(desk.data_endpoint, token, datetime.fromtimestamp(ends, UTC))
+
+
+def read_token(desk: Desk, tx: Tx, token: str, peer_did: str, now: datetime) -> DataClaims:
+    """What a data token says, if `peer_did` may use it now.
+
+    Raises DataTokenInvalid, DataTokenExpired, DataTokenForeign, DataTokenRevoked,
+    ContractTerminated, ContractExpired.
+    """
+    claims = _claims(desk, token)
+    try:
+        expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
+        said = DataClaims(
+            contract_id=str(claims["contract"]),
+            transfer_id=str(claims["transfer"]),
+            consumer_did=str(claims["sub"]),
+            token_id=str(claims["jti"]),
+            expires_at=expires_at,
+        )
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise DataTokenInvalid(detail=str(error), why="a claim is missing") from error
+    if said.consumer_did != peer_did:
+        raise DataTokenForeign
+    if expires_at <= now:
+        raise DataTokenExpired(ended_at=iso(expires_at))
+    lifecycle.in_force(tx, said.contract_id, now, peer_did)
+    transfer = store.transfer(tx, said.transfer_id)
+    if transfer is None or transfer.contract_id != said.contract_id:
+        raise DataTokenInvalid(why="no such transfer")
+    if transfer.state is not TransferState.STARTED:
+        raise DataTokenRevoked(state=transfer.state.value)
+    return said
+
+
+def _claims(desk: Desk, token: str) -> dict[str, Any]:
+    def our_key(header: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
+        if header.get("typ") != TOKEN_TYPE or claims.get("iss") != desk.did:
+            raise BadSignature(why="not a data token of this node")
+        return desk.key.public_jwk()
+
+    try:
+        return read_jwt(token, our_key)
+    except BadSignature as error:
+        raise DataTokenInvalid(detail=str(error), why="the signature does not verify") from error
+
+
+def usable(tx: Tx, contract_id: str, now: datetime) -> DataAddress | None:
+    """The consumer's present data address under a contract, if its token still lives."""
+    for transfer in store.transfers_of(tx, contract_id, open_only=True):
+        data = transfer.data_address
+        if transfer.state is TransferState.STARTED and data and data.expires_at > now:
+            return data
+    return None
+
+
+def last_refusal(tx: Tx, contract_id: str) -> Why | None:
+    """Why the latest transfer of a contract ended, if it did."""
+    found = store.transfers_of(tx, contract_id)
+    if found and found[0].state is TransferState.TERMINATED:
+        return found[0].error
+    return None
+
+
+def awaited(tx: Tx, contract_id: str, now: datetime) -> bool:
+    """Whether a request of ours is still under way."""
+    since = now - timedelta(seconds=limits.DSP_CALL_S_MAX)
+    return any(
+        t.state is TransferState.REQUESTED and t.created_at > since
+        for t in store.transfers_of(tx, contract_id, open_only=True)
+    )
