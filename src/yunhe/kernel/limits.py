@@ -101,7 +101,8 @@ USE_PURPOSE_CHARS_MAX: Final = 1024
 USE_FIELDS_MAX: Final = 10_000
 USE_ROWS_MAX: Final = 1 << 53  # beyond, JSON numbers are not exact
 RECOVERY_USES_MAX: Final = 10_000  # handled in one sweep; it repeats until none is left
-USES_LISTED_MAX: Final = 1000
+REASONS_STORED_MAX: Final = 64  # of one denial, in its evidence entry
+DENIALS_LISTED_MAX: Final = 1000
 
 # catalog
 CATALOG_TABLES_MAX: Final = 64

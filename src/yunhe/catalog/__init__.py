@@ -1,0 +1,92 @@
+"""The catalogue: resources, products and listings, at their holder and at the node.
+
+In: forms of a provider (`Holder`), records of members (`Register`). Out: registered products with
+tables and files, codes, a bilingual search. Events: ResourceSubmitted, ProductSubmitted,
+ListingSubmitted, WithdrawalSubmitted (holder); Reviewed, EntryChanged (node).
+"""
+
+from __future__ import annotations
+
+from yunhe.catalog.codetables import TABLES, code_name, has_code
+from yunhe.catalog.errors import (
+    EntryNotFound,
+    FormNotValid,
+    NotAMember,
+    NotInThisState,
+    NotTheOrigin,
+    RecordMalformed,
+    ResourceInUse,
+    ReviewNotPossible,
+    SearchTooWide,
+    VersionConflict,
+)
+from yunhe.catalog.events import (
+    EntryChanged,
+    ListingSubmitted,
+    ProductSubmitted,
+    ResourceSubmitted,
+    Reviewed,
+    WithdrawalSubmitted,
+)
+from yunhe.catalog.holder import Holder
+from yunhe.catalog.model import (
+    Column,
+    Detail,
+    Fault,
+    Hit,
+    Metadata,
+    Page,
+    Product,
+    ProductForm,
+    ReadTerms,
+    Registration,
+    Resource,
+    ResourceForm,
+    Table,
+    TableForm,
+    Text,
+    Version,
+)
+from yunhe.catalog.records import Holding
+from yunhe.catalog.register import Register
+
+__all__ = [
+    "TABLES",
+    "Column",
+    "Detail",
+    "EntryChanged",
+    "EntryNotFound",
+    "Fault",
+    "FormNotValid",
+    "Hit",
+    "Holder",
+    "Holding",
+    "ListingSubmitted",
+    "Metadata",
+    "NotAMember",
+    "NotInThisState",
+    "NotTheOrigin",
+    "Page",
+    "Product",
+    "ProductForm",
+    "ProductSubmitted",
+    "ReadTerms",
+    "RecordMalformed",
+    "Register",
+    "Registration",
+    "Resource",
+    "ResourceForm",
+    "ResourceInUse",
+    "ResourceSubmitted",
+    "ReviewNotPossible",
+    "Reviewed",
+    "SearchTooWide",
+    "Table",
+    "TableForm",
+    "Text",
+    "Version",
+    "VersionConflict",
+    "WithdrawalSubmitted",
+    "code_name",
+    "has_code",
+]
