@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,23 @@ def test_canonical_is_rfc_8785() -> None:
         '{"\\r":1,"a":[1e+30,4.5,0.002,1],"b":"€$\\u000f\\nA\'B\\"\\\\","€":"Euro"}'.encode()
     )
     assert sha256_hex({}) == sha256_hex(b"{}")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+)
+
+
+@given(_JSON)
+def test_the_fast_encoder_gives_the_bytes_of_rfc_8785(value: object) -> None:
+    try:
+        expected = rfc8785.dumps(value)  # type: ignore[arg-type]
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+        with pytest.raises(BadJson):
+            dumps(value)
+    else:
+        assert dumps(value) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import rfc8785
@@ -18,12 +19,44 @@ class BadJson(Invalid):
     zh = "请求体不是可接受的 JSON：{why}。"
 
 
+_encode = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+).encode
+_INT_MAX = 2**53 - 1
+
+
 def dumps(value: Any) -> bytes:
-    """The RFC 8785 bytes of a JSON value; raises BadJson for what JSON cannot say."""
+    """The RFC 8785 bytes of a JSON value; raises BadJson for what JSON cannot say.
+
+    Values of strings, small integers, booleans and null take the standard encoder, which gives
+    the same bytes five times as fast (a property test holds the two together).
+    """
     try:
+        if _plain(value, limits.JSON_DEPTH_MAX):
+            return _encode(value).encode()
         return rfc8785.dumps(value)
+    except UnicodeEncodeError as error:
+        raise BadJson(why="a string is not Unicode") from error
     except (rfc8785.CanonicalizationError, RecursionError) as error:
         raise BadJson(why="not canonical JSON") from error
+
+
+def _plain(value: Any, depth: int) -> bool:
+    # No floats (their text differs), exact types (a subclass may print itself otherwise), keys
+    # without surrogate pairs (UTF-16 order differs from code point order above U+D7FF).
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return abs(int(value)) <= _INT_MAX
+    if depth == 0:
+        return False
+    if kind is dict:
+        return all(
+            type(key) is str and key.isascii() and _plain(each, depth - 1)
+            for key, each in value.items()
+        )
+    return kind is list and all(_plain(each, depth - 1) for each in value)
 
 
 def sha256_hex(value: Any) -> str:
@@ -60,22 +93,17 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+
+
 def _check_depth(body: bytes, depth_max: int) -> None:
     # Before the parser, because the parser recurses: brackets outside strings, one pass.
-    depth, in_string, escaped = 0, False, False
-    for byte in body:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
+    depth = 0
+    for match in _TOKEN.finditer(body):
+        token = match.group()
+        if token in b"[{":
             depth += 1
             if depth > depth_max:
                 raise TooLarge(what="the nesting of the body", limit=depth_max)
-        elif byte in b"]}":
+        elif token in b"]}":
             depth -= 1

@@ -24,7 +24,7 @@ from yunhe.kernel.clock import Clock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db.base import Database
 from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, translate
-from yunhe.kernel.db.tx import Tx
+from yunhe.kernel.db.tx import Inserts, Tx
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class SqliteDatabase(Database):
         self._writer = self._engine.connect()
         self._writer.exec_driver_sql("PRAGMA query_only = OFF")
         self._raw: Any = self._writer.connection.driver_connection
+        self._inserts = Inserts(self._writer)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._last_group = 1
         self._closed = False
@@ -153,10 +154,13 @@ class SqliteDatabase(Database):
         except queue.Empty:
             return None, True
 
+    def _new_tx(self) -> Tx:
+        return Tx(self._writer, self.clock.now(), self.events, self.dialect, self._inserts)
+
     def _verb(self, job: _Job) -> None:
         raw = self._raw
         raw.execute("SAVEPOINT v")
-        job.tx = Tx(self._writer, self.clock.now(), self.events, self.dialect)
+        job.tx = self._new_tx()
         started = time.monotonic()
         try:
             job.result = self._run(job.fn, job.tx)
@@ -176,7 +180,7 @@ class SqliteDatabase(Database):
         good = [job for job in group if job.error is None]
         try:
             if good:
-                tx = Tx(self._writer, self.clock.now(), self.events, self.dialect)
+                tx = self._new_tx()
                 for hook in self.before_commit:
                     self._run(hook, tx)
                 self.crash.at("before_commit")

@@ -1,0 +1,76 @@
+"""The HTTP application of a node: routers, problem answers, limits, headers.
+
+In: the node's services and the routers of its protocols. Out: one ASGI app.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from yunhe import __version__
+from yunhe.api import bills, evidence_log, finding, supply, tokens, uses
+from yunhe.api import contracts as contracts_face
+from yunhe.api import registration as registration_face
+from yunhe.api.body import SafeHeaders, StrictBody, problem_response
+from yunhe.api.deps import Services
+from yunhe.api.errors import MethodNotAllowed, Unexpected
+from yunhe.kernel.errors import Invalid, NotFound, YunheError
+
+log = logging.getLogger(__name__)
+
+FACES = (tokens, registration_face, supply, finding, contracts_face, uses, bills, evidence_log)
+
+
+def create_app(parts: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:
+    """The app of one node; `routers` are the protocol faces that the node's roles open."""
+    app = FastAPI(
+        title="Yunhe",
+        version=__version__,
+        description="Management API of a trusted data space node. 可信数据空间节点管理接口。",
+        docs_url=None,  # the stock pages load from a CDN; the schema itself is served
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )
+    app.state.services = parts
+    for face in FACES:
+        app.include_router(face.router, prefix="/api/v1")
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(YunheError, _house_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _bad_form)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(StrictBody)
+    app.add_middleware(SafeHeaders)
+    return app
+
+
+def _house_error(_request: Request, error: YunheError) -> Response:
+    return problem_response(error)
+
+
+def _bad_form(_request: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
+    return problem_response(Invalid(why=f"{where or 'the body'}: {first['msg']}", field=where))
+
+
+def _http_error(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404:
+        return problem_response(NotFound(what=f"path {request.url.path}"))
+    if error.status_code == 405:
+        return problem_response(MethodNotAllowed(method=request.method))
+    return problem_response(Invalid(why=str(error.detail)))
+
+
+def _unexpected(_request: Request, error: Exception) -> Response:
+    reference = uuid.uuid4().hex[:12]
+    log.error("unexpected failure %s: %r", reference, error)
+    return problem_response(Unexpected(reference=reference))

@@ -1,0 +1,216 @@
+"""Request bodies of the management API, and Terms to and from their JSON form.
+
+pydantic at the edge: unknown members are refused and named; sizes are bounded.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from yunhe import contracts
+from yunhe.kernel.clock import iso
+
+Text = Annotated[str, Field(max_length=2000)]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=20)]
+Fen = Annotated[int, Field(ge=0, le=10**12, strict=True)]
+Count = Annotated[int, Field(ge=0, le=10**12, strict=True)]
+Purposes = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=50)
+]
+Columns = Annotated[
+    list[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}$")]],
+    Field(min_length=1, max_length=500),
+]
+
+
+class Form(BaseModel):
+    """A strict request body."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PriceForm(Form):
+    """So much a use, so much a row, in fen."""
+
+    per_use_fen: Fen = 0
+    per_row_fen: Fen = 0
+
+
+class MaskForm(Form):
+    """How a column is shown."""
+
+    column: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}$")]
+    method: Annotated[str, Field(pattern=r"^(null|hash|year|round:\d{1,9}|left:\d{1,4})$")]
+
+
+class FilterForm(Form):
+    """Which rows of a table: a predicate of literals."""
+
+    table: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}$")]
+    predicate: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class TermsForm(Form):
+    """The typed terms of docs/api.md."""
+
+    purposes: Purposes
+    columns: Columns
+    expires_at: AwareDatetime | None = None
+    uses_max: Count | None = None
+    rows_max: Count | None = None
+    row_filters: Annotated[list[FilterForm], Field(max_length=100)] = []
+    masks: Annotated[list[MaskForm], Field(max_length=500)] = []
+    minimum_group: Annotated[int, Field(ge=0, le=10**6, strict=True)] = 0
+    price: PriceForm = PriceForm()
+
+    def terms(self) -> contracts.Terms:
+        """The domain value."""
+        return contracts.Terms(
+            purposes=tuple(self.purposes),
+            columns=tuple(self.columns),
+            expires_at=self.expires_at,
+            uses_max=self.uses_max,
+            rows_max=self.rows_max,
+            row_filters=tuple((f.table, f.predicate) for f in self.row_filters),
+            masks=tuple(contracts.Mask(m.column, m.method) for m in self.masks),
+            minimum_group=self.minimum_group,
+            price=contracts.Price(self.price.per_use_fen, self.price.per_row_fen),
+        )
+
+
+def terms_json(terms: contracts.Terms) -> dict[str, Any]:
+    """The API form of Terms; the inverse of `TermsForm.terms`."""
+    return {
+        "purposes": list(terms.purposes),
+        "columns": list(terms.columns),
+        "expires_at": when(terms.expires_at),
+        "uses_max": terms.uses_max,
+        "rows_max": terms.rows_max,
+        "row_filters": [{"table": t, "predicate": p} for t, p in terms.row_filters],
+        "masks": [{"column": m.column, "method": m.method} for m in terms.masks],
+        "minimum_group": terms.minimum_group,
+        "price": {"per_use_fen": terms.price.per_use, "per_row_fen": terms.price.per_row},
+    }
+
+
+def when(moment: datetime | None) -> str | None:
+    """An instant as text, or null."""
+    return None if moment is None else iso(moment)
+
+
+class Empty(Form):
+    """A body without members."""
+
+
+class TokenForm(Form):
+    """A new API token."""
+
+    name: Name
+    roles: Annotated[
+        list[Literal["admin", "reviewer", "provider", "user", "auditor"]],
+        Field(min_length=1, max_length=5),
+    ]
+    ttl_s: Annotated[int, Field(ge=1, le=10 * 366 * 86400, strict=True)] | None = None
+
+
+class ReviewForm(Form):
+    """A reviewer's word."""
+
+    decision: Literal["approve", "return", "reject"]
+    reasons: Annotated[list[Text], Field(max_length=20)] = []
+
+
+class TableForm(Form):
+    """One table of a resource: where its files lie and whose rows they are."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}$")]
+    paths: Annotated[list[Text], Field(min_length=1, max_length=1000)]
+    entity_key: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}$")] | None = None
+
+
+class ResourceForm(Form):
+    """A data resource."""
+
+    title_zh: Name
+    title_en: Name
+    description_zh: Text
+    description_en: Text
+    keywords: Words = []
+    tables: Annotated[list[TableForm], Field(min_length=1, max_length=50)]
+    metadata: dict[str, Any] = {}
+
+
+class ProductForm(Form):
+    """A data product over registered resources."""
+
+    title_zh: Name
+    title_en: Name
+    description_zh: Text
+    description_en: Text
+    keywords: Words = []
+    resource_ids: Annotated[list[Name], Field(min_length=1, max_length=50)]
+    terms: TermsForm
+    negotiable: TermsForm | None = None
+    metadata: dict[str, Any] = {}
+
+
+class ResourcePatch(Form):
+    """Changes to a draft or returned resource; members left out stay."""
+
+    title_zh: Name | None = None
+    title_en: Name | None = None
+    description_zh: Text | None = None
+    description_en: Text | None = None
+    keywords: Words | None = None
+    tables: Annotated[list[TableForm], Field(min_length=1, max_length=50)] | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class ProductPatch(Form):
+    """Changes to a draft or returned product; members left out stay."""
+
+    title_zh: Name | None = None
+    title_en: Name | None = None
+    description_zh: Text | None = None
+    description_en: Text | None = None
+    keywords: Words | None = None
+    resource_ids: Annotated[list[Name], Field(min_length=1, max_length=50)] | None = None
+    terms: TermsForm | None = None
+    negotiable: TermsForm | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class NegotiationForm(Form):
+    """Ask a provider for a product."""
+
+    provider_did: Name
+    address: Annotated[str, Field(pattern=r"^https?://", max_length=1024)]
+    product_code: Annotated[str, Field(min_length=1, max_length=65)]
+    offer_id: Annotated[str, Field(min_length=1, max_length=255)]
+    terms: TermsForm
+    accept: TermsForm | None = None
+
+
+class CounterForm(Form):
+    """A counter-offer."""
+
+    terms: TermsForm
+
+
+class ReasonForm(Form):
+    """Why something is ended."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class SqlForm(Form):
+    """One use: a query under a contract, for a purpose."""
+
+    contract_id: Annotated[str, Field(min_length=1, max_length=255)]
+    sql: Annotated[str, Field(min_length=1, max_length=100_000)]
+    purpose: Annotated[str, Field(min_length=1, max_length=64)]
+    use_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{8,80}$")] | None = None

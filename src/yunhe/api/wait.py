@@ -1,0 +1,42 @@
+"""Long polls: a request sleeps on the event loop until a verb moves what it watches."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+
+
+class Waiters:
+    """Sleepers by key; `notify` may be called from any thread, after a commit."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sleepers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = (
+            defaultdict(set)
+        )
+
+    def notify(self, key: str) -> None:
+        """Wake whoever waits on `key`; they read the database again."""
+        with self._lock:
+            sleepers = list(self._sleepers.get(key, ()))
+        for loop, event in sleepers:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
+
+    async def wait(self, key: str, seconds: float) -> None:
+        """Return when `key` is notified or after `seconds`."""
+        event = asyncio.Event()
+        sleeper = (asyncio.get_running_loop(), event)
+        with self._lock:
+            self._sleepers[key].add(sleeper)
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return
+        finally:
+            with self._lock:
+                self._sleepers[key].discard(sleeper)
+                if not self._sleepers[key]:
+                    del self._sleepers[key]

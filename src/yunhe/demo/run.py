@@ -1,0 +1,95 @@
+"""Run the demo: lay out the nodes, start them, play the ten steps, report, clean up."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from yunhe.demo import data, story
+from yunhe.demo.errors import StepFailed
+from yunhe.demo.nodes import PARTIES, lay_out
+from yunhe.demo.stage import Stage
+from yunhe.kernel.errors import YunheError
+
+
+def run(
+    *,
+    keep: bool = False,
+    json_file: Path | None = None,
+    lang: str = "zh",
+    home: Path | None = None,
+    console: Console | None = None,
+) -> int:
+    """Play the story; 0 when every step held, 1 with the step's name otherwise.
+
+    `keep` leaves the nodes up and their folder in place; `json_file` gets the record.
+    """
+    console = console or Console()
+    folder = home or Path(tempfile.mkdtemp(prefix="yunhe-demo-"))
+    started = time.monotonic()
+    stage = Stage(lay_out(folder), console, lang)
+    console.print("[bold]运河 Yunhe[/] · the life of a data product, four nodes on loopback")
+    done = False
+    try:
+        _open(stage, folder)
+        story.play(stage)
+        done = True
+    except YunheError as error:
+        console.print(f"\n[bold red]{error.sentence(lang)}[/]\n{error.remedy(lang)}")
+        if isinstance(error, StepFailed) and error.__cause__ is not None:
+            console.print(f"[dim]{type(error.__cause__).__name__}[/]")
+    except KeyboardInterrupt:
+        console.print("\n[bold]interrupted[/]")
+    finally:
+        seconds = time.monotonic() - started
+        if json_file is not None:
+            stage.write(json_file, seconds)
+        _close(stage, folder, keep, done)
+    if done:
+        console.print(f"\n[bold green]十步全部达成 · all ten steps held[/] ({seconds:.1f} s)")
+    return 0 if done else 1
+
+
+def _open(stage: Stage, folder: Path) -> None:
+    with stage.console.status("starting four nodes, splitting the data …"):
+        for node in stage.nodes.values():
+            node.start()
+        splits = data.prepare(folder / "data")
+        for key, split in splits.items():
+            target = stage.nodes[key].home / "data"
+            shutil.copytree(split.folder, target, dirs_exist_ok=True)
+        for node in stage.nodes.values():
+            node.wait_up()
+            stage.spaces[node.party.key] = node.space()
+    stage.facts["splits"] = splits
+    for party in PARTIES:
+        node = stage.nodes[party.key]
+        stage.say(
+            f"{node.address}  pid {node.pid:<7} {party.role:<16} {party.name_zh} {party.name_en}"
+        )
+    patients = sum(split.patients for split in splits.values())
+    values = sum(split.values for split in splits.values())
+    stage.say(f"real data: {patients:,} patients, {values:,} values (NAFLD study, Olmsted County)")
+
+
+def _close(stage: Stage, folder: Path, keep: bool, done: bool) -> None:
+    for space in stage.spaces.values():
+        space.close()
+    if keep:
+        stage.console.print("\nThe nodes stay up; each has its admin token in var/admin.token:")
+        for node in stage.nodes.values():
+            stage.console.print(f"  {node.address}  {node.home}  (pid {node.pid})")
+        stage.console.print("Stop them with: kill " + " ".join(
+            str(node.pid) for node in stage.nodes.values() if node.pid
+        ))
+        return
+    for node in stage.nodes.values():
+        node.stop()
+    if done:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        stage.console.print(f"The nodes' logs are kept in {folder}")

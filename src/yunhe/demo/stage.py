@@ -1,0 +1,120 @@
+"""What a step can do: speak to the nodes, tell the audience, insist, and leave a record."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from yunhe.demo.errors import StepFailed
+from yunhe.demo.nodes import NodeProcess
+from yunhe.kernel.money import yuan
+from yunhe.sdk import Space, YunheRefused
+
+NUMBERS = "①②③④⑤⑥⑦⑧⑨⑩"
+
+
+@dataclass
+class Record:
+    """One step as `--json` writes it."""
+
+    number: int
+    name: str
+    name_zh: str
+    actor: str
+    milliseconds: float = 0.0
+    outcome: str = "failed"
+    receipt: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Stage:
+    """The four nodes, a client of each, what the steps found out, and the audience."""
+
+    def __init__(self, nodes: dict[str, NodeProcess], console: Console, lang: str) -> None:
+        self.nodes = nodes
+        self.spaces: dict[str, Space] = {}
+        self.facts: dict[str, Any] = {}
+        self.records: list[Record] = []
+        self.console = console
+        self.lang = lang
+        self._now: Record | None = None
+
+    def __getitem__(self, key: str) -> Space:
+        return self.spaces[key]
+
+    @contextmanager
+    def step(self, name: str, name_zh: str, actor: str) -> Iterator[Record]:
+        """One numbered step by the node `actor`; its last evidence entry is the receipt."""
+        record = Record(len(self.records) + 1, name, name_zh, actor)
+        self.records.append(record)
+        self._now = record
+        title = f"{NUMBERS[record.number - 1]} {name_zh} · {name}"
+        self.console.print(f"\n[bold cyan]{title}[/]", highlight=False)
+        started = time.monotonic()
+        try:
+            yield record
+        except YunheRefused as refused:
+            self._fail(record, started, f"{refused.code}: {refused.sentence}", refused)
+        except StepFailed:
+            record.milliseconds = (time.monotonic() - started) * 1000
+            raise
+        except Exception as error:
+            self._fail(record, started, f"{type(error).__name__}: {error}", error)
+        record.milliseconds = (time.monotonic() - started) * 1000
+        record.receipt = self.receipt(actor)
+        record.outcome = "ok"
+        proof = f"{record.receipt['kind']} #{record.receipt['index']}" if record.receipt else "–"
+        self.console.print(
+            f"  [dim]{record.milliseconds:,.0f} ms · {actor} · evidence {proof}[/]",
+            highlight=False,
+        )
+
+    def _fail(self, record: Record, started: float, why: str, cause: Exception) -> None:
+        record.milliseconds = (time.monotonic() - started) * 1000
+        raise StepFailed(number=record.number, name=record.name, why=why) from cause
+
+    def receipt(self, actor: str) -> dict[str, Any] | None:
+        """The newest evidence entry of a node: id, kind, leaf hash, index."""
+        newest = self.spaces[actor].entries(limit=1)
+        return newest[0] if newest else None
+
+    def say(self, text: str) -> None:
+        """Tell the audience, and keep it in the record."""
+        if self._now is not None:
+            self._now.notes.append(text)
+        self.console.print(f"  {escape(text)}", highlight=False)
+
+    def insist(self, holds: bool, why: str) -> None:
+        """Fail the step unless `holds`."""
+        if not holds and self._now is not None:
+            raise StepFailed(number=self._now.number, name=self._now.name, why=why)
+
+    def denied(self, what: str, refused: YunheRefused) -> None:
+        """Show a refusal with its code, sentence and remedy."""
+        self.say(f"✗ {what}: {refused.code}")
+        self.say(f"    {refused.text(self.lang)}")
+        self.say(f"    → {refused.remedy_text(self.lang)}")
+
+    def bill(self, key: str, contract: str) -> int:
+        """Show the running bill of a contract at a node; the total in fen."""
+        bill = self.spaces[key].bill(contract)
+        who = self.nodes[key].party.name_en
+        self.say(f"¥ {who}: {bill.uses} uses, {bill.rows} rows, {yuan(bill.total_fen)} CNY")
+        return bill.total_fen
+
+    def write(self, path: Path, seconds: float) -> None:
+        """The record of every step as JSON."""
+        whole = {
+            "outcome": "ok" if all(r.outcome == "ok" for r in self.records) else "failed",
+            "seconds": round(seconds, 3),
+            "steps": [asdict(record) for record in self.records],
+        }
+        path.write_text(json.dumps(whole, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,353 @@
+"""The ten steps, in order, each really happening between processes."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from yunhe.demo import data, proof
+from yunhe.demo.stage import Stage
+from yunhe.sdk import Contract, YunheRefused
+from yunhe.sdk.model import Terms
+
+PURPOSE = "clinical-research"
+COLUMNS = (
+    *(f"patients.{name}" for name in ("id", "age", "male", "bmi", "futime", "status")),
+    *(f"labs.{name}" for name in ("id", "days", "test", "value")),
+)
+BY_SEX = (
+    "SELECT p.male, count(*) AS n, avg(l.value) AS hdl FROM labs l JOIN patients p ON p.id = l.id"
+    " WHERE l.test = 'hdl' GROUP BY p.male ORDER BY p.male"
+)
+BY_AGE = (
+    "SELECT p.age, count(DISTINCT p.id) AS patients, avg(p.bmi) AS bmi FROM patients p"
+    " GROUP BY p.age ORDER BY p.age"
+)
+
+
+def play(stage: Stage) -> None:
+    """Every step; raises StepFailed naming the one that did not hold."""
+    register(stage)
+    connect_data(stage)
+    publish(stage)
+    find(stage)
+    agree(stage)
+    query(stage)
+    refusals(stage)
+    settle(stage)
+    end_contract(stage)
+    proof.verify(stage)
+
+
+def wait_for(stage: Stage, what: str, check: Any, seconds: float = 15.0) -> Any:
+    """Poll `check()` until it gives something; the step fails by name if it never does."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := check():
+            return found
+        time.sleep(0.03)
+    stage.insist(False, f"{what} did not come within {seconds:.0f} s")
+    return None
+
+
+def _review_all(stage: Stage, number: int) -> None:
+    """The functional node's reviewer approves `number` catalogue registrations."""
+    node = stage["fn"]
+
+    def waiting() -> list[Any]:
+        found = node.registrations(state="submitted")
+        return found if len(found) >= number else []
+
+    for each in wait_for(stage, f"{number} submissions", waiting):
+        node.review_registration(each.id, "approve")
+
+
+def register(stage: Stage) -> None:
+    """① Subjects and connectors register; one is returned for edit first; codes are issued."""
+    with stage.step("register subjects and connectors", "主体与连接器登记", "fn"):
+        for key in ("a", "b", "r"):
+            stage[key].register_self()
+        done: dict[str, str] = {}
+
+        def approved() -> bool:
+            for each in stage["fn"].applications(state="submitted"):
+                stage["fn"].review(each.id, "approve")
+            for key in ("a", "b", "r"):
+                found = stage[key].registration()
+                if found.state == "approved" and found.connector_code:
+                    done[key] = found.connector_code
+            return len(done) == 3
+
+        wait_for(stage, "the three approvals", approved)
+        for key, code in done.items():
+            stage.say(f"✓ {stage.nodes[key].party.name_zh}: connector {code}, credential held")
+            stage.insist(len(code) == 32 and code[0] == "5", "the code is no N04 connector code")
+        stage.facts["codes"] = done
+
+
+def connect_data(stage: Stage) -> None:
+    """② Each hospital points its connector at its Parquet files; they are profiled."""
+    with stage.step("connect and register the resources", "数据资源接入与登记", "a"):
+        for key in ("a", "b"):
+            resource = stage[key].add_resource(
+                title_zh="脂肪肝随访队列",
+                title_en="NAFLD follow-up cohort",
+                description_zh="非酒精性脂肪性肝病患者及对照的基本信息与化验值(去标识)",
+                description_en="Patients with fatty liver disease and controls: de-identified",
+                keywords=["肝", "liver"],
+                tables=[
+                    {"name": "patients", "paths": ["patients.parquet"], "entity_key": "id"},
+                    {"name": "labs", "paths": ["labs.parquet"], "entity_key": "id"},
+                ],
+            )
+            stage[key].submit_resource(resource)
+            rows = {table["name"]: table["rows"] for table in resource.tables}
+            split = stage.facts["splits"][key]
+            stage.insist(
+                rows == {"patients": split.patients, "labs": split.values},
+                f"the profile of {key} counts {rows}",
+            )
+            stage.facts[f"resource-{key}"] = resource.id
+            stage.say(f"✓ {stage.nodes[key].party.name_zh}: profiled {rows}, entity key id")
+        _review_all(stage, 2)
+        for key in ("a", "b"):
+            found = wait_for(
+                stage,
+                "the resource code",
+                lambda key=key: stage[key].resource(stage.facts[f"resource-{key}"]).code,
+            )
+            stage.say(f"  resource {found}")
+            stage.insist(found[0] == "7", "the code is no N04 resource code")
+
+
+def listed_terms() -> Terms:
+    """What each hospital asks at first."""
+    return Terms(
+        purposes=(PURPOSE,),
+        columns=COLUMNS,
+        expires_at=datetime.now(UTC).replace(microsecond=0) + timedelta(days=90),
+        uses_max=4,
+        rows_max=1000,
+        row_filters=(("patients", "age >= 18"), ("labs", "test IN ('hdl', 'chol', 'fib4')")),
+        masks=(("patients.age", "round:10"),),
+        minimum_group=10,
+        per_use_fen=5000,
+        per_row_fen=20,
+    )
+
+
+def publish(stage: Stage) -> None:
+    """③ Each publishes a product with terms; reviewed, coded, listed, reported up."""
+    with stage.step("publish the products", "数据产品登记与上架", "a"):
+        terms = listed_terms()
+        for key in ("a", "b"):
+            party = stage.nodes[key].party
+            product = stage[key].add_product(
+                title_zh=f"{party.name_zh}脂肪肝化验数据产品",
+                title_en=f"{party.name_en} fatty liver laboratory data",
+                description_zh="按年龄段与性别统计肝病患者化验指标,用于临床研究",
+                description_en="Laboratory statistics of liver patients for clinical research",
+                keywords=["肝病", "化验", "liver", "laboratory"],
+                resource_ids=[stage.facts[f"resource-{key}"]],
+                terms=terms,
+                negotiable=terms.but(
+                    {"uses_max": 8, "price": {"per_use_fen": 4000, "per_row_fen": 10}}
+                ),
+            )
+            stage[key].submit_product(product)
+            stage.facts[f"product-{key}"] = product.id
+        _review_all(stage, 2)
+        for key in ("a", "b"):
+            code = wait_for(
+                stage,
+                "the product code",
+                lambda key=key: stage[key].own_product(stage.facts[f"product-{key}"]).code,
+            )
+            stage[key].list_product(stage.facts[f"product-{key}"])
+            stage.facts[f"code-{key}"] = code
+        _review_all(stage, 2)
+        for key in ("a", "b"):
+            wait_for(
+                stage,
+                "the listing",
+                lambda key=key: (
+                    stage[key].own_product(stage.facts[f"product-{key}"]).state == "listed"
+                ),
+            )
+            stage.say(f"✓ {stage.facts[f'code-{key}']} listed by {stage.nodes[key].party.name_zh}")
+        stage.say(
+            f"  purpose {PURPOSE} · 4 uses · 90 days · age masked to decades · adults only ·"
+            " groups of at least 10 patients · 50.00 CNY a use, 0.20 a row"
+        )
+
+
+def find(stage: Stage) -> None:
+    """④ The researcher finds both at another node, by a Chinese and by an English word."""
+    with stage.step("find at another node", "跨节点检索", "r"):
+        expected = {stage.facts["code-a"], stage.facts["code-b"]}
+        for word in ("化验", "liver"):
+            hits = stage["r"].search(word)
+            stage.insist({hit.code for hit in hits} == expected, f"{word!r} found {len(hits)}")
+            stage.say(f"✓ {word!r}: " + " | ".join(f"{hit.title_zh}" for hit in hits))
+
+
+def agree(stage: Stage) -> None:
+    """⑤ Negotiate over DSP with one counter-offer each way; both sign."""
+    with stage.step("negotiate and sign over DSP", "协商与双方签署", "r"):
+        for key in ("a", "b"):
+            offer = stage["r"].offer(stage.facts[f"code-{key}"])
+            ask = offer.terms.but(
+                {"uses_max": 12, "price": {"per_use_fen": 2000, "per_row_fen": 5}}
+            )
+            limit = offer.terms.but(
+                {"uses_max": 6, "price": {"per_use_fen": 4500, "per_row_fen": 10}}
+            )
+            started = time.monotonic()
+            contract = stage["r"].negotiate(offer, ask=ask, accept=limit, counter=limit)
+            took = (time.monotonic() - started) * 1000
+            story = [n for n in stage["r"].negotiations() if n.contract_id == contract.id][0]
+            moves = [
+                f"{move.by}: {move.terms.uses_max} uses at "
+                f"{move.terms.per_use_fen / 100:.2f} + {move.terms.per_row_fen / 100:.2f}"
+                for move in story.offers
+            ]
+            stage.say(f"✓ {stage.nodes[key].party.name_zh} in {took:.0f} ms: " + " → ".join(moves))
+            stage.insist(
+                [m.by for m in story.offers] == ["consumer", "provider", "consumer"],
+                "there was no counter-offer each way",
+            )
+            stage.insist(contract.signature_level == "both", "not both parties signed")
+            theirs = wait_for(
+                stage,
+                "the provider's copy",
+                lambda key=key, contract=contract: [
+                    c for c in stage[key].contracts() if c.id == contract.id
+                ],
+            )[0]
+            stage.insist(theirs.terms == contract.terms, "the two copies differ")
+            stage.facts[f"contract-{key}"] = contract
+            stage.say(f"  contract {contract.id}, signed by both")
+
+
+def query(stage: Stage) -> None:
+    """⑥ Plain SQL, an Arrow table, computed at each hospital under its contract."""
+    with stage.step("query with plain SQL", "按合约使用数据", "r"):
+        for key in ("a", "b"):
+            contract: Contract = stage.facts[f"contract-{key}"]
+            table = stage["r"].sql(BY_SEX, contract, PURPOSE)
+            got = [tuple(row.values()) for row in table.to_pylist()]
+            split = stage.facts["splits"][key]
+            stage.say(f"✓ {stage.nodes[key].party.name_zh}: {table.num_rows} rows of {table.schema.names}")
+            for sex, number, mean in got:
+                stage.say(f"    {'male' if sex else 'female':<7} {number:>7,} HDL values, mean {mean:.2f}")
+            stage.insist(_equal(got, data.local_answer(split.folder)), "the answer is not right")
+            ages = stage["r"].sql(BY_AGE, contract, PURPOSE)
+            bands = ages.column("age").to_pylist()
+            stage.insist(all(band % 10 == 0 for band in bands), "an age is not masked")
+            withheld = (ages.schema.metadata or {}).get(b"yunhe.groups_withheld") == b"true"
+            stage.say(f"  ages come as decades {bands}; groups withheld: {withheld}")
+            stage.bill("r", contract.id)
+
+
+def _equal(got: list[tuple[Any, ...]], truth: list[tuple[int, int, float]]) -> bool:
+    same = [(row[0], row[1]) for row in got] == [(row[0], row[1]) for row in truth]
+    return same and all(abs(g[2] - t[2]) < 1e-9 for g, t in zip(got, truth, strict=True))
+
+
+def _refused(stage: Stage, what: str, code: str, call: Any) -> None:
+    try:
+        call()
+    except YunheRefused as refused:
+        stage.denied(what, refused)
+        stage.insist(refused.code == code, f"{what}: expected {code}, got {refused.code}")
+        stage.insist(bool(refused.text("zh") and refused.remedy_text("zh")), f"{what}: no sentence")
+        return
+    stage.insist(False, f"{what} was allowed")
+
+
+def refusals(stage: Stage) -> None:
+    """⑦ What the contract does not say is refused, with code, sentence and remedy."""
+    with stage.step("try what was not agreed", "越权尝试均被拒绝", "r"):
+        space, contract = stage["r"], stage.facts["contract-a"]
+        before = space.bill(contract.id).total_fen
+
+        def sql(text: str, purpose: str = PURPOSE) -> Any:
+            return lambda: space.sql(text, contract, purpose)
+
+        _refused(
+            stage, "a hidden column", "COLUMN_NOT_AGREED", sql("SELECT avg(weight) FROM patients")
+        )
+        _refused(
+            stage,
+            "a group below the minimum",
+            "GROUP_TOO_SMALL",
+            sql("SELECT avg(value) FROM labs WHERE id = 1"),
+        )
+        _refused(
+            stage, "a purpose not agreed", "PURPOSE_NOT_AGREED", sql(BY_SEX, "marketing")
+        )
+        stage.insist(space.bill(contract.id).total_fen == before, "a refusal was billed")
+        left = space.contract(contract.id).uses_left or 0
+        for _ in range(left):
+            space.sql(BY_SEX, contract, PURPOSE)
+        stage.say(f"  the {left} uses left are used up")
+        _refused(stage, "one use too many", "USES_EXHAUSTED", sql(BY_SEX))
+        token = space.create_token("guest", ["user"], ttl_s=1)
+        time.sleep(1.1)
+        from yunhe.sdk import connect
+
+        with connect(stage.nodes["r"].address, token.token) as guest:
+            _refused(
+                stage,
+                "an expired token",
+                "TOKEN_EXPIRED",
+                lambda: guest.sql(BY_SEX, contract, PURPOSE),
+            )
+        stage.bill("r", contract.id)
+
+
+def settle(stage: Stage) -> None:
+    """⑧ The researcher's node recomputes the statement from its own receipts; money moves."""
+    with stage.step("recompute, settle, post", "对账与结算", "r"):
+        for key in ("a", "b"):
+            contract = stage.facts[f"contract-{key}"]
+            issued = stage[key].issue_statement(contract.id)
+
+            def settled(key: str = key, contract: Contract = contract) -> bool:
+                states = {
+                    who: [s.state for s in stage[who].statements(contract.id)]
+                    for who in (key, "r")
+                }
+                stage.insist(
+                    all("disputed" not in each for each in states.values()), "it is disputed"
+                )
+                return all(each == ["settled"] for each in states.values())
+
+            wait_for(stage, "the settlement at both ends", settled)
+            ours = stage.bill("r", contract.id)
+            theirs = stage.bill(key, contract.id)
+            stage.insist(ours == theirs == issued.total_fen, "the two bills differ")
+            stage.say(
+                f"✓ {stage.nodes[key].party.name_zh}: {issued.uses} uses recomputed from our own"
+                f" receipts = {issued.total_fen / 100:.2f} CNY at both ends; transfer posted"
+            )
+
+
+def end_contract(stage: Stage) -> None:
+    """⑨ The provider terminates; the next query is refused within a second."""
+    with stage.step("terminate", "提供方终止合约", "b"):
+        contract = stage.facts["contract-b"]
+        stage["r"].sql(BY_SEX, contract, PURPOSE)
+        stage["b"].issue_statement(contract.id)
+        stage["b"].terminate(contract.id, "end of the study")
+        started = time.monotonic()
+        _refused(
+            stage,
+            "the next query",
+            "CONTRACT_TERMINATED",
+            lambda: stage["r"].sql(BY_SEX, contract, PURPOSE),
+        )
+        took = time.monotonic() - started
+        stage.insist(took < 1.0, f"the refusal took {took:.2f} s")
+        stage.say(f"  refused {took * 1000:.0f} ms after the termination")
