@@ -1,0 +1,225 @@
+"""Aggregate-only queries: nothing leaves but groups of at least k entities.
+
+In: a checked and qualified SELECT. Out: two statements. The first computes group keys, plain
+aggregates and, beside them, how many distinct entities stand behind the group. The worker then
+deletes groups below k. The second computes projections, HAVING, ORDER BY and LIMIT from what is
+left, so that none of them can probe a withheld group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlglot import exp
+
+from yunhe.dataplane.errors import (
+    AggregateArgument,
+    AggregateDistinct,
+    AggregateFunction,
+    AggregateGroupingSets,
+    AggregateJoin,
+    AggregateNeeded,
+    AggregateRawColumn,
+    AggregateSetOperation,
+    AggregateSubquery,
+    AggregateWindow,
+    ConstructRefused,
+    EntityKeyMissing,
+    EntityKeyUsed,
+)
+from yunhe.dataplane.functions import GROUP_AGGREGATES
+from yunhe.dataplane.total import make_total
+from yunhe.dataplane.views import ENTITY, View
+
+ENTITIES = "__entities"
+GROUPS = "groups"
+
+
+def check_shape(tree: exp.Expr) -> None:
+    """Refuse, each with its own reason, every shape that could show less than a group."""
+    if isinstance(tree, exp.SetOperation):
+        raise AggregateSetOperation()
+    for node in tree.walk():
+        if isinstance(node, exp.SetOperation):
+            raise AggregateSetOperation()
+        if node is not tree and isinstance(node, (exp.Query, exp.With)):
+            raise AggregateSubquery()
+        if isinstance(node, (exp.Window, exp.Qualify)):
+            raise AggregateWindow()
+        if isinstance(node, (exp.Rollup, exp.Cube, exp.GroupingSets)):
+            raise AggregateGroupingSets()
+        if isinstance(node, (exp.Filter, exp.WithinGroup)):
+            raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
+        if isinstance(node, exp.AggFunc) and type(node) not in GROUP_AGGREGATES:
+            raise AggregateFunction(function=node.sql_name())
+    if tree.args.get("distinct"):
+        raise AggregateDistinct()
+
+
+def split(tree: exp.Expr, seen: Mapping[str, View]) -> tuple[exp.Select, exp.Select]:
+    """The groups statement and the final statement; raises subclasses of AggregateOnly."""
+    assert isinstance(tree, exp.Select)  # noqa: S101 - check_shape has passed
+    return _Split(tree, seen).statements()
+
+
+class _Split:
+    """One rewriting; `keys` and `aggregates` become columns k0.. and a0.. of `groups`."""
+
+    def __init__(self, tree: exp.Select, seen: Mapping[str, View]) -> None:
+        self.tree = tree
+        tables = [tree.args["from_"].this, *(join.this for join in tree.args.get("joins") or [])]
+        self.views = {table.alias_or_name: seen[table.name] for table in tables}
+        self.keys = self._group_keys()
+        self.aggregates: list[exp.Expr] = []
+        self.counted: dict[str, set[str]] = {alias: set() for alias in self.views}
+        self.projected = {item.alias.lower(): item.this for item in tree.selects}
+
+    def statements(self) -> tuple[exp.Select, exp.Select]:
+        for view in self.views.values():
+            if view.entity_key is None:
+                raise EntityKeyMissing(table=view.table)
+        self._check_joins()
+        for part in (self.tree.args.get("where"), *self.keys):
+            self._refuse_entity(part)
+        final = exp.Select()
+        final.set("expressions", [self._output(item) for item in self.tree.selects])
+        final.set("from_", exp.From(this=exp.to_table(GROUPS)))
+        if having := self.tree.args.get("having"):
+            final.set("where", exp.Where(this=self._lift(having.this)))
+        if order := self.tree.args.get("order"):
+            final.set("order", self._lift_children(order))
+        for name in ("limit", "offset"):
+            if part := self.tree.args.get(name):
+                final.set(name, part.copy())
+        if not self.keys and not self.aggregates:
+            raise AggregateNeeded()
+        make_total(final)
+        return self._groups(), final
+
+    def _groups(self) -> exp.Select:
+        groups = exp.Select()
+        items = [_named(key.copy(), f"k{at}") for at, key in enumerate(self.keys)]
+        items += [_named(agg.copy(), f"a{at}") for at, agg in enumerate(self.aggregates)]
+        groups.set("expressions", items)
+        for name in ("from_", "where"):
+            if part := self.tree.args.get(name):
+                groups.set(name, part.copy())
+        groups.set("joins", [join.copy() for join in self.tree.args.get("joins") or []])
+        if self.keys:
+            groups.set("group", exp.Group(expressions=[key.copy() for key in self.keys]))
+        make_total(groups)
+        groups.append("expressions", _named(self._entities(), ENTITIES))
+        return groups
+
+    def _entities(self) -> exp.Expr:
+        """How many distinct entities stand behind the group: the least over every joined table
+        and every aggregated column (a sum whose column is NULL for all but one shows the one)."""
+        counts: list[exp.Expr] = []
+        for alias, columns in self.counted.items():
+            entity = exp.column(ENTITY, table=alias, quoted=True)
+            for name in sorted(columns - {""}):
+                present = exp.column(name, table=alias, quoted=True).is_(exp.null()).not_()
+                only = exp.Case(ifs=[exp.If(this=present, true=entity.copy())])
+                counts.append(exp.Count(this=exp.Distinct(expressions=[only])))
+            if not columns - {""}:
+                counts.append(exp.Count(this=exp.Distinct(expressions=[entity])))
+        if len(counts) == 1:
+            return counts[0]
+        return exp.Least(this=counts[0], expressions=counts[1:], ignore_nulls=True)
+
+    def _group_keys(self) -> list[exp.Expr]:
+        group = self.tree.args.get("group")
+        if group is None:
+            return []
+        if group.args.get("all"):
+            items = [item.unalias() for item in self.tree.selects]
+            return [item for item in items if not item.find(exp.AggFunc) and item.find(exp.Column)]
+        return [key.unnest() for key in group.expressions]
+
+    def _check_joins(self) -> None:
+        """Each join equates entity keys, so that no join can give one entity more weight."""
+        keys = ", ".join(sorted({str(view.entity_key) for view in self.views.values()}))
+        for join in self.tree.args.get("joins") or []:
+            alias, on = join.this.alias_or_name, join.args.get("on")
+            if on is None or join.kind.upper() not in ("", "INNER", "OUTER"):
+                raise AggregateJoin(keys=keys)
+            linked = False
+            for part in on.flatten() if isinstance(on, exp.And) else [on]:
+                part = part.unnest()
+                sides = (part.this, part.expression) if isinstance(part, exp.EQ) else ()
+                if len(sides) != 2 or not all(isinstance(side, exp.Column) for side in sides):
+                    raise AggregateJoin(keys=keys)
+                tables = {side.table for side in sides}
+                entities = all(self._is_entity(side, joinable=True) for side in sides)
+                linked = linked or (entities and alias in tables and len(tables) == 2)
+            if not linked:
+                raise AggregateJoin(keys=keys)
+
+    def _is_entity(self, column: exp.Expr, *, joinable: bool = False) -> bool:
+        view = self.views.get(column.table) if isinstance(column, exp.Column) else None
+        if view is None or not view.is_entity(column.name):
+            return False
+        return view.entity_joinable or not joinable
+
+    def _refuse_entity(self, part: exp.Expr | None) -> None:
+        for column in part.find_all(exp.Column) if part is not None else ():
+            if self._is_entity(column):
+                raise EntityKeyUsed(column=column.name)
+
+    def _output(self, item: exp.Expr) -> exp.Expr:
+        return _named(self._lift(item.unalias()), item.alias_or_name)
+
+    def _lift(self, node: exp.Expr) -> exp.Expr:
+        """`node` over the columns of `groups`; raises where a raw column would be left."""
+        bare = node.unnest()
+        for at, key in enumerate(self.keys):
+            if bare == key:
+                return _lifted(f"k{at}", key)
+        if isinstance(node, exp.AggFunc):
+            return _lifted(f"a{self._aggregate(node)}", node)
+        if isinstance(node, exp.Column):
+            if not node.table and node.name.lower() in self.projected:  # by alias
+                return self._lift(self.projected[node.name.lower()])
+            if self._is_entity(node):
+                raise EntityKeyUsed(column=node.name)
+            raise AggregateRawColumn(column=node.name)
+        return self._lift_children(node)
+
+    def _lift_children(self, node: exp.Expr) -> exp.Expr:
+        copy = node.copy()
+        for mine, theirs in zip(
+            list(copy.iter_expressions()), list(node.iter_expressions()), strict=True
+        ):
+            mine.replace(self._lift(theirs))
+        return copy
+
+    def _aggregate(self, node: exp.Expr) -> int:
+        inner = node.this
+        if isinstance(inner, exp.Distinct) and isinstance(node, exp.Count):
+            if len(inner.expressions) != 1:
+                raise AggregateArgument(got=node.sql("duckdb"))
+            inner = inner.expressions[0]
+        if isinstance(inner, exp.Column) and inner.table in self.views:
+            entity = self._is_entity(inner)
+            if entity and not isinstance(node, exp.Count):
+                raise EntityKeyUsed(column=inner.name)
+            self.counted[inner.table].add("" if entity else inner.name)
+        elif not (isinstance(node, exp.Count) and isinstance(inner, (exp.Star, exp.Literal))):
+            raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
+        if node.args.get("expressions"):
+            raise ConstructRefused(construct=node.sql("duckdb")[:80])
+        for at, known in enumerate(self.aggregates):
+            if known == node:
+                return at
+        self.aggregates.append(node)
+        return len(self.aggregates) - 1
+
+
+def _named(node: exp.Expr, name: str) -> exp.Expr:
+    return exp.Alias(this=node, alias=exp.to_identifier(name, quoted=True))
+
+
+def _lifted(name: str, source: exp.Expr) -> exp.Expr:
+    column = exp.column(name, quoted=True)
+    column.type = source.type
+    return column

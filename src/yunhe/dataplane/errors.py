@@ -1,0 +1,284 @@
+"""Every way a governed query is refused or fails; never with a text of the engine.
+
+Denied            the contract does not allow it     (…_NOT_AGREED, GROUP_TOO_SMALL, AGGREGATE_…)
+Invalid           the SQL is outside the language    (SQL_…, FUNCTION_REFUSED, …)
+TooLarge          a bound was met                    (SQL_TOO_…, QUERY_…, ROWS_OVER_LIMIT)
+Unavailable       the engine is away                 (WORKER_LOST, WORKERS_BUSY)
+"""
+
+from __future__ import annotations
+
+from yunhe.kernel.errors import Denied, Invalid, TooLarge, Unavailable
+
+
+class SqlTooLong(TooLarge):
+    code = "SQL_TOO_LONG"
+    mend_en = "Shorten the query."
+    mend_zh = "请缩短查询语句。"
+
+
+class SqlTooDeep(TooLarge):
+    code = "SQL_TOO_DEEP"
+    en = "The query is nested or chained too deeply."
+    zh = "查询嵌套或级联过深。"
+    mend_en = "Write it flatter; use IN (...) in place of long OR chains."
+    mend_zh = "请简化嵌套；用 IN (...) 代替过长的 OR。"
+
+
+class SqlNotReadable(Invalid):
+    code = "SQL_NOT_READABLE"
+    en = "The SQL cannot be parsed."
+    zh = "无法解析该 SQL。"
+    mend_en = "Correct the syntax; docs/sql.md describes the language."
+    mend_zh = "请更正语法，语言说明见 docs/sql.md。"
+
+
+class NotOneQuery(Invalid):
+    code = "SQL_NOT_ONE_QUERY"
+    en = "Exactly one SELECT query is accepted, not {got}."
+    zh = "仅接受一个 SELECT 查询，而不是 {got}。"
+    mend_en = "Send one SELECT."
+    mend_zh = "请只提交一个 SELECT。"
+
+
+class ConstructRefused(Invalid):
+    code = "SQL_CONSTRUCT_REFUSED"
+    en = "The SQL construct {construct} is not part of the governed language."
+    zh = "受控查询语言不含 SQL 结构 {construct}。"
+    mend_en = "Use only what docs/sql.md lists."
+    mend_zh = "请仅使用 docs/sql.md 所列结构。"
+
+
+class FunctionRefused(Invalid):
+    code = "FUNCTION_REFUSED"
+    en = "The function {function} is not on the list of functions that may run here."
+    zh = "函数 {function} 不在允许执行的函数清单内。"
+    mend_en = "Use a function of docs/sql.md, or compute it on the result."
+    mend_zh = "请使用 docs/sql.md 中的函数，或在结果上自行计算。"
+
+
+class TableFunctionRefused(Invalid):
+    code = "TABLE_FUNCTION_REFUSED"
+    en = "Only tables of the contract may be read, no table function or file ({name})."
+    zh = "只能读取合约内的表，不能使用表函数或文件（{name}）。"
+    mend_en = "Name a table of the contract."
+    mend_zh = "请使用合约内的表名。"
+
+
+class NameQualified(Invalid):
+    code = "NAME_QUALIFIED"
+    en = "Tables are named without schema or catalogue: {name}."
+    zh = "表名不得带模式或目录前缀：{name}。"
+    mend_en = "Write the bare table name."
+    mend_zh = "请只写表名。"
+
+
+class NameReserved(Invalid):
+    code = "NAME_RESERVED"
+    en = "The name {name} is reserved or already that of a table."
+    zh = "名称 {name} 已保留或与表重名。"
+    mend_en = "Choose another alias."
+    mend_zh = "请换用其他别名。"
+
+
+class TableNotAgreed(Denied):
+    code = "TABLE_NOT_AGREED"
+    en = "The contract holds no table {table}."
+    zh = "合约不含表 {table}。"
+    mend_en = "Query a table of this contract, or negotiate a contract for the other product."
+    mend_zh = "请查询本合约内的表，或就其他产品另行签约。"
+
+
+class ColumnNotAgreed(Denied):
+    code = "COLUMN_NOT_AGREED"
+    en = "The contract does not show a column {column} here."
+    zh = "合约未约定可见的列 {column}。"
+    mend_en = "Leave the column out, or negotiate for it."
+    mend_zh = "请去掉该列，或就该列重新协商。"
+
+
+class TypesDiffer(Invalid):
+    code = "SQL_TYPES_DIFFER"
+    en = "{what} compares or combines values of different kinds."
+    zh = "{what} 比较或组合了不同类型的值。"
+    mend_en = "Cast one side explicitly."
+    mend_zh = "请显式转换其中一方的类型。"
+
+
+class FilterNotEnforceable(Invalid):
+    code = "ROW_FILTER_NOT_ENFORCEABLE"
+    en = "The row filter of table {table} cannot be enforced: {why}."
+    zh = "表 {table} 的行过滤条件无法执行：{why}。"
+    mend_en = "Use comparisons of columns with literals, IN, BETWEEN, IS NULL, AND, OR, NOT."
+    mend_zh = "请仅用列与常量的比较、IN、BETWEEN、IS NULL 及 AND、OR、NOT。"
+
+
+class MaskNotEnforceable(Invalid):
+    code = "MASK_NOT_ENFORCEABLE"
+    en = "The mask {method} of column {column} cannot be enforced: {why}."
+    zh = "列 {column} 的脱敏方式 {method} 无法执行：{why}。"
+    mend_en = "Use null, hash, year (dates), round:N (numbers) or left:N on a column of the table."
+    mend_zh = "请对表内的列使用 null、hash、year（日期）、round:N（数值）或 left:N。"
+
+
+class AggregateOnly(Denied):
+    """The contract says minimum group: only group results may leave. Subclasses say what broke."""
+
+    code = "AGGREGATE_ONLY"
+    en = "The contract allows statistics over groups only."
+    zh = "合约仅允许分组统计。"
+    mend_en = "Write one SELECT with COUNT, SUM or AVG, and GROUP BY where needed."
+    mend_zh = "请写单个 SELECT，使用 COUNT、SUM、AVG，并按需 GROUP BY。"
+
+
+class AggregateRawColumn(AggregateOnly):
+    code = "AGGREGATE_RAW_COLUMN"
+    en = "Column {column} would leave as single values: it is neither grouped by nor aggregated."
+    zh = "列 {column} 既未分组也未聚合，将以单个值输出。"
+
+
+class AggregateNeeded(AggregateOnly):
+    code = "AGGREGATE_NEEDED"
+    en = "The query neither groups nor aggregates."
+    zh = "查询既无分组也无聚合。"
+
+
+class AggregateFunction(AggregateOnly):
+    code = "AGGREGATE_FUNCTION_REFUSED"
+    en = "{function} can show the value of one entity; COUNT, SUM and AVG are allowed."
+    zh = "{function} 可能暴露单个主体的值，仅允许 COUNT、SUM、AVG。"
+
+
+class AggregateArgument(AggregateOnly):
+    code = "AGGREGATE_ARGUMENT_REFUSED"
+    en = "An aggregate takes one plain column (or COUNT(*)): {got} could single out one entity."
+    zh = "聚合函数的参数只能是单列（或 COUNT(*)）：{got} 可能指向单个主体。"
+    mend_en = "Aggregate the column as it is; filter in WHERE, derive in GROUP BY."
+    mend_zh = "请直接聚合该列；在 WHERE 中过滤、在 GROUP BY 中派生。"
+
+
+class AggregateWindow(AggregateOnly):
+    code = "AGGREGATE_WINDOW_REFUSED"
+    en = "Window functions keep single rows, and the contract allows groups only."
+    zh = "窗口函数保留单行，而合约仅允许分组结果。"
+
+
+class AggregateDistinct(AggregateOnly):
+    code = "AGGREGATE_DISTINCT_REFUSED"
+    en = "SELECT DISTINCT lists single values, and the contract allows groups only."
+    zh = "SELECT DISTINCT 列出单个值，而合约仅允许分组结果。"
+    mend_en = "Use GROUP BY; groups below the minimum are dropped."
+    mend_zh = "请使用 GROUP BY；低于最小分组数的组会被去除。"
+
+
+class AggregateGroupingSets(AggregateOnly):
+    code = "AGGREGATE_GROUPING_SETS_REFUSED"
+    en = "ROLLUP, CUBE and GROUPING SETS would reveal a withheld group by subtraction."
+    zh = "ROLLUP、CUBE 与 GROUPING SETS 可经相减还原被隐去的组。"
+    mend_en = "Use a plain GROUP BY."
+    mend_zh = "请使用普通 GROUP BY。"
+
+
+class AggregateSetOperation(AggregateOnly):
+    code = "AGGREGATE_SET_OPERATION_REFUSED"
+    en = "UNION, INTERSECT and EXCEPT are not allowed where groups only may leave."
+    zh = "仅允许分组结果时不得使用 UNION、INTERSECT、EXCEPT。"
+    mend_en = "Send the queries one by one."
+    mend_zh = "请分别提交各查询。"
+
+
+class AggregateSubquery(AggregateOnly):
+    code = "AGGREGATE_SUBQUERY_REFUSED"
+    en = "Subqueries and WITH are not allowed where groups only may leave."
+    zh = "仅允许分组结果时不得使用子查询与 WITH。"
+    mend_en = "Join the tables directly."
+    mend_zh = "请直接连接各表。"
+
+
+class AggregateJoin(AggregateOnly):
+    code = "AGGREGATE_JOIN_REFUSED"
+    en = "A join must equate the entity keys ({keys}) and plain columns only, all by AND."
+    zh = "连接条件须以 AND 相连，且为主体键（{keys}）及普通列的等值比较。"
+    mend_en = "Write JOIN ... ON a.key = b.key (or USING the key)."
+    mend_zh = "请写 JOIN ... ON a.键 = b.键（或 USING 键）。"
+
+
+class EntityKeyMissing(AggregateOnly):
+    code = "ENTITY_KEY_MISSING"
+    en = "Table {table} declares no entity key, so the size of a group cannot be known."
+    zh = "表 {table} 未声明主体键，无法确定分组大小。"
+    mend_en = "Leave the table out, or ask the provider to declare its entity key."
+    mend_zh = "请去掉该表，或请提供方声明主体键。"
+
+
+class EntityKeyUsed(AggregateOnly):
+    code = "ENTITY_KEY_REFUSED"
+    en = "The entity key {column} may only be joined on and counted: it singles out one entity."
+    zh = "主体键 {column} 只能用于连接和计数，因为它可指向单个主体。"
+    mend_en = "Filter and group by other columns."
+    mend_zh = "请按其他列过滤和分组。"
+
+
+class GroupTooSmall(Denied):
+    code = "GROUP_TOO_SMALL"
+    en = "No group of at least {minimum_group} entities remains, so there is nothing to show."
+    zh = "没有达到 {minimum_group} 个主体的分组，因此无结果可出。"
+    mend_en = "Widen the filter or group more coarsely."
+    mend_zh = "请放宽过滤条件或使用更粗的分组。"
+
+
+class RowsOverLimit(TooLarge):
+    code = "ROWS_OVER_LIMIT"
+    en = "The result has more rows than one use may deliver ({rows_max})."
+    zh = "结果行数超过单次使用的上限（{rows_max} 行）。"
+    mend_en = "Add a LIMIT or a filter, or aggregate."
+    mend_zh = "请增加 LIMIT 或过滤条件，或改用聚合。"
+
+
+class QueryTimeout(TooLarge):
+    code = "QUERY_TIMEOUT"
+    en = "The query took longer than it may and was stopped."
+    zh = "查询超过允许时间，已被终止。"
+    mend_en = "Filter earlier, join on equal columns, or ask for less."
+    mend_zh = "请尽早过滤、使用等值连接或减少数据量。"
+
+
+class QueryMemory(TooLarge):
+    code = "QUERY_MEMORY"
+    en = "The query needed more memory than it may and was stopped."
+    zh = "查询超过允许内存，已被终止。"
+    mend_en = "Filter earlier, group by fewer values, or ask for less."
+    mend_zh = "请尽早过滤、减少分组数或减少数据量。"
+
+
+class QueryFailed(Invalid):
+    code = "QUERY_FAILED"
+    en = "The engine could not run the query."
+    zh = "引擎无法执行该查询。"
+    mend_en = "Check that functions and operators fit the types of the columns; cast explicitly."
+    mend_zh = "请检查函数与运算是否符合列的类型，并显式转换。"
+
+
+class StreamMalformed(Unavailable):
+    code = "STREAM_MALFORMED"
+    en = "The bytes are not an Arrow IPC stream."
+    zh = "字节流不是 Arrow IPC 流。"
+    mend_en = "Ask the provider; nothing of this stream is to be trusted."
+    mend_zh = "请联系提供方；该数据流不可信。"
+
+
+class WorkerLost(Unavailable):
+    code = "WORKER_LOST"
+    en = "The process that ran the query ended unexpectedly."
+    zh = "执行查询的进程意外终止。"
+    mend_en = "Try again; if it persists, ask for less at a time."
+    mend_zh = "请重试；若仍失败，请减少单次数据量。"
+
+
+class WorkersBusy(Unavailable):
+    code = "WORKERS_BUSY"
+    en = "All query processes are busy."
+    zh = "查询进程均忙。"
+
+
+BY_CODE = {error.code: error for error in (RowsOverLimit, QueryTimeout, QueryMemory, QueryFailed)}

@@ -1,0 +1,239 @@
+"""The gate: a user's SQL in, governed SQL out, or a refusal that names the rule.
+
+What runs is the text regenerated here, never the user's (parser differentials die with it); each
+table has become a policy subquery, so no later trick of the query can reach behind it. The whole
+order of work is `govern`. Rules and their reasons: docs/sql.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import OptimizeError, SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import traverse_scope
+
+from yunhe.contracts import Terms
+from yunhe.dataplane import aggregate, functions
+from yunhe.dataplane.errors import (
+    ColumnNotAgreed,
+    ConstructRefused,
+    FunctionRefused,
+    NameQualified,
+    NameReserved,
+    NotOneQuery,
+    SqlNotReadable,
+    SqlTooDeep,
+    SqlTooLong,
+    TableFunctionRefused,
+    TableNotAgreed,
+)
+from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.total import make_total
+from yunhe.dataplane.views import View, views
+from yunhe.kernel import limits
+
+_UNRESOLVED = re.compile(r"(?:Column|column:?|table:?|Table) '?([^'\n]+?)'?(?: could|\.? ?Line|$)")
+
+
+def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Governed:
+    """Rewrite `sql` so that running it can only do what `terms` allow on `tables`.
+
+    Pure; 1-3 ms. Raises one of errors.py, whose code names the rule that was broken.
+    """
+    try:
+        seen = views(tables, terms)
+        tree = _parse(sql)
+        if terms.minimum_group:
+            aggregate.check_shape(tree)
+        _check_nodes(tree)
+        _check_names(tree, seen)
+        given = _given_names(tree)
+        tree = _qualify(tree, seen)
+        fields, used = _fields(tree, seen)
+        names = _restore_names(tree, given, seen)
+        if terms.minimum_group:
+            groups, final = aggregate.split(tree, seen)
+            text = _render(final)
+            groups_text: str | None = _render(_bind(groups, seen, with_entity=True))
+        else:
+            text = _render(_bind(make_total(tree), seen, with_entity=False))
+            groups_text = None
+        return Governed(text, fields, used, names, groups_text, terms.minimum_group)
+    except RecursionError as error:
+        raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX) from error
+
+
+def _parse(sql: str) -> exp.Expr:
+    if len(sql.encode("utf-8", "surrogatepass")) > limits.SQL_BYTES_MAX:
+        raise SqlTooLong(what="the query", limit=f"{limits.SQL_BYTES_MAX} bytes")
+    if "\0" in sql or any("\ud800" <= char <= "\udfff" for char in sql):
+        raise SqlNotReadable()
+    depth = deepest = 0
+    for char in sql:
+        depth += (char in "([{") - (char in ")]}")
+        deepest = max(deepest, depth)
+    if deepest > limits.SQL_BRACKETS_DEPTH_MAX:
+        raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX)
+    try:
+        statements = sqlglot.parse(sql, dialect="duckdb")
+    except SqlglotError as error:
+        raise SqlNotReadable(str(error)) from error
+    except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
+        # A parser's own slip on hostile text is a refusal, not a fault of the node.
+        raise SqlNotReadable(repr(error)) from error
+    if len(statements) != 1 or statements[0] is None:
+        raise NotOneQuery(got=f"{len([s for s in statements if s])} statements")
+    root = statements[0]
+    if not isinstance(root, (exp.Select, exp.Union, exp.Intersect, exp.Except)):
+        raise NotOneQuery(got=root.key.upper())
+    if sum(1 for _ in root.walk()) > limits.SQL_NODES_MAX:
+        raise SqlTooLong(what="the query", limit=f"{limits.SQL_NODES_MAX} elements")
+    return root
+
+
+def _check_nodes(tree: exp.Expr) -> None:
+    """Node, argument and function allow-lists; whatever is not listed is refused by name."""
+    for node in tree.walk():
+        kind = type(node)
+        if isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier):
+            raise TableFunctionRefused(name=node.this.sql("duckdb") if node.this else "?")
+        if kind not in functions.ALLOWED:
+            if isinstance(node, exp.Anonymous):
+                raise FunctionRefused(function=node.name)
+            if isinstance(node, exp.Func):
+                raise FunctionRefused(function=node.sql_name().lower())
+            raise ConstructRefused(construct=node.key.upper())
+        if (allowed := functions.STRUCTURE.get(kind)) is not None:
+            for name, value in node.args.items():
+                if value and name not in allowed:
+                    raise ConstructRefused(construct=f"{node.key.upper()} {name.upper()}")
+        _check_special(node)
+
+
+def _check_special(node: exp.Expr) -> None:
+    """Rules that look into a node of an allowed kind."""
+    bad = False
+    if isinstance(node, exp.Join):
+        shape = tuple(str(part or "").upper() for part in (node.method, node.side, node.kind))
+        bad = shape not in functions.JOINS
+    elif isinstance(node, exp.Group):
+        bad = any(node.args.get(name) for name in ("rollup", "cube", "grouping_sets"))
+    elif isinstance(node, (exp.Limit, exp.Offset)):
+        bad = not (isinstance(node.expression, exp.Literal) and node.expression.is_int)
+    elif isinstance(node, exp.Interval):
+        bad = not isinstance(node.this, exp.Literal)
+    elif isinstance(node, (exp.Cast, exp.TryCast)):
+        bad = bool(node.args.get("format")) or node.to.this.value not in functions.CAST_TYPES
+    elif isinstance(node, exp.Count):
+        bad = bool(node.expressions)
+    elif isinstance(node, exp.In):
+        bad = bool(node.args.get("unnest") or node.args.get("field"))
+    if bad:
+        raise ConstructRefused(construct=node.sql("duckdb", comments=False)[:80])
+
+
+def _check_names(tree: exp.Expr, seen: Mapping[str, View]) -> None:
+    ctes = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    for identifier in tree.find_all(exp.Identifier):
+        if identifier.name.startswith("__"):
+            raise NameReserved(name=identifier.name)
+    for name in ctes & set(seen):
+        raise NameReserved(name=name)
+    tables = list(tree.find_all(exp.Table))
+    if not tables:
+        raise ConstructRefused(construct="SELECT without FROM")
+    if len(tables) > limits.SQL_TABLES_MAX:
+        raise SqlTooLong(what="the tables of a query", limit=limits.SQL_TABLES_MAX)
+    for table in tables:
+        if table.args.get("db") or table.args.get("catalog"):
+            raise NameQualified(name=table.sql("duckdb", comments=False))
+        if table.name.lower() not in seen and table.name.lower() not in ctes:
+            raise TableNotAgreed(table=table.name)
+
+
+def _qualify(tree: exp.Expr, seen: Mapping[str, View]) -> exp.Expr:
+    schema = {name: dict(view.types) for name, view in seen.items()}
+    try:
+        tree = qualify(tree, schema=schema, dialect="duckdb", quote_identifiers=True)
+        tree = annotate_types(tree, schema=schema, dialect="duckdb")
+    except OptimizeError as error:
+        if "mbiguous" in str(error):
+            raise SqlNotReadable(str(error)) from error
+        found = _UNRESOLVED.search(str(error))
+        raise ColumnNotAgreed(str(error), column=found[1] if found else "?") from error
+    except SqlglotError as error:
+        raise SqlNotReadable(str(error)) from error
+    except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
+        raise SqlNotReadable(repr(error)) from error
+    for node in tree.walk():
+        if isinstance(node, (exp.TableColumn, exp.Star)) and not isinstance(node.parent, exp.Count):
+            raise ConstructRefused(construct=node.sql("duckdb"))
+        if isinstance(node, exp.Join) and node.method:
+            raise ConstructRefused(construct=f"{node.method} JOIN")
+    return tree
+
+
+def _fields(tree: exp.Expr, seen: Mapping[str, View]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The base columns the query touches anywhere, and its tables."""
+    fields: set[str] = set()
+    tables: dict[str, None] = {}
+    for scope in traverse_scope(tree):
+        sources = scope.sources
+        for source in sources.values():
+            if isinstance(source, exp.Table):
+                tables[seen[source.name].table] = None
+        for column in scope.columns:
+            source = sources.get(column.table)
+            if isinstance(source, exp.Table):
+                view = seen[source.name]
+                if column.name not in view.columns:
+                    raise ColumnNotAgreed(column=column.name)
+                fields.add(view.field(column.name))
+    return frozenset(fields), tuple(tables)
+
+
+def _given_names(tree: exp.Expr) -> dict[str, str]:
+    """Lower-case output name -> as the user wrote it (the qualifier folds case)."""
+    return {
+        item.alias_or_name.lower(): item.alias_or_name
+        for item in _first_select(tree).selects
+        if item.alias_or_name
+    }
+
+
+def _restore_names(
+    tree: exp.Expr, given: Mapping[str, str], seen: Mapping[str, View]
+) -> tuple[str, ...]:
+    """Give outputs the spelling of the user, else of the table; returns them in order."""
+    spelled = {low: name for view in seen.values() for low, name in view.columns.items()} | given
+    names = []
+    for item in _first_select(tree).selects:
+        name = spelled.get(item.alias_or_name, item.alias_or_name)
+        if isinstance(item, exp.Alias):
+            item.set("alias", exp.to_identifier(name, quoted=True))
+        names.append(name)
+    return tuple(names)
+
+
+def _first_select(tree: exp.Expr) -> exp.Select:
+    while not isinstance(tree, exp.Select):
+        tree = tree.this
+    return tree
+
+
+def _bind(tree: exp.Expr, seen: Mapping[str, View], *, with_entity: bool) -> exp.Expr:
+    """Put the policy subquery in the place of each table of the contract."""
+    for table in list(tree.find_all(exp.Table)):
+        view = seen.get(table.name)
+        if view is not None:
+            table.replace(view.subquery(table.alias_or_name, with_entity))
+    return tree
+
+
+def _render(tree: exp.Expr) -> str:
+    return str(tree.sql(dialect="duckdb", comments=False))

@@ -1,0 +1,37 @@
+"""What the data plane is told about tables and what its gate returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TableBinding:
+    """One table of a product: typed columns in order, the entity's column, the files."""
+
+    columns: Mapping[str, str]  # name -> DuckDB type
+    source: tuple[str, ...] = ()  # absolute Parquet paths, resolved by `sources`
+    entity_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Governed:
+    """A query rewritten so that running it can only do what the contract says.
+
+    Row mode: `sql` reads policy subqueries over `data.<table>`. Aggregate-only (`k` > 0):
+    `groups_sql` fills the temporary table `groups`, the worker deletes groups below k from it
+    (column `__entities`), and `sql` reads what is left: HAVING, ORDER BY, LIMIT come after.
+    """
+
+    sql: str
+    fields: frozenset[str]  # "table.column", as the contract spells them
+    tables: tuple[str, ...]
+    names: tuple[str, ...]  # output columns
+    groups_sql: str | None = None
+    k: int = 0
+
+    @property
+    def aggregate_only(self) -> bool:
+        """Whether only groups of at least `k` entities may leave."""
+        return self.k > 0

@@ -1,0 +1,174 @@
+"""The pool of worker processes: warm, one contract a life, killed rather than waited for.
+
+In: a `Binding` (contract, files, mask key) and a `Job` (governed SQL). Out: `Running`, whose
+chunks are the bytes of one Arrow IPC stream, forwarded without looking into them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+from yunhe.dataplane.errors import WorkersBusy
+from yunhe.dataplane.process import Process, Running, WorkerLimits
+from yunhe.kernel import limits
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What one worker may see in its life."""
+
+    contract_id: str
+    tables: tuple[tuple[str, tuple[str, ...]], ...]  # table -> files
+    mask_key: str = field(repr=False, default="")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One governed query; `rows_max` None: no bound on the rows."""
+
+    sql: str
+    groups_sql: str | None = None
+    k: int = 0
+    rows_max: int | None = None
+
+
+class Pool:
+    """At most `size` workers, `spare` of them unbound and ready; dead ones are replaced.
+
+    Use as a context manager or call `start` and `stop`. Thread-safe.
+    """
+
+    def __init__(
+        self, size: int = limits.WORKERS_MAX, spare: int = 1, worker: WorkerLimits | None = None
+    ) -> None:
+        self._size, self._spare = size, min(spare, size)
+        self._limits = worker or WorkerLimits()
+        self._changed = threading.Condition()
+        self._idle: list[tuple[Binding | None, Process]] = []  # oldest first
+        self._alive = 0  # idle, busy and starting
+        self._open = False
+        self._keeper: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the spare workers and the thread that replaces what dies."""
+        self._open = True
+        for _ in range(self._spare):
+            self._alive += 1
+            self._idle.append((None, Process(self._limits)))
+        self._keeper = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Kill every idle worker; busy ones end with their query. Idempotent."""
+        with self._changed:
+            self._open = False
+            idle, self._idle = self._idle, []
+            self._alive -= len(idle)
+            self._changed.notify_all()
+        for _, process in idle:
+            process.kill()
+        if self._keeper is not None:
+            self._keeper.join()
+            self._keeper = None
+
+    def __enter__(self) -> Pool:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def run(self, binding: Binding, job: Job, on_tick: Callable[[], None] | None = None) -> Running:
+        """Run `job` on a worker of `binding` up to its first bytes.
+
+        `on_tick` is called at least every half second while waiting; what it raises ends the
+        query. The caller must exhaust or `close` the result, which gives the worker back.
+        Raises the fixed refusals: GROUP_TOO_SMALL, QUERY_*, ROWS_OVER_LIMIT, WORKER_LOST,
+        WORKERS_BUSY.
+        """
+        process = self._take(binding)
+        try:
+            if not process.bound:
+                process.bind(dict(binding.tables), binding.mask_key)
+            running = Running(process, job, lambda ok: self._give(binding, process, ok), on_tick)
+        except BaseException:
+            self._give(binding, process, usable=False)
+            raise
+        running.start()
+        return running
+
+    def _take(self, binding: Binding) -> Process:
+        until = monotonic() + limits.WORKER_WAIT_S_MAX
+        while True:
+            with self._changed:
+                process = self._choose(binding)
+                if process is None and self._alive < self._size:
+                    self._alive += 1
+                    break
+                if process is None and not (
+                    self._open and self._changed.wait(until - monotonic()) and self._open
+                ):
+                    raise WorkersBusy()
+                self._changed.notify_all()  # the keeper may have to refill
+            if process is not None:
+                if process.alive():
+                    return process
+                self._lost(process)
+        try:
+            return Process(self._limits)
+        except BaseException:
+            self._lost(None)
+            raise
+
+    def _choose(self, binding: Binding) -> Process | None:
+        """An idle worker of this contract, else an unbound one, else room by killing the oldest."""
+        for wanted in (binding, None):
+            for at, (bound, process) in enumerate(self._idle):
+                if bound == wanted:
+                    del self._idle[at]
+                    return process
+        if self._alive >= self._size and self._idle:
+            _, process = self._idle.pop(0)
+            process.kill()
+            self._alive -= 1
+        return None
+
+    def _give(self, binding: Binding, process: Process, usable: bool) -> None:
+        with self._changed:
+            if usable and self._open and process.alive():
+                self._idle.append((binding, process))
+                self._changed.notify_all()
+                return
+        self._lost(process)
+
+    def _lost(self, process: Process | None) -> None:
+        if process is not None:
+            process.kill()
+        with self._changed:
+            self._alive -= 1
+            self._changed.notify_all()
+
+    def _keep(self) -> None:
+        """Keep `spare` unbound workers ready while there is room."""
+        while True:
+            with self._changed:
+                while self._open and not self._wants_spare():
+                    self._changed.wait()
+                if not self._open:
+                    return
+                self._alive += 1
+            process = Process(self._limits)
+            with self._changed:
+                if self._open:
+                    self._idle.append((None, process))
+                    self._changed.notify_all()
+                    continue
+            self._lost(process)
+            return
+
+    def _wants_spare(self) -> bool:
+        unbound = sum(1 for bound, _ in self._idle if bound is None)
+        return unbound < self._spare and self._alive < self._size

@@ -1,0 +1,272 @@
+"""One worker process seen from the parent, and one query running in it.
+
+In: orders. Out: frames. Every wait has a deadline, and the answer to a missed one is SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from yunhe.dataplane.errors import (
+    BY_CODE,
+    GroupTooSmall,
+    QueryFailed,
+    QueryTimeout,
+    RowsOverLimit,
+    WorkerLost,
+)
+from yunhe.kernel import limits
+from yunhe.kernel.errors import YunheError
+
+if TYPE_CHECKING:
+    from yunhe.dataplane.pool import Job
+
+FRAME = struct.Struct("<cIQ")
+_SCRIPT = Path(__file__).with_name("worker.py")
+_CHUNK_BYTES = 1 << 20
+_START_S_MAX = 30.0
+
+
+@dataclass(frozen=True)
+class WorkerLimits:
+    """What one worker may take; seconds are for one query."""
+
+    memory_mb: int = limits.WORKER_MEMORY_MB_MAX
+    address_mb: int = limits.WORKER_ADDRESS_MB_MAX
+    threads: int = os.cpu_count() or 1
+    cpu_s: int = limits.QUERY_CPU_S_MAX
+    query_s: float = limits.QUERY_S_MAX
+    stream_s: float = limits.STREAM_S_MAX
+    batch_rows: int = limits.BATCH_ROWS
+    frame_bytes: int = limits.FRAME_BYTES_MIN
+
+
+class Process:
+    """A started worker. It inherits no environment, no descriptor but its own three pipes."""
+
+    def __init__(self, worker: WorkerLimits) -> None:
+        self.limits = worker
+        self.bound = False
+        ours, theirs = os.pipe()
+        with contextlib.suppress(OSError):  # a machine with a lower bound: slower, not wrong
+            fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _CHUNK_BYTES)
+        try:
+            self._child = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-I",
+                    str(_SCRIPT),
+                    json.dumps(asdict(worker)),
+                    str(theirs),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs,),
+                env={"LC_ALL": "C.UTF-8", "TZ": "UTC"},
+                cwd="/",
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self._fd = ours
+        self._ready = False
+
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._child.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process id, for the operator and the tests."""
+        return self._child.pid
+
+    def kill(self) -> None:
+        """SIGKILL and reap; idempotent."""
+        if self._fd < 0:
+            return
+        self._child.kill()
+        self._child.wait()
+        if self._child.stdin is not None:
+            try:
+                self._child.stdin.close()
+            except BrokenPipeError:
+                self._child.stdin = None
+        os.close(self._fd)
+        self._fd = -1
+
+    def wait_ready(self) -> None:
+        """Until it has started; raises WorkerLost."""
+        if not self._ready:
+            kind, size, _ = self.frame(monotonic() + _START_S_MAX, None)
+            self.payload(size, monotonic() + _START_S_MAX)
+            if kind != b"R":
+                raise WorkerLost("did not start")
+            self._ready = True
+
+    def bind(self, tables: Mapping[str, tuple[str, ...]], mask_key: str) -> None:
+        """Give it the files of one contract, for its life."""
+        self.wait_ready()
+        listed = {name: list(paths) for name, paths in tables.items()}
+        self.order({"do": "bind", "tables": listed, "mask_key": mask_key})
+        until = monotonic() + _START_S_MAX
+        kind, size, _ = self.frame(until, None)
+        self.payload(size, until)
+        if kind != b"R":
+            raise QueryFailed("binding the files failed")
+        self.bound = True
+
+    def order(self, message: dict[str, Any]) -> None:
+        """Send one order."""
+        body = json.dumps(message).encode()
+        stdin = self._child.stdin
+        if stdin is None:
+            raise WorkerLost("no stdin")
+        try:
+            stdin.write(len(body).to_bytes(4, "little") + body)
+            stdin.flush()
+        except (BrokenPipeError, ValueError) as error:
+            raise WorkerLost(str(error)) from error
+
+    def frame(self, until: float, on_tick: Callable[[], None] | None) -> tuple[bytes, int, int]:
+        """The head of the next frame: kind, payload bytes, rows."""
+        head = b""
+        while len(head) < FRAME.size:
+            self._wait(until, on_tick)
+            part = os.read(self._fd, FRAME.size - len(head))
+            if not part:
+                raise self._ended()
+            head += part
+        kind, size, rows = FRAME.unpack(head)
+        return kind, size, rows
+
+    def chunk(self, most: int, until: float, on_tick: Callable[[], None] | None) -> bytes:
+        """Up to `most` bytes of a payload."""
+        self._wait(until, on_tick)
+        part = os.read(self._fd, min(most, _CHUNK_BYTES))
+        if not part:
+            raise self._ended()
+        return part
+
+    def payload(self, size: int, until: float) -> bytes:
+        """A whole small payload."""
+        parts = b""
+        while len(parts) < size:
+            parts += self.chunk(size - len(parts), until, None)
+        return parts
+
+    def _wait(self, until: float, on_tick: Callable[[], None] | None) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        while True:
+            left = until - monotonic()
+            if left <= 0:
+                raise QueryTimeout("wall clock")
+            if poll.poll(min(left, limits.STREAM_CHECK_S) * 1000):
+                return
+            if on_tick is not None:
+                on_tick()
+
+    def _ended(self) -> YunheError:
+        try:
+            code = self._child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            code = 0
+        if code == -signal.SIGXCPU:
+            return QueryTimeout("processor time")
+        return WorkerLost(f"exit status {code}")
+
+
+class Running:
+    """One query in one worker, from its first bytes to its trailer.
+
+    Iterate for the bytes of the Arrow IPC stream; `rows` and `bytes` count what has been handed
+    out (rows of a frame count when its first byte goes). `close` early kills the worker.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        job: Job,
+        give_back: Callable[[bool], None],
+        on_tick: Callable[[], None] | None,
+    ) -> None:
+        self.rows = 0
+        self.bytes = 0
+        self.groups_withheld = False
+        self._process, self._job, self._on_tick = process, job, on_tick
+        self._give_back: Callable[[bool], None] | None = give_back
+        self._until = monotonic() + process.limits.query_s
+
+    def start(self) -> None:
+        """Send the job and wait for its first bytes; raises its refusal and gives back."""
+        try:
+            self._process.order(
+                {
+                    "do": "run",
+                    "sql": self._job.sql,
+                    "groups_sql": self._job.groups_sql,
+                    "k": self._job.k,
+                    "rows_max": self._job.rows_max,
+                }
+            )
+            kind, size, _ = self._process.frame(self._until, self._on_tick)
+            said = json.loads(self._process.payload(size, self._until))
+            if kind == b"T":
+                self._finish(said["code"] or "QUERY_FAILED")
+            self.groups_withheld = said["groups_withheld"]
+        except BaseException:
+            self.close()
+            raise
+        self._until = monotonic() + self._process.limits.stream_s
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            while True:
+                kind, size, rows = self._process.frame(self._until, self._on_tick)
+                if kind == b"T":
+                    said = json.loads(self._process.payload(size, self._until))
+                    self._finish(said["code"])
+                    return
+                self.rows += rows
+                while size:
+                    part = self._process.chunk(size, self._until, self._on_tick)
+                    size -= len(part)
+                    self.bytes += len(part)
+                    yield part
+        finally:
+            self.close()
+
+    def _finish(self, code: str) -> None:
+        """The trailer has come, so the worker is free for the next query of its contract."""
+        self._release(usable=code != "QUERY_MEMORY")
+        if code == GroupTooSmall.code:
+            raise GroupTooSmall(minimum_group=self._job.k)
+        if code == RowsOverLimit.code:
+            raise RowsOverLimit(rows_max=self._job.rows_max)
+        if code:
+            raise BY_CODE.get(code, QueryFailed)()
+
+    def close(self) -> None:
+        """End the query now if it has not ended; its worker dies. Idempotent."""
+        self._release(usable=False)
+
+    def _release(self, *, usable: bool) -> None:
+        if self._give_back is not None:
+            give_back, self._give_back = self._give_back, None
+            give_back(usable)

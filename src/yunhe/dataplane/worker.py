@@ -1,0 +1,219 @@
+"""A worker process: one hardened DuckDB, one contract a life, killable at any moment.
+
+In (stdin): frames of JSON, first `bind`, then any number of `run`. Out (the descriptor given):
+frames of Arrow IPC bytes between a header and a trailer with a fixed code. It is started by path
+and imports nothing of the house: it starts fast and holds no secret. No engine text leaves it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import resource
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+FRAME = struct.Struct("<cIQ")  # kind, payload length, rows in the payload
+HEADER, DATA, TRAILER, READY = b"H", b"D", b"T", b"R"
+
+
+class Failure(Exception):
+    """A query ends with one of the fixed codes."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Worker:
+    """The connection, its limits and the way back to the parent."""
+
+    def __init__(self, limits: dict[str, Any], out_fd: int) -> None:
+        self._limits = limits
+        self._out_fd = out_fd
+        self.con = duckdb.connect(":memory:")
+        for setting in (
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+            "allow_community_extensions = false",
+            "python_enable_replacements = false",
+            "temp_directory = ''",
+            "allow_persistent_secrets = false",
+            "preserve_insertion_order = true",
+            "TimeZone = 'UTC'",
+            f"memory_limit = '{int(limits['memory_mb'])}MB'",
+            f"threads = {int(limits['threads'])}",
+        ):
+            self.con.execute(f"SET {setting}")
+        try:
+            self.con.execute("SET error_on_division_by_zero = false")
+        except duckdb.CatalogException:
+            self.con.execute("SET ieee_floating_point_ops = false")  # 1.5: NULL already
+
+    def bind(self, tables: dict[str, list[str]], mask_key: str) -> None:
+        """Give the connection exactly these files as views of schema `data`, then lock it."""
+        con = self.con
+        files = sorted({file for paths in tables.values() for file in paths})
+        con.execute(f"SET allowed_paths = [{', '.join(map(text, files))}]")
+        con.execute("CREATE SCHEMA data")
+        for name, paths in tables.items():
+            listed = ", ".join(map(text, paths))
+            quoted = '"' + name.replace('"', '""') + '"'
+            con.execute(f"CREATE VIEW data.{quoted} AS SELECT * FROM read_parquet([{listed}])")  # noqa: S608
+        con.execute(f"SET VARIABLE mask_key = {text(mask_key)}")
+        con.execute("SET parquet_metadata_cache = true")
+        con.execute("SET enable_external_access = false")
+        con.execute("SET lock_configuration = true")
+
+    def run(self, job: dict[str, Any]) -> None:
+        """Run one governed query; always ends with a trailer frame."""
+        sent = 0
+        try:
+            _limit_cpu(self._limits["cpu_s"])
+            withheld = self._groups(job["groups_sql"], job["k"]) if job["groups_sql"] else False
+            for payload, rows in self._frames(job["sql"], job["rows_max"]):
+                if not sent:
+                    self._send(HEADER, json.dumps({"groups_withheld": withheld}).encode())
+                sent += 1
+                self._send(DATA, payload, rows)
+            code = ""
+        except Failure as failure:
+            code = failure.code
+        except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError):
+            code = "QUERY_MEMORY"
+        except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError):
+            code = "QUERY_FAILED"
+        finally:
+            if job["groups_sql"]:
+                self.con.execute("DROP TABLE IF EXISTS temp.groups")
+        self._send(TRAILER, json.dumps({"code": code}).encode())
+
+    def _groups(self, sql: str, k: int) -> bool:
+        """Fill `groups`, physically remove those below k; whether any was removed."""
+        con = self.con
+        con.execute(f"CREATE OR REPLACE TEMP TABLE groups AS {sql}")
+        counts = con.execute(
+            "SELECT count(*) FILTER (WHERE __entities >= ?), count(*) FROM temp.groups", [k]
+        ).fetchone()
+        kept, found = counts if counts is not None else (0, 0)
+        if not kept:
+            raise Failure("GROUP_TOO_SMALL")
+        if kept < found:
+            con.execute("DELETE FROM temp.groups WHERE __entities < ?", [k])
+        return bool(kept < found)
+
+    def _frames(self, sql: str, rows_max: int | None) -> Iterator[tuple[pa.Buffer, int]]:
+        """The result as parts of one Arrow IPC stream, each of whole messages, with its rows."""
+        relation = self.con.sql(sql)
+        if relation is None:
+            raise Failure("QUERY_FAILED")
+        reader = relation.to_arrow_reader(int(self._limits["batch_rows"]))
+        least = int(self._limits["frame_bytes"])
+        sink = pa.BufferOutputStream()
+        writer = pa.ipc.new_stream(sink, reader.schema)
+        total = held = 0
+        cut = False
+        for batch in reader:
+            if rows_max is not None and total + batch.num_rows > rows_max:
+                batch, cut = batch.slice(0, rows_max - total), True
+            total += batch.num_rows
+            held += batch.num_rows
+            writer.write_batch(batch)
+            if cut:
+                break
+            if sink.tell() >= least:
+                yield sink.getvalue(), held
+                # A writer is bound to its sink; the next part goes on without a new schema.
+                sink, held = pa.BufferOutputStream(), 0
+                writer = _Continued(sink, reader.schema)
+        if cut and held == total:
+            raise Failure("ROWS_OVER_LIMIT")  # nothing has left yet: a plain refusal
+        if not cut:
+            writer.close()
+        if sink.tell():
+            yield sink.getvalue(), held
+        if cut:
+            raise Failure("ROWS_OVER_LIMIT")
+
+    def _send(self, kind: bytes, payload: bytes | pa.Buffer, rows: int = 0) -> None:
+        view = memoryview(payload)
+        parts = [memoryview(FRAME.pack(kind, len(view), rows)), view]
+        while parts:
+            done = os.writev(self._out_fd, parts)
+            while parts and done >= len(parts[0]):
+                done -= len(parts.pop(0))
+            if parts:
+                parts[0] = parts[0][done:]
+
+
+class _Continued:
+    """Writes further messages of a stream whose schema has already been sent."""
+
+    def __init__(self, sink: pa.BufferOutputStream, schema: pa.Schema) -> None:
+        self._sink = sink
+        self._schema = schema
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        self._sink.write(batch.serialize())
+
+    def close(self) -> None:
+        self._sink.write(b"\xff\xff\xff\xff\x00\x00\x00\x00")  # end of stream
+
+
+def text(value: str) -> str:
+    """A SQL text literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _limit_cpu(seconds: int) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime) + seconds + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+def _limit_process(limits: dict[str, Any]) -> None:
+    size = int(limits["address_mb"]) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes to pipes, never to a file
+
+
+def _listen(orders: queue.SimpleQueue[dict[str, Any]]) -> None:
+    """Read orders; when the parent is gone, end at once, whatever runs."""
+    stdin = sys.stdin.buffer
+    while True:
+        head = stdin.read(4)
+        if len(head) < 4:
+            os._exit(0)
+        orders.put(json.loads(stdin.read(int.from_bytes(head, "little"))))
+
+
+def main() -> None:
+    """Serve orders until the parent closes stdin."""
+    limits = json.loads(sys.argv[1])
+    worker = Worker(limits, int(sys.argv[2]))
+    orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+    _limit_process(limits)
+    worker._send(READY, b"{}")
+    while True:
+        order = orders.get()
+        if order["do"] == "run":
+            worker.run(order)
+            continue
+        try:
+            worker.bind(order["tables"], order["mask_key"])
+            worker._send(READY, b"{}")
+        except duckdb.Error:
+            worker._send(TRAILER, b'{"code": "QUERY_FAILED"}')
+
+
+if __name__ == "__main__":
+    main()
