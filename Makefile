@@ -1,0 +1,47 @@
+# Everything runs in .venv, made on first use; on a fresh machine python3.11, pip and make suffice.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+N ?= 100
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check serve bench crash
+
+help: ## Show this list.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/.dev ## Make .venv with everything for development.
+
+demo: .venv/.demo ## Run the life of a data product on four nodes of this machine.
+	$(BIN)/yunhe demo
+
+test: .venv/.dev ## Run all tests.
+	$(BIN)/python -m pytest -q
+
+check: .venv/.dev ## Format, lint, types, layers, tidy.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_tidy.py
+
+serve: .venv/.demo ## Run the node of node.toml (CONFIG=… for another).
+	$(BIN)/yunhe serve $(or $(CONFIG),node.toml)
+
+bench: .venv/.dev ## Measure against floors taken in the same run.
+	$(BIN)/python -m benchmarks
+
+crash: .venv/.dev ## Kill nodes at random crash points N times (N=1000).
+	YUNHE_CRASH_RUNS=$(N) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 -m crash
+
+# A stamp file a set of extras: running again is fast, a changed dependency installs anew.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[demo]'
+	@touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch .venv/.demo $@
