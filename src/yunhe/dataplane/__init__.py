@@ -1,0 +1,56 @@
+"""Governed SQL: the gate, the worker processes, and the way from a contract to Arrow bytes.
+
+In: SQL of authenticated peers under contracts in force, the tables of the provider's products.
+Out: Arrow IPC streams, each under one Grant of control. Emits no events of its own; a refusal of
+the gate is evidence (`use.denied`). The consumer's relay uses `IpcCount` and `count_ipc`.
+"""
+
+from __future__ import annotations
+
+from yunhe.dataplane.errors import (
+    AggregateOnly,
+    ColumnNotAgreed,
+    GroupTooSmall,
+    QueryFailed,
+    QueryMemory,
+    QueryTimeout,
+    RowsOverLimit,
+    StreamMalformed,
+    WorkerLost,
+    WorkersBusy,
+)
+from yunhe.dataplane.gate import govern
+from yunhe.dataplane.ipc import IpcCount, count_ipc
+from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.pool import Binding, Job, Pool
+from yunhe.dataplane.process import Running, WorkerLimits
+from yunhe.dataplane.service import Agreements, DataPlane, Query, Stream
+from yunhe.dataplane.views import check_terms
+
+__all__ = [
+    "AggregateOnly",
+    "Agreements",
+    "Binding",
+    "ColumnNotAgreed",
+    "DataPlane",
+    "Governed",
+    "GroupTooSmall",
+    "IpcCount",
+    "Job",
+    "Pool",
+    "Query",
+    "QueryFailed",
+    "QueryMemory",
+    "QueryTimeout",
+    "RowsOverLimit",
+    "Running",
+    "Stream",
+    "StreamMalformed",
+    "TableBinding",
+    "WorkerLimits",
+    "WorkerLost",
+    "WorkersBusy",
+    "check_terms",
+    "count_ipc",
+    "govern",
+]

@@ -157,7 +157,7 @@ def _check_names(tree: exp.Expr, seen: Mapping[str, View]) -> None:
 
 
 def _qualify(tree: exp.Expr, seen: Mapping[str, View]) -> exp.Expr:
-    schema = {name: dict(view.types) for name, view in seen.items()}
+    schema: dict[str, object] = {name: dict(view.types) for name, view in seen.items()}
     try:
         tree = qualify(tree, schema=schema, dialect="duckdb", quote_identifiers=True)
         tree = annotate_types(tree, schema=schema, dialect="duckdb")
@@ -188,9 +188,9 @@ def _fields(tree: exp.Expr, seen: Mapping[str, View]) -> tuple[frozenset[str], t
             if isinstance(source, exp.Table):
                 tables[seen[source.name].table] = None
         for column in scope.columns:
-            source = sources.get(column.table)
-            if isinstance(source, exp.Table):
-                view = seen[source.name]
+            origin = sources.get(column.table)
+            if isinstance(origin, exp.Table):
+                view = seen[origin.name]
                 if column.name not in view.columns:
                     raise ColumnNotAgreed(column=column.name)
                 fields.add(view.field(column.name))
@@ -210,7 +210,9 @@ def _restore_names(
     tree: exp.Expr, given: Mapping[str, str], seen: Mapping[str, View]
 ) -> tuple[str, ...]:
     """Give outputs the spelling of the user, else of the table; returns them in order."""
-    spelled = {low: name for view in seen.values() for low, name in view.columns.items()} | given
+    spelled = {low: name for view in seen.values() for low, name in view.columns.items()} | dict(
+        given
+    )
     names = []
     for item in _first_select(tree).selects:
         name = spelled.get(item.alias_or_name, item.alias_or_name)

@@ -136,7 +136,7 @@ class Pool:
             self._alive -= 1
         return None
 
-    def _give(self, binding: Binding, process: Process, usable: bool) -> None:
+    def _give(self, binding: Binding | None, process: Process, usable: bool) -> None:
         with self._changed:
             if usable and self._open and process.alive():
                 self._idle.append((binding, process))
@@ -161,13 +161,7 @@ class Pool:
                     return
                 self._alive += 1
             process = Process(self._limits)
-            with self._changed:
-                if self._open:
-                    self._idle.append((None, process))
-                    self._changed.notify_all()
-                    continue
-            self._lost(process)
-            return
+            self._give(None, process, usable=True)
 
     def _wants_spare(self) -> bool:
         unbound = sum(1 for bound, _ in self._idle if bound is None)

@@ -1,0 +1,228 @@
+"""`DataPlane`: one governed query, from the contract to the posted use.
+
+In: an authenticated peer, a contract, a `use_id`, SQL and a purpose. Out: a `Stream` of Arrow IPC
+bytes. The order never changes: contract in force, gate, admit (reserve), run to the first bytes,
+release (durable), bytes, post. What fails before the release is voided; after it, posted.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol
+
+from yunhe.contracts import Contract
+from yunhe.control import Control, Grant, Recorder, Use
+from yunhe.dataplane.gate import govern
+from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.pool import Binding, Job, Pool
+from yunhe.dataplane.process import Running
+from yunhe.kernel import limits
+from yunhe.kernel.clock import iso
+from yunhe.kernel.crash import CrashPoints
+from yunhe.kernel.db import Database, Tx
+from yunhe.kernel.errors import Denied, Invalid, TooLarge, YunheError
+
+
+class Agreements(Protocol):
+    """The part of `contracts.Contracts` asked here."""
+
+    def in_force(self, contract_id: str, peer_did: str | None = None) -> Contract:
+        """The contract, if it binds now and is that peer's; raises why not."""
+        ...
+
+
+Tables = Callable[[Contract], Mapping[str, TableBinding]]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a peer asks: its own `use_id` (the same one never charges twice), SQL, purpose.
+
+    `rows_max` lowers what the contract allows a use to deliver.
+    """
+
+    contract_id: str
+    use_id: str
+    sql: str
+    purpose: str
+    principal: str = ""
+    rows_max: int | None = None
+
+
+class DataPlane:
+    """The provider's door to its data. Synchronous; one instance a node; thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        evidence: Recorder,
+        contracts: Agreements,
+        control: Control,
+        tables: Tables,
+        pool: Pool,
+        mask_secret: bytes,
+        crash: CrashPoints,
+    ) -> None:
+        """`tables` gives the tables of a contract's product; `mask_secret` keys the hash masks."""
+        self._db, self._evidence = db, evidence
+        self._contracts, self._control, self._tables = contracts, control, tables
+        self._pool, self._mask_secret, self._crash = pool, mask_secret, crash
+
+    def explain(self, peer_did: str, contract_id: str, sql: str) -> Governed:
+        """What the gate would make of `sql`; runs and charges nothing. Raises as `query`."""
+        contract = self._contracts.in_force(contract_id, peer_did)
+        return govern(sql, self._tables(contract), contract.terms)
+
+    def query(self, peer_did: str, query: Query) -> Stream:
+        """Run one governed query up to its first bytes, durably released.
+
+        The caller must iterate the result to its end or `close` it. Raises the refusals of
+        contracts, gate, control and pool; after any of them nothing is charged.
+        """
+        contract = self._contracts.in_force(query.contract_id, peer_did)
+        tables = self._tables(contract)
+        terms = contract.terms
+        try:
+            governed = govern(query.sql, tables, terms)
+        except (Denied, Invalid, TooLarge) as refusal:
+            self._record_refusal(peer_did, query, refusal)
+            raise
+        bounds = (query.rows_max, terms.rows_max, limits.USE_ROWS_MAX)
+        use = Use(
+            use_id=query.use_id,
+            contract_id=contract.id,
+            peer_did=peer_did,
+            principal=query.principal,
+            purpose=query.purpose,
+            fields=governed.fields,
+            rows_max=min(bound for bound in bounds if bound is not None),
+        )
+        grant = self._control.admit(use)
+        watch = _Watch(lambda: self._contracts.in_force(contract.id, peer_did))
+        running: Running | None = None
+        try:
+            running = self._run(contract, tables, governed, grant, watch)
+            self._control.release(grant)
+        except BaseException as error:
+            if running is not None:
+                running.close()
+            self._control.void(grant, error.code if isinstance(error, YunheError) else "FAULT")
+            raise
+        return Stream(running, governed, grant, self._control, self._crash, watch)
+
+    def _run(
+        self,
+        contract: Contract,
+        tables: Mapping[str, TableBinding],
+        governed: Governed,
+        grant: Grant,
+        watch: _Watch,
+    ) -> Running:
+        if not governed.fields <= grant.fields:  # the Grant's word is the engine's law
+            raise Denied(detail="the governed query reads more than was granted")
+        files = tuple((name, tables[name].source) for name in sorted(tables))
+        key = hmac.digest(self._mask_secret, contract.id.encode(), "sha256").hex()
+        job = Job(governed.sql, governed.groups_sql, governed.k, grant.rows_max)
+        return self._pool.run(Binding(contract.id, files, key), job, watch)
+
+    def _record_refusal(self, peer_did: str, query: Query, refusal: YunheError) -> None:
+        """What the gate refuses an authenticated peer is evidence too (DESIGN §4.6)."""
+
+        def verb(tx: Tx) -> None:
+            body = {
+                "use_id": query.use_id[: limits.USE_ID_CHARS_MAX],
+                "contract_id": query.contract_id,
+                "peer": peer_did,
+                "principal": query.principal,
+                "purpose": query.purpose[: limits.USE_PURPOSE_CHARS_MAX],
+                "code": refusal.code,
+                "at": iso(tx.now),
+            }
+            self._evidence.record(tx, "use.denied", body)
+
+        self._db.write(verb)
+
+
+class _Watch:
+    """Asks, at most every half second, whether the contract still stands."""
+
+    def __init__(self, ask: Callable[[], object]) -> None:
+        self._ask = ask
+        self._next = monotonic() + limits.STREAM_CHECK_S
+
+    def __call__(self) -> None:
+        if monotonic() >= self._next:
+            self._ask()
+            self._next = monotonic() + limits.STREAM_CHECK_S
+
+
+class Stream:
+    """The released result: iterate for Arrow IPC bytes. Posted exactly once, at its end.
+
+    The end is the last byte, an error (a terminated contract cuts within a second), or `close`:
+    the HTTP face must call `close` when the client goes away. Then what was handed out is posted.
+    """
+
+    def __init__(
+        self,
+        running: Running,
+        governed: Governed,
+        grant: Grant,
+        control: Control,
+        crash: CrashPoints,
+        watch: Callable[[], None],
+    ) -> None:
+        self.use_id = grant.use_id
+        self.groups_withheld = running.groups_withheld
+        self.governed = governed
+        self._running, self._chunks = running, iter(running)
+        self._grant, self._control = grant, control
+        self._crash, self._watch = crash, watch
+        self._started = self._posted = False
+
+    @property
+    def rows(self) -> int:
+        """Rows handed out so far; a frame counts from its first byte."""
+        return self._running.rows
+
+    @property
+    def bytes(self) -> int:
+        """Bytes handed out so far."""
+        return self._running.bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self._crash.at("after_first_byte" if self._started else "before_first_byte")
+        self._started = True
+        try:
+            self._watch()
+            return next(self._chunks)
+        except StopIteration:
+            self._post(complete=True)
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop here and post what was handed out. Idempotent."""
+        self._post(complete=False)
+
+    def _post(self, *, complete: bool) -> None:
+        if self._posted:
+            return
+        self._posted = True
+        self._running.close()
+        self._control.post(self._grant, self.rows, self.bytes, complete)
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
