@@ -8,8 +8,67 @@ ContractEnded.
 
 from __future__ import annotations
 
-from yunhe.control.errors import refusal
+from yunhe.control.errors import (
+    CorrectionRefused,
+    GrantForged,
+    UseAlreadySpent,
+    UseDeniedError,
+    UseIdTaken,
+    UseOutOfOrder,
+    refusal,
+)
 from yunhe.control.evaluate import Compiled, compile_policy
-from yunhe.control.model import Context, Reason, Use, Verdict
+from yunhe.control.events import (
+    UseAdmitted,
+    UseCorrected,
+    UseDenied,
+    UsePosted,
+    UseReleased,
+    UseVoided,
+)
+from yunhe.control.grant import Grant
+from yunhe.control.model import (
+    Context,
+    Denial,
+    EntryReceipt,
+    Posted,
+    Quota,
+    Reason,
+    Recorder,
+    Recovered,
+    Use,
+    UseRecord,
+    Verdict,
+)
+from yunhe.control.service import Control
 
-__all__ = ["Compiled", "Context", "Reason", "Use", "Verdict", "compile_policy", "refusal"]
+__all__ = [
+    "Compiled",
+    "Context",
+    "Control",
+    "CorrectionRefused",
+    "Denial",
+    "EntryReceipt",
+    "Grant",
+    "GrantForged",
+    "Posted",
+    "Quota",
+    "Reason",
+    "Recorder",
+    "Recovered",
+    "Use",
+    "UseAdmitted",
+    "UseAlreadySpent",
+    "UseCorrected",
+    "UseDenied",
+    "UseDeniedError",
+    "UseIdTaken",
+    "UseOutOfOrder",
+    "UsePosted",
+    "UseRecord",
+    "UseReleased",
+    "UseVoided",
+    "Verdict",
+    "compile_policy",
+    "refusal",
+]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yunhe.contracts.errors import ContractExpired, TermNotUnderstood
+from yunhe.contracts import ContractExpired, ContractTerminated, TermNotUnderstood
 from yunhe.control.model import Verdict
 from yunhe.kernel.errors import Conflict, Denied, Internal, NotFound, YunheError
 
@@ -260,7 +260,10 @@ class CorrectionRefused(Conflict):
 
 _BY_CODE: dict[str, type[YunheError]] = {
     "CONTRACT_EXPIRED": ContractExpired,
+    "CONTRACT_TERMINATED": ContractTerminated,
     "TERM_NOT_UNDERSTOOD": TermNotUnderstood,
+    QuotaUnknown.code: QuotaUnknown,
+    UseIdTaken.code: UseIdTaken,
 }
 
 
@@ -292,6 +295,7 @@ def refusal(verdict: Verdict) -> YunheError:
             "value": f"{reason.operator} {expected}",
             "word": verdict.context.action if reason.given else expected,
             "ended_at": expected,
+            "reason": given,
         }
     return error(**facts)
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from yunhe.contracts import Duty
+from yunhe.kernel.db import Tx
 
 Given = str | int | datetime | frozenset[str] | frozenset[tuple[str, str]]
 ALLOW, DENY = "allow", "deny"
@@ -157,3 +158,93 @@ class Use:
     action: str = "read"
     at: datetime | None = None
     environment: Mapping[str, Given] = field(default_factory=dict)
+
+
+class EntryReceipt(Protocol):
+    """What the log hands back inside a verb."""
+
+    @property
+    def entry_id(self) -> str:
+        """The entry's id."""
+        ...
+
+    @property
+    def leaf(self) -> str:
+        """Its leaf hash, hex."""
+        ...
+
+
+class Recorder(Protocol):
+    """The part of the evidence log that verbs write to."""
+
+    def record(self, tx: Tx, kind: str, body: dict[str, Any]) -> EntryReceipt:
+        """Add one entry to this transaction."""
+        ...
+
+
+@dataclass(frozen=True)
+class Posted:
+    """What one use cost."""
+
+    use_id: str
+    rows: int
+    bytes: int
+    fee_fen: int
+    entry_id: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What a recovery found: uses given back, and uses billed at their reserved maximum."""
+
+    voided: tuple[str, ...]
+    posted: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What is left of a contract at the provider's node; None: no such limit."""
+
+    contract_id: str
+    peer_did: str
+    state: str
+    uses_max: int | None
+    uses_left: int | None
+    uses_spent: int
+    rows_max: int | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class UseRecord:
+    """One use as the provider's node keeps it; `state`: reserved, released, posted or void."""
+
+    use_id: str
+    contract_id: str
+    peer_did: str
+    principal: str
+    action: str
+    purpose: str
+    state: str
+    rows_max: int
+    rows: int | None
+    bytes: int | None
+    fee_fen: int | None
+    complete: bool
+    entry_id: str | None
+    reserved_at: datetime
+    ended_at: datetime | None
+    why: str | None
+
+
+@dataclass(frozen=True)
+class Denial:
+    """One refusal of an authenticated peer, with its evidence entry."""
+
+    use_id: str
+    contract_id: str
+    peer_did: str
+    code: str
+    entry_id: str
+    at: datetime

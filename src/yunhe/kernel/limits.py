@@ -150,3 +150,7 @@ DSP_NOT_FOUND_RETRY_S: Final = 1.0  # a peer may not know yet what it just said
 DSP_CATALOG_PAGE: Final = 200
 DSP_CATALOG_PAGES_MAX: Final = 1000
 DSP_FILTERS_MAX: Final = 16
+
+# api
+LONG_POLL_S_MAX: Final = 30
+LONG_POLL_READ_S: Final = 0.25

@@ -1,0 +1,62 @@
+"""What usage control writes into evidence, and the bounds on what it is asked.
+
+In: a `Use`, a row. Out: JSON bodies of entries; TooLarge or Invalid for what no row could hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from yunhe.control.model import Posted, Use
+from yunhe.kernel import limits
+from yunhe.kernel.clock import iso
+from yunhe.kernel.db import Tx
+from yunhe.kernel.errors import Invalid, TooLarge
+
+
+def bound(use: Use) -> None:
+    """Refuse what no row or reason could hold, before it is judged."""
+    sizes = (
+        ("use_id", len(use.use_id), limits.USE_ID_CHARS_MAX),
+        ("the purpose", len(use.purpose), limits.USE_PURPOSE_CHARS_MAX),
+        ("the number of fields", len(use.fields), limits.USE_FIELDS_MAX),
+        ("rows_max", use.rows_max, limits.USE_ROWS_MAX),
+    )
+    for what, size, limit in sizes:
+        if size > limit:
+            raise TooLarge(what=what, limit=limit)
+    if not use.use_id or use.rows_max < 0:
+        raise Invalid(why="use_id must not be empty and rows_max must not be negative")
+
+
+def asked(use: Use) -> dict[str, Any]:
+    return {
+        "use_id": use.use_id,
+        "contract_id": use.contract_id,
+        "peer": use.peer_did,
+        "principal": use.principal,
+        "action": use.action,
+        "purpose": use.purpose,
+        "fields": sorted(use.fields),
+        "rows_max": use.rows_max,
+        "asked_at": iso(use.at) if use.at else None,
+    }
+
+
+def posting(tx: Tx, row: sa.Row[Any], rows: int, byte_count: int, fee: int) -> dict[str, Any]:
+    return {
+        "use_id": row.use_id,
+        "contract_id": row.contract_id,
+        "peer": row.peer_did,
+        "purpose": row.purpose,
+        "rows": rows,
+        "bytes": byte_count,
+        "fee_fen": fee,
+        "at": iso(tx.now),
+    }
+
+
+def posted(row: sa.Row[Any]) -> Posted:
+    return Posted(row.use_id, row.rows, row.bytes, row.fee_fen, row.entry_id, row.ended_at)

@@ -1,0 +1,109 @@
+"""From a use to a verdict: the quota row, the request's context, the compiled policy.
+
+In: a `Tx` and a `Use`. Out: a `Verdict` with the contract's terms; nothing is written here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from yunhe.contracts import Policy, Term, TermNotUnderstood, Terms, terms_from_policy
+from yunhe.control import store
+from yunhe.control.evaluate import Compiled, compile_policy
+from yunhe.control.model import DENY, Context, Given, Reason, Use, Verdict
+from yunhe.kernel import limits
+from yunhe.kernel.clock import iso
+from yunhe.kernel.db import Tx
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A contract's policy, compiled, with its typed terms (None: `problems` says why not)."""
+
+    compiled: Compiled
+    terms: Terms | None
+    problems: tuple[Reason, ...] = ()
+
+
+class Judge:
+    """Evaluates uses; keeps the latest compiled policies, by contract and version.
+
+    The cache only saves the compiling: the reserve checks the version again in the database.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, int], Standing] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def standing(self, row: sa.Row[Any]) -> Standing:
+        """The compiled policy of a quota row."""
+        key = (row.contract_id, row.version)
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+                return found
+        policy = Policy.from_json(row.policy)
+        made = _stand(policy)
+        with self._lock:
+            self._kept[key] = made
+            if len(self._kept) > limits.POLICIES_CACHED_MAX:
+                self._kept.popitem(last=False)
+        return made
+
+    def judge(self, tx: Tx, use: Use) -> tuple[Verdict, sa.Row[Any] | None, Terms | None]:
+        """The verdict, with the quota row and the terms it was reached by."""
+        row = store.find_quota(tx, use.contract_id)
+        if row is None or row.peer_did != use.peer_did:
+            # Another peer's contract is as good as none: its existence is not ours to tell.
+            reason = _reason("contract", use.contract_id, "NO_SUCH_CONTRACT_HERE")
+            return _no(use, reason), None, None
+        if row.state != "in_force":
+            code = "CONTRACT_EXPIRED" if row.state == "expired" else "CONTRACT_TERMINATED"
+            reason = _reason("contract", iso(row.ended_at), code, row.end_reason or "–")
+            return _no(use, reason), row, None
+        standing = self.standing(row)
+        if standing.terms is None:
+            return _no(use, *standing.problems), row, None
+        verdict = standing.compiled.evaluate(_context(tx, use, row, standing.terms))
+        return verdict, row, standing.terms
+
+
+def _stand(policy: Policy) -> Standing:
+    compiled = compile_policy(policy)
+    try:
+        return Standing(compiled, terms_from_policy(policy))
+    except TermNotUnderstood as error:
+        term, value = str(error.facts.get("term")), str(error.facts.get("value"))
+        unread = Reason("", "", term, "", value, None, error.code)
+        return Standing(compiled, None, (unread, *compiled.problems))
+
+
+def _context(tx: Tx, use: Use, row: sa.Row[Any], terms: Terms) -> Context:
+    values: dict[str, Given] = {
+        **use.environment,
+        Term.TIME: tx.now,
+        Term.TIME_WINDOW: int((tx.now - row.opened_at).total_seconds()),
+        Term.COUNT: row.uses_spent + 1,
+        Term.DATE_RECORD: use.rows_max,
+        Term.DATA_FIELD: use.fields,
+        Term.PURPOSE: use.purpose,
+        Term.RECIPIENT: use.peer_did,
+        # The Grant carries these two to the engine, which applies them or does not run.
+        Term.MINIMUM_GROUP: terms.minimum_group,
+        Term.VALUE_EXPRESSION: frozenset(terms.row_filters),
+    }
+    return Context(use.action, values)
+
+
+def _reason(term: str, expected: str, code: str, given: str | None = None) -> Reason:
+    return Reason("", "", term, "", expected, given, code)
+
+
+def _no(use: Use, *reasons: Reason) -> Verdict:
+    return Verdict(DENY, reasons[0].code, "", Context(use.action, {}), extra=reasons)
