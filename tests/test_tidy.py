@@ -28,6 +28,7 @@ FOLDERS = sorted(path.name for path in HOUSE.iterdir() if path.is_dir() and any(
 ENTRIES = ("yunhe", "yunhe.__main__", "yunhe.dataplane.worker")
 ENTRY_FOLDERS = ("migrations",)
 LEFTOVERS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+_MODULE_NAME = re.compile(r"[a-z_][a-z0-9_.]*")
 MAY_PRINT = ("cli", "demo")
 
 
@@ -84,10 +85,9 @@ def _imported() -> set[str]:
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            elif isinstance(node, ast.Constant) and _MODULE_NAME.fullmatch(str(node.value)):
                 # Modules that are loaded by name: `yunhe.x.y`, or a sibling's bare name.
-                if re.fullmatch(r"[a-z_][a-z0-9_.]*", node.value):
-                    found |= {node.value, f"{here}.{node.value}"}
+                found |= {str(node.value), f"{here}.{node.value}"}
     return found
 
 

@@ -1,0 +1,48 @@
+"""Writes docs/errors.md from the error classes; run it after adding one, a test checks it.
+
+In: every module of the house, imported. Out: one line an error, by code, in both languages.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import yunhe
+from yunhe.kernel.errors import YunheError, all_errors
+
+PAGE = Path(__file__).with_name("errors.md")
+
+_HEAD = """# Errors
+
+Every refusal is an RFC 9457 problem with a stable `code`, a sentence and a remedy, in English and
+Chinese (`yunhe.kernel.errors`). `{names}` are facts that the problem carries in `facts`.
+This page is written by `python docs/errors_page.py`; do not edit it.
+
+| code | HTTP | sentence | remedy | 说明 | 建议 |
+|---|---|---|---|---|---|
+"""
+
+
+def house_errors() -> list[type[YunheError]]:
+    """Every error of the house, by code, after importing every module that can be."""
+    for module in pkgutil.walk_packages(yunhe.__path__, "yunhe."):
+        # Alembic's files and entry points act when they are imported.
+        if ".migrations" not in module.name and not module.name.endswith((".__main__", ".worker")):
+            importlib.import_module(module.name)
+    return [error for error in all_errors() if error.__module__.startswith("yunhe.")]
+
+
+def page() -> str:
+    """The text of docs/errors.md."""
+    rows = []
+    for error in house_errors():
+        cells = (error.en, error.mend_en, error.zh, error.mend_zh)
+        safe = " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+        rows.append(f"| `{error.code}` | {error.status} | {safe} |")
+    return _HEAD + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,125 @@
+"""Documentation that cannot rot: errors, settings, commands and links are checked against code."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import tomllib
+from collections import Counter
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from yunhe import sdk
+from yunhe.cli import app
+from yunhe.cli.errors import Exit
+from yunhe.kernel.settings import NodeConfig
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+
+def _errors_page() -> Any:
+    spec = importlib.util.spec_from_file_location("errors_page", DOCS / "errors_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_errors_page_is_current() -> None:
+    made = _errors_page()
+    text = made.PAGE.read_text(encoding="utf-8")
+    assert text == made.page(), "run: python docs/errors_page.py"
+
+
+def test_every_error_has_its_own_code_in_both_languages() -> None:
+    errors = _errors_page().house_errors()
+    twice = [code for code, n in Counter(error.code for error in errors).items() if n > 1]
+    assert not twice, f"codes used twice: {twice}"
+    for error in errors:
+        assert re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", error.code), error.code
+        for text in (error.en, error.zh, error.mend_en, error.mend_zh):
+            assert text.strip(), error.code
+        assert re.search(r"[\u4e00-\u9fff]", error.zh), f"{error.code}: zh is not Chinese"
+
+
+def _commands() -> list[str]:
+    blocks = re.findall(r"```console\n(.*?)```", (DOCS / "cli.md").read_text("utf-8"), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("yunhe ")]
+
+
+@pytest.mark.parametrize("line", _commands())
+def test_every_command_of_the_docs_parses(line: str) -> None:
+    command: Any = typer.main.get_command(app)
+    words = shlex.split(line)[1:]
+    while hasattr(command, "commands"):
+        assert words[0] in command.commands
+        command = command.commands[words.pop(0)]
+    command.make_context(line, words)  # parses and does not run; raises UsageError
+
+
+def _leaves(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        return [path]
+    return [leaf for name, sub in children.items() for leaf in _leaves(sub, (*path, name))]
+
+
+LEAVES = _leaves(typer.main.get_command(app))
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_has_help_and_stands_in_the_docs(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*path, "--help"])
+    assert result.exit_code == 0
+    assert any(line.split()[1 : 1 + len(path)] == [*path] for line in _commands()), path
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = (DOCS / "cli.md").read_text(encoding="utf-8")
+    for code in Exit:
+        assert re.search(rf"^\| {int(code)} \| \S", text, re.MULTILINE), code
+
+
+def test_the_form_of_the_docs_is_terms_of_the_sdk() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (DOCS / "cli.md").read_text("utf-8"), re.DOTALL)
+    terms = sdk.Terms.from_json(tomllib.loads(blocks[0])["product"]["terms"])
+    assert terms.minimum_group == 10
+
+
+def test_the_terms_of_the_api_page_round_trip() -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (DOCS / "api.md").read_text("utf-8"), re.DOTALL)
+    stated = json.loads(blocks[0])
+    assert sdk.Terms.from_json(stated).to_json() == stated
+
+
+def test_every_setting_is_documented() -> None:
+    text = (DOCS / "settings.md").read_text(encoding="utf-8")
+    missing = [field.name for field in fields(NodeConfig) if f"`{field.name}`" not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", link):
+            assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("record", sorted((DOCS / "decisions").glob("0*.md")), ids=lambda p: p.stem)
+def test_every_decision_record_is_whole(record: Path) -> None:
+    text = record.read_text(encoding="utf-8")
+    assert re.match(r"# \d{4} · \S", text)
+    assert re.search(r"^20\d\d-\d\d-\d\d · ", text, re.MULTILINE)
+    for heading in ("Context", "Decision", "Consequences", "Alternatives", "Check"):
+        assert f"## {heading}\n" in text, heading
+    assert len(text.splitlines()) <= 45, "half a page"
