@@ -154,3 +154,12 @@ DSP_FILTERS_MAX: Final = 16
 # api
 LONG_POLL_S_MAX: Final = 30
 LONG_POLL_READ_S: Final = 0.25
+
+# ledger
+TRANSFER_FEN_MAX: Final = 10**15
+TRANSFERS_LISTED_MAX: Final = 1000
+
+# exchange
+STATEMENT_LINES_MAX: Final = 10_000
+STATEMENT_BYTES_MAX: Final = 8 << 20
+STATEMENT_DIFFERENCES_MAX: Final = 1000  # named in one dispute
