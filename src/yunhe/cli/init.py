@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from yunhe.cli.desk import Desk, command
-from yunhe.cli.errors import BadArgument, ExtraMissing
+from yunhe.cli.errors import BadArgument
 from yunhe.kernel import settings
+from yunhe.kernel.keys import PURPOSES, KeyStore
 
 app = typer.Typer()
 
@@ -81,10 +82,6 @@ def _ask(desk: Desk, key: str) -> str:
 
 
 def _write(desk: Desk, folder: Path, values: dict[str, Any], force: bool) -> None:
-    try:
-        from yunhe.kernel.keys import PURPOSES, KeyStore
-    except ModuleNotFoundError as error:
-        raise ExtraMissing(extra="node", module=error.name) from error
     path = folder / "node.toml"
     text = _toml({key: value for key, value in values.items() if value not in ("", [])})
     config = settings.build(tomllib.loads(text), {}, folder)

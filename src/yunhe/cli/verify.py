@@ -14,6 +14,7 @@ import typer
 from yunhe import evidence
 from yunhe.cli import parse
 from yunhe.cli.desk import Desk, command
+from yunhe.cli.errors import Exit, NotVerified
 
 app = typer.Typer()
 
@@ -25,10 +26,35 @@ def verify(
     trust: Annotated[
         Path, typer.Option(metavar="TRUST.json", help="Keys you trust, from elsewhere.")
     ],
-) -> None:
+) -> int:
     """Check a bundle offline; exits 4 and names the field when it does not hold."""
-    report = evidence.verify_bundle(parse.json_file(bundle), parse.json_file(trust))
-    heads = desk.say("CHECK RESULT", "检查 结果").split()
-    desk.show(
-        report, lambda: desk.table(map(vars, report.checks), dict(zip("nd", heads, strict=True)))
+    stated, trusted = parse.json_file(bundle), parse.json_file(trust)
+    report = evidence.verify_bundle(stated, trusted)
+    if report.ok:
+        desk.show(report.to_json(), lambda: _print(desk, report))
+        return Exit.OK
+    first = report.findings[0]
+    refusal = NotVerified(
+        field=first.pointer or "/", why=first.zh if desk.lang == "zh" else first.en
     )
+    if desk.json:
+        desk.show({**report.to_json(), "error": refusal.problem()}, "")
+        return Exit.NOT_VERIFIED
+    _print(desk, report)
+    return desk.fail(refusal)
+
+
+def _print(desk: Desk, report: evidence.Report) -> None:
+    held, failed = desk.say("holds", "成立"), desk.say("FAILS", "不成立")
+    heads = desk.say("CHECK RESULT MEANING", "检查 结果 含义").split()
+    rows = [
+        {"name": c.name, "ok": held if c.ok else failed, "text": desk.say(c.en, c.zh)}
+        for c in report.checks
+    ]
+    desk.table(rows, dict(zip(("name", "ok", "text"), heads, strict=True)))
+    for finding in report.findings:
+        line = f"{finding.pointer or '/'}  {finding.code}  {desk.say(finding.en, finding.zh)}"
+        desk.err.print(line, markup=False)
+    if report.ok:
+        for name, value in report.facts.items():
+            desk.out.print(f"{name}: {value}", markup=False)

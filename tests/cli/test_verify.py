@@ -1,0 +1,52 @@
+"""`yunhe verify` on files: what holds, what does not, what is no bundle at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from yunhe.cli import app
+
+
+def verify(bundle: Path, trust: Path, *more: str) -> Any:
+    arguments = ["verify", str(bundle), "--trust", str(trust), *more]
+    return CliRunner().invoke(app, arguments, env={"LC_ALL": "C", "COLUMNS": "200"})
+
+
+@pytest.fixture
+def trust(tmp_path: Path) -> Path:
+    path = tmp_path / "trust.json"
+    path.write_text("{}", encoding="utf-8")
+    return path
+
+
+def test_what_does_not_hold_gives_four_and_names_the_field(tmp_path: Path, trust: Path) -> None:
+    bundle = tmp_path / "bundle.json"
+    bundle.write_text('{"format": "other/1"}', encoding="utf-8")
+    result = verify(bundle, trust)
+    assert result.exit_code == 4, result.output
+    assert "NOT_VERIFIED" in result.stderr
+    assert "/format" in result.stderr
+    found = json.loads(verify(bundle, trust, "--json").stdout)
+    assert found["ok"] is False
+    assert found["error"]["code"] == "NOT_VERIFIED"
+    assert "证据包" in verify(bundle, trust, "--lang", "zh").stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "no", '{"a": 1, "a": 2}', '{"a": NaN}', "[" * 500 + "]" * 500]
+)
+def test_what_is_no_json_object_is_a_usage_error(tmp_path: Path, trust: Path, text: str) -> None:
+    bundle = tmp_path / "bundle.json"
+    bundle.write_text(text, encoding="utf-8")
+    result = verify(bundle, trust)
+    assert result.exit_code == 2, result.output
+    assert "BAD_ARGUMENT" in result.stderr
+
+
+def test_an_absent_file_is_a_usage_error(tmp_path: Path, trust: Path) -> None:
+    assert verify(tmp_path / "absent.json", trust).exit_code == 2
