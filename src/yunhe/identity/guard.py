@@ -42,6 +42,8 @@ def allowed(address: str, development: bool) -> bool:
         return False
     if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
         return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
+        return False  # fec0::/10 is deprecated, routed by some, and "global" to the library
     if ip.is_loopback:  # before is_reserved, which counts ::1 in
         return development
     if ip.is_reserved:

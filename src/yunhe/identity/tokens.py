@@ -75,9 +75,8 @@ class ApiTokens:
 
         Raises TokenMissing, TokenUnknown, TokenRevoked, TokenExpired.
         """
-        text = bearer.strip()
-        if text[:7].lower() == "bearer ":
-            text = text[7:].strip()
+        scheme, _, rest = bearer.strip().partition(" ")
+        text = rest.strip() if scheme.lower() == "bearer" else scheme
         if not text:
             raise TokenMissing
         prefix, _, rest = text.partition("_")

@@ -1,0 +1,125 @@
+"""Server-side request forgery: addresses strangers tell us lead nowhere inside."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from yunhe.identity import AddressForbidden, DidUnresolvable, DidWebFetcher
+from yunhe.identity.guard import allowed, client
+
+LINES = (Path(__file__).parent / "fixtures" / "addresses.txt").read_text().splitlines()
+ADDRESSES = [tuple(line.split()) for line in LINES if not line.startswith("#")]
+
+
+@pytest.mark.parametrize(("address", "verdict"), ADDRESSES)
+def test_where_we_connect(address: str, verdict: str) -> None:
+    assert allowed(address, development=False) == (verdict == "public")
+    assert allowed(address, development=True) == (verdict in ("public", "development"))
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    seen: list[str]
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.server.hosts.append(self.headers["Host"])  # type: ignore[attr-defined]
+        if self.path == "/redirect":
+            self.send_response(302)
+            self.send_header("Location", "/plain")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body = b"x" * (70_000 if self.path == "/large" else 5)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def server() -> Iterator[http.server.ThreadingHTTPServer]:
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page)
+    made.daemon_threads = True
+    made.hosts = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+def test_a_name_that_resolves_inside_is_refused(server: http.server.HTTPServer) -> None:
+    port = server.server_address[1]
+    for answer in (["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], []):
+        with (
+            client(False, 1, lambda _h, _p, answer=answer: answer) as http_client,
+            pytest.raises(AddressForbidden),
+        ):
+            http_client.get(f"https://good.example:{port}/plain")
+    assert server.hosts == []  # type: ignore[attr-defined]
+
+
+def test_the_name_is_resolved_once_and_the_socket_goes_there(
+    server: http.server.HTTPServer,
+) -> None:
+    asked: list[str] = []
+
+    def resolve(host: str, _port: int) -> list[str]:
+        asked.append(host)
+        return ["127.0.0.1"] if len(asked) == 1 else ["169.254.169.254"]
+
+    port = server.server_address[1]
+    with client(True, 1, resolve) as http_client:
+        for _ in range(2):  # the second goes through the same connection
+            assert http_client.get(f"http://rebind.example:{port}/plain").text == "xxxxx"
+    assert asked == ["rebind.example"]
+    assert server.hosts == [f"rebind.example:{port}"] * 2  # type: ignore[attr-defined]
+
+
+def test_http_is_for_development() -> None:
+    with client(False, 1, lambda _h, _p: ["8.8.8.8"]) as plain, pytest.raises(AddressForbidden):
+        plain.get("http://good.example/")
+    for url in ("file:///etc/passwd", "gopher://a.example/"):
+        with client(True, 1) as any_scheme, pytest.raises((AddressForbidden, httpx.HTTPError)):
+            any_scheme.get(url)
+
+
+def test_a_failing_name_or_port_is_an_http_error() -> None:
+    def fails(_host: str, _port: int) -> list[str]:
+        raise OSError("no such name")
+
+    with client(True, 1, fails) as no_name, pytest.raises(httpx.ConnectError):
+        no_name.get("http://none.example/")
+    with (
+        client(True, 1, lambda _h, _p: ["127.0.0.1"]) as no_port,
+        pytest.raises(httpx.ConnectError),
+    ):
+        no_port.get("http://none.example:1/")
+
+
+@pytest.mark.parametrize("path", ["redirect", "large"])
+def test_documents_are_fetched_within_bounds(server: http.server.HTTPServer, path: str) -> None:
+    fetch = DidWebFetcher(development=True)
+    port = server.server_address[1]
+    assert fetch(f"http://127.0.0.1:{port}/plain") == b"xxxxx"
+    with pytest.raises(DidUnresolvable):
+        fetch(f"http://127.0.0.1:{port}/{path}")
+    fetch.close()
+
+
+def test_a_guarded_fetch_refuses_loopback() -> None:
+    fetch = DidWebFetcher(development=False)
+    for url in ("https://127.0.0.1/x", "https://localhost/x", "https://[::1]/x"):
+        with pytest.raises(AddressForbidden):
+            fetch(url)
+    fetch.close()
