@@ -1,0 +1,40 @@
+"""Dataspace Protocol 2025-1: version, catalogue, contract negotiation, transfer (pull).
+
+In: HTTP of peers, messages of our outbox, listed products. Out: typed messages for `contracts`,
+DSP bodies on the wire. JSON-LD and ODRL live and die here.
+"""
+
+from __future__ import annotations
+
+from yunhe.protocols.dsp.agreement import OdrlAgreement
+from yunhe.protocols.dsp.catalog import Catalog, CatalogEntry, RemoteOffer, offer_id
+from yunhe.protocols.dsp.client import DspClient
+from yunhe.protocols.dsp.delivery import DspDelivery
+from yunhe.protocols.dsp.errors import (
+    BadMessage,
+    BadPolicy,
+    DatasetUnknown,
+    FilterUnsupported,
+    PeerRefused,
+    PeerSilent,
+)
+from yunhe.protocols.dsp.routes import PATH, router, version_router
+
+__all__ = [
+    "PATH",
+    "BadMessage",
+    "BadPolicy",
+    "Catalog",
+    "CatalogEntry",
+    "DatasetUnknown",
+    "DspClient",
+    "DspDelivery",
+    "FilterUnsupported",
+    "OdrlAgreement",
+    "PeerRefused",
+    "PeerSilent",
+    "RemoteOffer",
+    "offer_id",
+    "router",
+    "version_router",
+]

@@ -1,0 +1,100 @@
+"""Deliveries of the outbox: each `dsp.*` message goes to its endpoint, once it can.
+
+In: outbox messages (versioned domain JSON). Out: a POST; `{"peer_pid"}` learnt from the answer;
+Retry while the peer may yet take it, GiveUp with the peer's own reason when it never will. The
+message id is the body's `@id` over all retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from yunhe import contracts
+from yunhe.contracts import Contracts, Message, Side
+from yunhe.kernel import limits
+from yunhe.kernel.errors import Unavailable, YunheError
+from yunhe.kernel.outbox import GiveUp, Outbox, Retry
+from yunhe.kernel.outbox import Message as Letter
+from yunhe.protocols.dsp import wire
+from yunhe.protocols.dsp.client import DspClient
+from yunhe.protocols.dsp.wire import Json
+
+_AGAIN: Final = frozenset({408, 423, 425, 429})
+_TAILS: Final[dict[type[Message], str]] = {
+    contracts.ContractRequest: "negotiations/{pid}/request",
+    contracts.ContractOffer: "negotiations/{pid}/offers",
+    contracts.ContractAcceptance: "negotiations/{pid}/events",
+    contracts.ContractFinalization: "negotiations/{pid}/events",
+    contracts.ContractAgreement: "negotiations/{pid}/agreement",
+    contracts.ContractVerification: "negotiations/{pid}/agreement/verification",
+    contracts.ContractTermination: "negotiations/{pid}/termination",
+    contracts.TransferStart: "transfers/{pid}/start",
+    contracts.TransferSuspension: "transfers/{pid}/suspension",
+    contracts.TransferCompletion: "transfers/{pid}/completion",
+    contracts.TransferTermination: "transfers/{pid}/termination",
+}
+
+
+class DspDelivery:
+    """Sends what `service` put into the outbox."""
+
+    def __init__(self, service: Contracts, client: DspClient, now: Callable[[], datetime]) -> None:
+        self._service = service
+        self._client = client
+        self._now = now
+
+    def install(self, outbox: Outbox) -> None:
+        """Register the delivery of every kind."""
+        for message in contracts.MESSAGES:
+            outbox.deliver(message.kind, self.deliver)
+
+    def deliver(self, letter: Letter) -> Json | None:
+        """Send one message; raises Retry or GiveUp."""
+        message, tail = self._addressed(letter)
+        url = f"{letter.address.rstrip('/')}/{tail}"
+        try:
+            got = self._client.post(url, letter.peer, wire.write(message))
+        except (httpx.HTTPError, Unavailable) as error:
+            raise Retry(f"{type(error).__name__}: {error}") from error
+        except YunheError as error:
+            raise GiveUp(f"{error.code}: {error.sentence()}") from error
+        if 200 <= got.status < 300:
+            return self._learnt(message, got.body)
+        age_s = (self._now() - letter.created_at).total_seconds()
+        early = got.status == 404 and age_s < limits.DSP_NOT_FOUND_RETRY_S
+        if early or got.status >= 500 or got.status in _AGAIN:
+            raise Retry(got.why())
+        raise GiveUp(got.why())
+
+    def _addressed(self, letter: Letter) -> tuple[Message, str]:
+        """The message with the pids as known by now, and where it goes."""
+        message = contracts.from_payload(letter.kind, letter.payload, letter.message_id)
+        if isinstance(message, contracts.TransferRequest):
+            return message, "transfers/request"
+        if isinstance(message, contracts.ContractRequest) and message.address:
+            return message, "negotiations/request"
+        if isinstance(message, contracts.ContractOffer) and message.address:
+            return message, "negotiations/offers"
+        talk: contracts.Negotiation | contracts.Transfer
+        if isinstance(message, contracts.TransferMessage):
+            talk = self._service.transfer(letter.conversation)
+        else:
+            talk = self._service.negotiation(letter.conversation)
+        if not talk.peer_pid:
+            raise GiveUp("PEER_PID_UNKNOWN: the peer never said under which id it keeps this")
+        message = replace(message, provider_pid=talk.provider_pid, consumer_pid=talk.consumer_pid)
+        if isinstance(message, contracts.TransferStart):
+            message = replace(message, data_address=self._service.data_address(talk.id))
+        return message, _TAILS[type(message)].format(pid=quote(talk.peer_pid, safe=":"))
+
+    @staticmethod
+    def _learnt(message: Message, body: Any) -> Json | None:
+        name = "providerPid" if message.sender is Side.CONSUMER else "consumerPid"
+        pid = body.get(name) if isinstance(body, dict) else None
+        return {"peer_pid": pid} if isinstance(pid, str) else None

@@ -1,0 +1,297 @@
+"""Policy <-> ODRL as DSP 2025-1 carries it, lossless for every typed policy.
+
+In: a `Policy`, or the rules of an offer or agreement off the wire. Out: the other. ODRL's own
+words are written `odrl:x`, ours as absolute IRIs; a word nobody here knows is kept verbatim and
+denies when evaluated. What a rule says beyond our model becomes an unknown term, never silence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from yunhe.contracts import Action, Constraint, Duty, Operator, Policy, Rule, Term
+from yunhe.kernel import canonical, limits
+from yunhe.protocols.dsp.errors import BadPolicy
+
+NS: Final = "urn:yunhe:odrl:"
+ODRL: Final = "http://www.w3.org/ns/odrl/2/"
+CONFLICT: Final = "odrl:conflict"
+_ESCAPED: Final = f"{NS}x:"
+_PHASE: Final = f"{NS}phase"
+_ORDER: Final = f"{NS}order"
+_CNY: Final = f"{NS}currency:CNY"
+_UNIT: Final = "odrl:unit"
+_AMOUNT: Final = re.compile(r"[0-9]+\.[0-9]{2} CNY")
+_KINDS: Final = ("permission", "prohibition", "obligation")
+_DUTY_KEY: Final = {
+    "permission": "duty",
+    "prohibition": "odrl:remedy",
+    "obligation": "odrl:consequence",
+}
+# Members that say nothing about what is allowed.
+_SILENT: Final = {"@id", "@type", "@context", "uid", "target", "assigner", "assignee", "profile"}
+
+
+class Words:
+    """One vocabulary: our word <-> IRI on the wire, injective for every string."""
+
+    def __init__(self, table: Mapping[str, str]) -> None:
+        self._iri = dict(table)
+        self._word = {iri: word for word, iri in table.items()}
+
+    def write(self, word: str) -> str:
+        """The IRI of a word; a word that would be read back as another is escaped."""
+        if (iri := self._iri.get(word)) is not None:
+            return iri
+        plain = ":" in word and self.read(word) == word
+        return word if plain else _ESCAPED + quote(word, safe="", errors="surrogatepass")
+
+    def read(self, iri: str) -> str:
+        """The word of an IRI; unknown ones stay as they are."""
+        if iri.startswith(ODRL):
+            iri = f"odrl:{iri.removeprefix(ODRL)}"
+        if (word := self._word.get(iri)) is not None:
+            return word
+        if iri.startswith(_ESCAPED):
+            return unquote(iri.removeprefix(_ESCAPED), errors="surrogatepass")
+        if ":" not in iri and (word := self._word.get(f"odrl:{iri}")) is not None:
+            return word
+        return iri
+
+
+def _table(odrl: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **{word: f"odrl:{name}" for word, name in odrl.items()},
+        **{word: NS + name for word, name in own.items()},
+    }
+
+
+_ODRL_ACTIONS: Final = (
+    Action.TRANSFORM,
+    Action.ANONYMIZE,
+    Action.READ,
+    Action.REPRODUCE,
+    Action.DISTRIBUTE,
+    Action.GRANT_USE,
+    Action.SELL,
+    Action.DELETE,
+    Action.COMPENSATE,
+)
+_ODRL_TERMS: Final = {
+    Term.TIME: "dateTime",
+    Term.REGION: "spatial",
+    Term.NETWORK_ADDRESS: "virtualLocation",
+    Term.PHYSICAL_ADDRESS: "systemDevice",
+    Term.COUNT: "count",
+    Term.DELIVERY_METHOD: "deliveryChannel",
+    Term.PAY_AMOUNT: "payAmount",
+    Term.PURPOSE: "purpose",
+    Term.RECIPIENT: "recipient",
+}
+_RENAMED: Final = {Action.POLICY_TRANSMIT: "policyTransmit", Term.DATE_RECORD: "recordCount"}
+
+ACTIONS: Final = Words(
+    {
+        **_table(
+            {action.value: action.value for action in _ODRL_ACTIONS},
+            {
+                action.value: _RENAMED.get(action, action.value)
+                for action in Action
+                if action not in _ODRL_ACTIONS
+            },
+        ),
+        "use": "use",
+    }
+)
+TERMS: Final = Words(
+    _table(
+        {term.value: name for term, name in _ODRL_TERMS.items()},
+        {term.value: _RENAMED.get(term, term.value) for term in Term if term not in _ODRL_TERMS},
+    )
+)
+OPERATORS: Final = Words({operator.value: operator.value for operator in Operator})
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+def write(policy: Policy) -> dict[str, Any]:
+    """The rule members of an ODRL offer or agreement; empty kinds are left out (DSP schema)."""
+    said: dict[str, Any] = {}
+    grouped = sorted(policy.rules, key=lambda rule: _KINDS.index(rule.kind))
+    mixed = grouped != list(policy.rules)
+    for number, rule in enumerate(policy.rules):
+        body = _write_rule(rule)
+        if mixed:
+            body[_ORDER] = str(number)
+        said.setdefault(rule.kind, []).append(body)
+    # ODRL's default would void the whole policy on a conflict; here a prohibition wins.
+    said[CONFLICT] = {"@id": "odrl:prohibit"}
+    return said
+
+
+def _write_rule(rule: Rule) -> dict[str, Any]:
+    body: dict[str, Any] = {"action": ACTIONS.write(rule.action)}
+    if rule.constraints:
+        body["constraint"] = [_write_constraint(c) for c in rule.constraints]
+    if rule.duties:
+        body[_DUTY_KEY[rule.kind]] = [_write_duty(duty) for duty in rule.duties]
+    return body
+
+
+def _write_duty(duty: Duty) -> dict[str, Any]:
+    phase = {"leftOperand": _PHASE, "operator": "eq", "rightOperand": duty.phase}
+    return {
+        "action": ACTIONS.write(duty.action),
+        "constraint": [*(_write_constraint(c) for c in duty.constraints), phase],
+    }
+
+
+def _write_constraint(c: Constraint) -> dict[str, Any]:
+    value: Any = c.value if isinstance(c.value, str) else list(c.value)
+    body = {
+        "leftOperand": TERMS.write(c.term),
+        "operator": OPERATORS.write(c.operator),
+        "rightOperand": value,
+    }
+    if c.term == Term.PAY_AMOUNT and isinstance(value, str) and _AMOUNT.fullmatch(value):
+        body["rightOperand"] = value.removesuffix(" CNY")
+        body[_UNIT] = {"@id": _CNY}
+    return body
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+@dataclass
+class _Budget:
+    """How many constraints may still be read: a policy is bounded as a whole."""
+
+    left: int = limits.POLICY_CONSTRAINTS_MAX
+
+    def spend(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise BadPolicy(why=f"more than {limits.POLICY_CONSTRAINTS_MAX} constraints")
+
+
+def read(body: Mapping[str, Any], known: frozenset[str] = frozenset()) -> Policy:
+    """The policy in an offer or agreement; `known` members besides the rules are the caller's.
+
+    Raises BadPolicy for what cannot be a policy, and for a member that we would have to ignore.
+    """
+    budget = _Budget()
+    rules: list[tuple[str, Rule]] = []
+    for kind in _KINDS:
+        for item in _listed(body.get(kind), kind):
+            if len(rules) >= limits.POLICY_RULES_MAX:
+                raise BadPolicy(why=f"more than {limits.POLICY_RULES_MAX} rules")
+            order = item.get(_ORDER, "")
+            if not isinstance(order, str):
+                raise BadPolicy(why=f"{_ORDER} is not a text")
+            rules.append((order, _read_rule(kind, item, budget)))
+    for name in body:
+        if name not in _SILENT and name not in _KINDS and name not in known and name != CONFLICT:
+            raise BadPolicy(why=f"the member {name[:80]} is not understood")
+    if CONFLICT in body and ACTIONS.read(_text(body[CONFLICT], CONFLICT)) != "odrl:prohibit":
+        raise BadPolicy(why="only conflict = prohibit can be enforced")
+    if rules and all(order.isascii() and order.isdigit() for order, _ in rules):
+        rules.sort(key=lambda pair: (len(pair[0]), pair[0]))
+    return Policy(tuple(rule for _, rule in rules))
+
+
+def _read_rule(kind: str, body: Mapping[str, Any], budget: _Budget) -> Rule:
+    duty_key = _DUTY_KEY[kind]
+    constraints = _read_constraints(body, budget)
+    duties = tuple(_read_duty(item, budget) for item in _listed(body.get(duty_key), duty_key))
+    extra = _unknown(body, {"action", "constraint", duty_key, _ORDER}, budget)
+    return Rule(
+        kind, ACTIONS.read(_text(body.get("action"), "action")), constraints + extra, duties
+    )
+
+
+def _read_duty(body: Mapping[str, Any], budget: _Budget) -> Duty:
+    found = _read_constraints(body, budget)
+    phases = [c.value for c in found if c.term == _PHASE]
+    rest = tuple(c for c in found if c.term != _PHASE)
+    extra = _unknown(body, {"action", "constraint"}, budget)
+    if len(phases) > 1 or any(not isinstance(phase, str) for phase in phases):
+        raise BadPolicy(why="a duty has one phase")
+    action = ACTIONS.read(_text(body.get("action"), "action"))
+    return Duty(action, rest + extra, str(phases[0]) if phases else "pre")
+
+
+def _unknown(body: Mapping[str, Any], read_: set[str], budget: _Budget) -> tuple[Constraint, ...]:
+    """Members beyond our model as unknown terms: they deny instead of being forgotten."""
+    extra = []
+    for name, value in body.items():
+        if name not in read_ and name not in _SILENT:
+            budget.spend()
+            extra.append(Constraint(f"odrl:member:{name[:80]}", Operator.EQ, _verbatim(value)))
+    return tuple(extra)
+
+
+def _read_constraints(body: Mapping[str, Any], budget: _Budget) -> tuple[Constraint, ...]:
+    found = []
+    for item in _listed(body.get("constraint"), "constraint"):
+        budget.spend()
+        found.append(_read_constraint(item))
+    return tuple(found)
+
+
+def _read_constraint(body: Mapping[str, Any]) -> Constraint:
+    said = {name: value for name, value in body.items() if name not in ("@type", "@id", "uid")}
+    if "leftOperand" not in said:  # and, or, xone, andSequence: T14 knows AND only
+        return Constraint("odrl:logical", Operator.EQ, _verbatim(said))
+    left = _text(said.pop("leftOperand"), "leftOperand")
+    term = _PHASE if left == _PHASE else TERMS.read(left)
+    operator = _text(said.pop("operator", None), "operator")
+    operator = "lteq" if operator == "term-lteq" else OPERATORS.read(operator)
+    constraint = Constraint(term, operator, _value(said.pop("rightOperand", None)))
+    unit = said.pop(_UNIT, None)
+    if said or (unit is not None and term != Term.PAY_AMOUNT):
+        return Constraint("odrl:refined", Operator.EQ, _verbatim(dict(body)))
+    if unit is not None:
+        if _text(unit, "unit") != _CNY or not isinstance(constraint.value, str):
+            return Constraint("odrl:refined", Operator.EQ, _verbatim(dict(body)))
+        return replace(constraint, value=f"{constraint.value} CNY")
+    return constraint
+
+
+def _verbatim(value: Any) -> str:
+    return json.dumps(canonical.loads_strict(canonical.dumps(value)), ensure_ascii=False)
+
+
+def _value(value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(_scalar(item) for item in value)
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, dict):
+        value = value.get("@value", value.get("@id"))
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise BadPolicy(why="a right operand is a text or a list of texts")
+    return value if isinstance(value, str) else canonical.dumps(value).decode()
+
+
+def _text(value: Any, name: str) -> str:
+    if isinstance(value, dict):
+        value = value.get("@id")
+    if not isinstance(value, str) or not value:
+        raise BadPolicy(why=f"{name} is not a text")
+    return value
+
+
+def _listed(value: Any, name: str) -> list[Mapping[str, Any]]:
+    items = [] if value is None else value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, dict):
+            raise BadPolicy(why=f"{name} is not a list of objects")
+    return items

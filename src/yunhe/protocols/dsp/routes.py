@@ -1,0 +1,199 @@
+"""The DSP 2025-1 HTTPS endpoints: version, catalogue, negotiation, transfer (spec §1.1).
+
+In: HTTP. Out: typed messages for `contracts`, and its state as DSP bodies. Provider and consumer
+share one base path; which side a message is for, the pid decides. Handlers are plain `def`: they
+run in worker threads, as the services below know no event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from yunhe import contracts
+from yunhe.contracts import Contracts, Party, State, TransferState
+from yunhe.kernel.canonical import loads_strict
+from yunhe.protocols.dsp import wire
+from yunhe.protocols.dsp.catalog import Catalog
+from yunhe.protocols.dsp.errors import BadMessage
+from yunhe.protocols.dsp.http import DspRoute, answer, raw_body, read_body
+from yunhe.protocols.dsp.wire import Body
+
+PATH: Final = "/dsp/2025-1"
+VERSION: Final = "2025-1"
+
+Authenticate = Callable[[Request], Party]
+
+
+def version_router() -> APIRouter:
+    """GET /.well-known/dspace-version, for the root of the host; no authentication."""
+    router = APIRouter()
+
+    @router.get("/.well-known/dspace-version", include_in_schema=False)
+    def versions() -> dict[str, object]:
+        one = {"version": VERSION, "path": PATH, "binding": "HTTPS"}
+        return {"protocolVersions": [one]}
+
+    return router
+
+
+def router(
+    service: Contracts,
+    catalog: Catalog,
+    authenticate: Authenticate,
+    now: Callable[[], datetime],
+    development: bool = False,
+) -> APIRouter:
+    """Everything under `PATH`. `authenticate(request)` raises for strangers."""
+
+    def caller(request: Request) -> Party:
+        return authenticate(request)
+
+    whole = APIRouter(prefix=PATH, route_class=DspRoute, tags=["dsp"])
+    whole.include_router(_catalog_router(catalog, caller))
+    whole.include_router(_opening_router(service, caller, development))
+    whole.include_router(_negotiation_router(service, caller))
+    whole.include_router(_transfer_router(service, caller, now, development))
+    return whole
+
+
+def _catalog_router(catalog: Catalog, caller: Authenticate) -> APIRouter:
+    router = APIRouter(prefix="/catalog", route_class=DspRoute)
+
+    def page(request: Request, wanted: wire.Json) -> Response:
+        said = request.query_params.get("page", "1")
+        if not (said.isascii() and said.isdigit() and 0 < len(said) < 7 and int(said) > 0):
+            raise BadMessage(field="page", why="is not a page number")
+        body, links = catalog.page(wanted, int(said))
+        return answer(request, body, 200, **links)
+
+    @router.post("/request")
+    def request_catalog(
+        request: Request, _peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
+    ) -> Response:
+        # Some clients ask with an empty body, others without a context: both want everything.
+        body = Body(loads_strict(raw) if raw.strip() else {})
+        body.expect("CatalogRequestMessage")
+        return page(request, dict(body.data))
+
+    @router.get("/request")
+    def next_page(request: Request, _peer: Party = Depends(caller)) -> Response:
+        return page(request, {})
+
+    @router.get("/datasets/{id_:path}")
+    def dataset(request: Request, id_: str, _peer: Party = Depends(caller)) -> Response:
+        return answer(request, catalog.dataset(id_))
+
+    return router
+
+
+def _opening_router(service: Contracts, caller: Authenticate, development: bool) -> APIRouter:
+    router = APIRouter(prefix="/negotiations", route_class=DspRoute)
+
+    def opened(request: Request, message: contracts.Message, peer: Party, state: State) -> Response:
+        n = service.receive(message, peer)
+        if not isinstance(n, contracts.Negotiation):
+            raise TypeError(type(n).__name__)
+        # The state this message led to; our own answer follows as a message.
+        return answer(request, wire.negotiation(n, state.value), 201)
+
+    @router.post("/request")
+    def first_request(
+        request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
+    ) -> Response:
+        message = wire.first_request(read_body(request, raw), development)
+        return opened(request, message, peer, State.REQUESTED)
+
+    @router.post("/offers")
+    def first_offer(
+        request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
+    ) -> Response:
+        message = wire.first_offer(read_body(request, raw), development)
+        return opened(request, message, peer, State.OFFERED)
+
+    return router
+
+
+_NEGOTIATION_POSTS: Final[tuple[tuple[str, Callable[[Body, str], contracts.Message]], ...]] = (
+    ("request", wire.counter_request),
+    ("offers", wire.counter_offer),
+    ("agreement", wire.agreement),
+    ("agreement/verification", wire.verification),
+    ("events", wire.event),
+    ("termination", wire.termination),
+)
+
+
+def _negotiation_router(service: Contracts, caller: Authenticate) -> APIRouter:
+    router = APIRouter(prefix="/negotiations", route_class=DspRoute)
+
+    @router.get("/{pid}")
+    def show(request: Request, pid: str, peer: Party = Depends(caller)) -> Response:
+        n = service.negotiation(pid)
+        if n.peer_did != peer.did:
+            raise contracts.NegotiationUnknown
+        return answer(request, wire.negotiation(n))
+
+    def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
+        @router.post("/{pid}/" + tail, name=f"negotiation_{tail}")
+        def hear(
+            request: Request,
+            pid: str,
+            peer: Party = Depends(caller),
+            raw: bytes = Depends(raw_body),
+        ) -> Response:
+            n = service.receive(read(read_body(request, raw), pid), peer)
+            if not isinstance(n, contracts.Negotiation):
+                raise TypeError(type(n).__name__)
+            return answer(request, wire.negotiation(n))
+
+    for tail, read in _NEGOTIATION_POSTS:
+        add(tail, read)
+    return router
+
+
+def _transfer_router(
+    service: Contracts, caller: Authenticate, now: Callable[[], datetime], development: bool
+) -> APIRouter:
+    router = APIRouter(prefix="/transfers", route_class=DspRoute)
+
+    def heard(message: contracts.Message, peer: Party) -> contracts.Transfer:
+        t = service.receive(message, peer)
+        if not isinstance(t, contracts.Transfer):
+            raise TypeError(type(t).__name__)
+        return t
+
+    @router.post("/request")
+    def first(
+        request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
+    ) -> Response:
+        message = wire.transfer_request(read_body(request, raw), development)
+        t = heard(message, peer)
+        return answer(request, wire.transfer(t, TransferState.REQUESTED.value), 201)
+
+    @router.get("/{pid}")
+    def show(request: Request, pid: str, peer: Party = Depends(caller)) -> Response:
+        t = service.transfer(pid)
+        if t.peer_did != peer.did:
+            raise contracts.TransferUnknown
+        return answer(request, wire.transfer(t))
+
+    def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
+        @router.post("/{pid}/" + tail, name=f"transfer_{tail}")
+        def hear(
+            request: Request,
+            pid: str,
+            peer: Party = Depends(caller),
+            raw: bytes = Depends(raw_body),
+        ) -> Response:
+            t = heard(read(read_body(request, raw), pid), peer)
+            return answer(request, wire.transfer(t))
+
+    add("start", lambda body, pid: wire.transfer_start(body, pid, now()))
+    add("completion", wire.transfer_completion)
+    add("suspension", wire.transfer_suspension)
+    add("termination", wire.transfer_termination)
+    return router

@@ -1,0 +1,431 @@
+"""DSP 2025-1 messages <-> domain messages: strict in what is written, liberal in what is read.
+
+In: domain messages, or JSON bodies with the pid of the path. Out: the other. Nothing of JSON-LD
+passes this module; compact form is read as plain JSON (DSP 2025-1 §1.3), extra members and
+contexts are ignored, wrong types are refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from yunhe import contracts
+from yunhe.contracts import Side, Why
+from yunhe.kernel import canonical, limits
+from yunhe.kernel.clock import iso, parse_iso
+from yunhe.protocols.dsp import odrl
+from yunhe.protocols.dsp.errors import BadMessage
+
+CONTEXT: Final = ["https://w3id.org/dspace/2025/1/context.jsonld"]
+SIGNATURE: Final = "urn:yunhe:signature"
+CONTRACT: Final = "urn:yunhe:contract"
+EXPIRES: Final = "urn:yunhe:expiresAt"
+HTTP_ENDPOINT: Final = "https://w3id.org/idsa/v4.1/HTTP"
+
+Json = dict[str, Any]
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+def write(message: contracts.Message) -> Json:
+    """The body of a domain message; `@id` is its message id, kept over all retries."""
+    body: Json = {"@context": CONTEXT, "@type": _TYPES[type(message)]}
+    if message.message_id:
+        body["@id"] = message.message_id
+    if message.provider_pid:
+        body["providerPid"] = message.provider_pid
+    if message.consumer_pid:
+        body["consumerPid"] = message.consumer_pid
+    body.update(_members(message))
+    return body
+
+
+_TYPES: Final[dict[type[contracts.Message], str]] = {
+    contracts.ContractRequest: "ContractRequestMessage",
+    contracts.ContractOffer: "ContractOfferMessage",
+    contracts.ContractAcceptance: "ContractNegotiationEventMessage",
+    contracts.ContractFinalization: "ContractNegotiationEventMessage",
+    contracts.ContractAgreement: "ContractAgreementMessage",
+    contracts.ContractVerification: "ContractAgreementVerificationMessage",
+    contracts.ContractTermination: "ContractNegotiationTerminationMessage",
+    contracts.TransferRequest: "TransferRequestMessage",
+    contracts.TransferStart: "TransferStartMessage",
+    contracts.TransferSuspension: "TransferSuspensionMessage",
+    contracts.TransferCompletion: "TransferCompletionMessage",
+    contracts.TransferTermination: "TransferTerminationMessage",
+}
+
+
+def _members(message: contracts.Message) -> Json:
+    match message:
+        case contracts.ContractRequest() | contracts.ContractOffer():
+            body: Json = {"offer": _offer(message)}
+            return {**body, "callbackAddress": message.address} if message.address else body
+        case contracts.ContractAcceptance():
+            return {"eventType": "ACCEPTED"}
+        case contracts.ContractFinalization():
+            return {"eventType": "FINALIZED"}
+        case contracts.ContractAgreement():
+            return {"agreement": canonical.loads_strict(message.document), **_signed(message)}
+        case contracts.ContractVerification():
+            return _signed(message)
+        case contracts.ContractTermination() | contracts.TransferSuspension():
+            return _why(message.why)
+        case contracts.TransferTermination():
+            ended = {CONTRACT: message.contract_id} if message.contract_id else {}
+            return {**_why(message.why), **ended}
+        case contracts.TransferRequest():
+            return {
+                "agreementId": message.contract_id,
+                "format": message.format,
+                "callbackAddress": message.address,
+            }
+        case contracts.TransferStart() if message.data_address is not None:
+            return {"dataAddress": _data_address(message.data_address)}
+    return {}
+
+
+def _signed(message: contracts.ContractAgreement | contracts.ContractVerification) -> Json:
+    return {SIGNATURE: message.signature} if message.signature else {}
+
+
+def _offer(message: contracts.ContractRequest | contracts.ContractOffer) -> Json:
+    return {
+        "@id": message.offer_id,
+        "@type": "Offer",
+        "target": message.product_code,
+        **odrl.write(message.policy),
+    }
+
+
+def _why(why: Why) -> Json:
+    return {"code": why.code, **({"reason": list(why.reasons)} if why.reasons else {})}
+
+
+def _data_address(address: contracts.DataAddress) -> Json:
+    said = {
+        "authorization": address.token,
+        "authType": "bearer",
+        EXPIRES: iso(address.expires_at),
+    }
+    return {
+        "@type": "DataAddress",
+        "endpointType": HTTP_ENDPOINT,
+        "endpoint": address.endpoint,
+        "endpointProperties": [
+            {"@type": "EndpointProperty", "name": name, "value": value}
+            for name, value in said.items()
+        ],
+    }
+
+
+def negotiation(n: contracts.Negotiation, state: str = "") -> Json:
+    """A ContractNegotiation; `state` where the answer shows the state that a message led to."""
+    return _process("ContractNegotiation", n.provider_pid, n.consumer_pid, state or n.state.value)
+
+
+def transfer(t: contracts.Transfer, state: str = "") -> Json:
+    """A TransferProcess."""
+    return _process("TransferProcess", t.provider_pid, t.consumer_pid, state or t.state.value)
+
+
+def _process(type_: str, provider_pid: str, consumer_pid: str, state: str) -> Json:
+    return {
+        "@context": CONTEXT,
+        "@type": type_,
+        "providerPid": provider_pid,
+        "consumerPid": consumer_pid,
+        "state": state,
+    }
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+class Body:
+    """A JSON object off the wire, read field by field."""
+
+    def __init__(self, data: Any, where: str = "") -> None:
+        if not isinstance(data, dict):
+            raise BadMessage(field=where or "the body", why="is not an object")
+        self.data: Mapping[str, Any] = data
+        self._where = where
+
+    def _name(self, name: str) -> str:
+        return f"{self._where}.{name}" if self._where else name
+
+    def text(self, name: str, default: str | None = None, chars_max: int = 0) -> str:
+        """A text; `{"@id": text}` counts as one. Required unless there is a default."""
+        value = self.data.get(name)
+        if isinstance(value, dict) and "@id" in value:
+            value = value["@id"]
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, str) or not value:
+            raise BadMessage(field=self._name(name), why="is not a text")
+        if len(value) > (chars_max or limits.PID_CHARS_MAX):
+            raise BadMessage(field=self._name(name), why="is too long")
+        return value
+
+    def object(self, name: str) -> Body:
+        """A required object."""
+        return Body(self.data.get(name), self._name(name))
+
+    def expect(self, *types: str) -> None:
+        """`@type`, where it is given, is one of `types` (a prefix does not matter)."""
+        said = self.data.get("@type", types[0])
+        said = said[0] if isinstance(said, list) and said else said
+        if not isinstance(said, str) or said.rpartition(":")[2] not in types:
+            raise BadMessage(field=self._name("@type"), why=f"is not {types[0]}")
+
+    def why(self) -> Why:
+        """Code and reasons; a reason may be a text or any object."""
+        reasons = self.data.get("reason", [])
+        reasons = reasons if isinstance(reasons, list) else [reasons]
+        texts = tuple(_reason(item) for item in reasons[: limits.REASONS_MAX])
+        code = self.data.get("code", "")
+        return Why(str(code)[:80] if isinstance(code, str | int) else "", texts)
+
+
+def _reason(item: Any) -> str:
+    if isinstance(item, dict):
+        for name in ("message", "@value", "description"):
+            if isinstance(item.get(name), str):
+                return str(item[name])[: limits.REASON_CHARS_MAX]
+        item = canonical.dumps(item).decode()
+    return str(item)[: limits.REASON_CHARS_MAX]
+
+
+def check_address(url: str, development: bool) -> str:
+    """A peer's base URL, without its trailing slash; raises AddressRefused.
+
+    Where it leads is checked again at the moment of connecting (identity.guard).
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise contracts.AddressRefused(detail=str(error), why="it is not a URL") from error
+    if parts.scheme != "https" and not (development and parts.scheme == "http"):
+        raise contracts.AddressRefused(why="it is not https")
+    if not parts.hostname or parts.username or parts.password:
+        raise contracts.AddressRefused(why="it has no host, or a password in it")
+    if parts.query or parts.fragment or any(c.isspace() or ord(c) < 32 for c in url):
+        raise contracts.AddressRefused(why="it has a query or a fragment")
+    return url.rstrip("/")
+
+
+def _offer_of(body: Body) -> tuple[str, str, contracts.Policy]:
+    offer = body.object("offer")
+    return offer.text("@id"), offer.text("target", ""), odrl.read(offer.data)
+
+
+def _common(body: Body) -> dict[str, Any]:
+    # Ids that are not texts are no ids: then there is nothing to recognise a duplicate by.
+    message_id = body.data.get("@id")
+    fits = isinstance(message_id, str) and 0 < len(message_id) <= limits.PID_CHARS_MAX
+    return {
+        "message_id": message_id if fits else "",
+        "provider_pid": body.text("providerPid", ""),
+        "consumer_pid": body.text("consumerPid", ""),
+    }
+
+
+def first_request(body: Body, development: bool) -> contracts.ContractRequest:
+    """POST negotiations/request."""
+    body.expect("ContractRequestMessage")
+    offer_id, target, policy = _offer_of(body)
+    if not target:
+        raise BadMessage(field="offer.target", why="is not a text")
+    said = _common(body)
+    if said["provider_pid"]:
+        raise BadMessage(field="providerPid", why="does not belong into a first request")
+    body.text("consumerPid")
+    address = body.text("callbackAddress", chars_max=limits.CALLBACK_CHARS_MAX)
+    return contracts.ContractRequest(
+        **said,
+        offer_id=offer_id,
+        product_code=target,
+        policy=policy,
+        address=check_address(address, development),
+    )
+
+
+def first_offer(body: Body, development: bool) -> contracts.ContractOffer:
+    """POST negotiations/offers."""
+    body.expect("ContractOfferMessage")
+    offer_id, target, policy = _offer_of(body)
+    if not target:
+        raise BadMessage(field="offer.target", why="is not a text")
+    said = _common(body)
+    if said["consumer_pid"]:
+        raise BadMessage(field="consumerPid", why="does not belong into a first offer")
+    body.text("providerPid")
+    address = body.text("callbackAddress", chars_max=limits.CALLBACK_CHARS_MAX)
+    return contracts.ContractOffer(
+        **said,
+        offer_id=offer_id,
+        product_code=target,
+        policy=policy,
+        address=check_address(address, development),
+    )
+
+
+def _addressed(body: Body, receiver: Side, path_pid: str) -> dict[str, Any]:
+    """The common members of a later message; the path's pid and the body's must agree."""
+    said = _common(body)
+    name = f"{receiver.value}_pid"
+    if said[name] not in ("", path_pid):
+        raise contracts.MessageMisaddressed(field=f"{receiver.value}Pid")
+    body.text(f"{receiver.other.value}Pid")
+    return {**said, name: path_pid}
+
+
+def _receiver(body: Body, path_pid: str) -> Side:
+    """Whose pid the path names, for messages that either side may send."""
+    said = _common(body)
+    if said["provider_pid"] == path_pid:
+        return Side.PROVIDER
+    if said["consumer_pid"] == path_pid:
+        return Side.CONSUMER
+    raise contracts.MessageMisaddressed(field="providerPid / consumerPid")
+
+
+def counter_request(body: Body, pid: str) -> contracts.ContractRequest:
+    """POST negotiations/{providerPid}/request."""
+    body.expect("ContractRequestMessage")
+    offer_id, target, policy = _offer_of(body)
+    return contracts.ContractRequest(
+        **_addressed(body, Side.PROVIDER, pid),
+        offer_id=offer_id,
+        product_code=target,
+        policy=policy,
+    )
+
+
+def counter_offer(body: Body, pid: str) -> contracts.ContractOffer:
+    """POST negotiations/{consumerPid}/offers."""
+    body.expect("ContractOfferMessage")
+    offer_id, target, policy = _offer_of(body)
+    return contracts.ContractOffer(
+        **_addressed(body, Side.CONSUMER, pid),
+        offer_id=offer_id,
+        product_code=target,
+        policy=policy,
+    )
+
+
+def agreement(body: Body, pid: str) -> contracts.ContractAgreement:
+    """POST negotiations/{consumerPid}/agreement; the document is its canonical bytes."""
+    body.expect("ContractAgreementMessage")
+    return contracts.ContractAgreement(
+        **_addressed(body, Side.CONSUMER, pid),
+        document=canonical.dumps(dict(body.object("agreement").data)),
+        signature=body.text(SIGNATURE, "", chars_max=limits.JWS_BYTES_MAX),
+    )
+
+
+def verification(body: Body, pid: str) -> contracts.ContractVerification:
+    """POST negotiations/{providerPid}/agreement/verification."""
+    body.expect("ContractAgreementVerificationMessage")
+    return contracts.ContractVerification(
+        **_addressed(body, Side.PROVIDER, pid),
+        signature=body.text(SIGNATURE, "", chars_max=limits.JWS_BYTES_MAX),
+    )
+
+
+def event(body: Body, pid: str) -> contracts.NegotiationMessage:
+    """POST negotiations/{pid}/events: ACCEPTED by a consumer, FINALIZED by a provider."""
+    body.expect("ContractNegotiationEventMessage")
+    said = body.text("eventType").rpartition(":")[2]
+    if said == "ACCEPTED":
+        return contracts.ContractAcceptance(**_addressed(body, Side.PROVIDER, pid))
+    if said == "FINALIZED":
+        return contracts.ContractFinalization(**_addressed(body, Side.CONSUMER, pid))
+    raise BadMessage(field="eventType", why="is neither ACCEPTED nor FINALIZED")
+
+
+def termination(body: Body, pid: str) -> contracts.ContractTermination:
+    """POST negotiations/{pid}/termination, from either side."""
+    body.expect("ContractNegotiationTerminationMessage")
+    receiver = _receiver(body, pid)
+    return contracts.ContractTermination(
+        sender=receiver.other, **_addressed(body, receiver, pid), why=body.why()
+    )
+
+
+def transfer_request(body: Body, development: bool) -> contracts.TransferRequest:
+    """POST transfers/request."""
+    body.expect("TransferRequestMessage")
+    body.text("consumerPid")
+    address = body.text("callbackAddress", chars_max=limits.CALLBACK_CHARS_MAX)
+    return contracts.TransferRequest(
+        **{**_common(body), "provider_pid": ""},
+        contract_id=body.text("agreementId"),
+        format=body.text("format", chars_max=80),
+        address=check_address(address, development),
+    )
+
+
+def transfer_start(body: Body, pid: str, now: datetime) -> contracts.TransferStart:
+    """POST transfers/{pid}/start: a provider starts, either side resumes."""
+    body.expect("TransferStartMessage")
+    receiver = _receiver(body, pid)
+    given = body.data.get("dataAddress")
+    return contracts.TransferStart(
+        sender=receiver.other,
+        **_addressed(body, receiver, pid),
+        data_address=None if given is None else _read_address(body.object("dataAddress"), now),
+    )
+
+
+def _read_address(body: Body, now: datetime) -> contracts.DataAddress | None:
+    properties = body.data.get("endpointProperties", [])
+    if not isinstance(properties, list):
+        raise BadMessage(field="dataAddress.endpointProperties", why="is not a list")
+    said: dict[str, str] = {}
+    for item in properties[:64]:
+        one = Body(item, "dataAddress.endpointProperties")
+        said[one.text("name")] = one.text("value", chars_max=limits.JWS_BYTES_MAX)
+    ends = now + timedelta(seconds=limits.DATA_TOKEN_S_MAX)
+    if EXPIRES in said:
+        try:
+            ends = parse_iso(said[EXPIRES])
+        except ValueError as error:
+            raise BadMessage(field=EXPIRES, why="is not an instant") from error
+    endpoint = body.text("endpoint", "", chars_max=limits.CALLBACK_CHARS_MAX)
+    if not endpoint:
+        return None
+    return contracts.DataAddress(endpoint, said.get("authorization", ""), ends)
+
+
+def transfer_suspension(body: Body, pid: str) -> contracts.TransferSuspension:
+    """POST transfers/{pid}/suspension."""
+    body.expect("TransferSuspensionMessage")
+    receiver = _receiver(body, pid)
+    return contracts.TransferSuspension(
+        sender=receiver.other, **_addressed(body, receiver, pid), why=body.why()
+    )
+
+
+def transfer_completion(body: Body, pid: str) -> contracts.TransferCompletion:
+    """POST transfers/{pid}/completion."""
+    body.expect("TransferCompletionMessage")
+    receiver = _receiver(body, pid)
+    return contracts.TransferCompletion(sender=receiver.other, **_addressed(body, receiver, pid))
+
+
+def transfer_termination(body: Body, pid: str) -> contracts.TransferTermination:
+    """POST transfers/{pid}/termination; an own member says that the contract ended too."""
+    body.expect("TransferTerminationMessage")
+    receiver = _receiver(body, pid)
+    return contracts.TransferTermination(
+        sender=receiver.other,
+        **_addressed(body, receiver, pid),
+        why=body.why(),
+        contract_id=body.text(CONTRACT, ""),
+    )
