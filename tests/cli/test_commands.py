@@ -224,24 +224,25 @@ expires_at = 2027-01-01T00:00:00Z
 """
 
 
-def _supply(node: FakeNode, resource: str, product: str, listing: str) -> None:
+def _supply(node: FakeNode, resource: str, product: str) -> None:
     texts = {"title_zh": "a", "title_en": "b"}
     res = {"id": "r", "state": "submitted", **texts}
     pro = {"id": "p", "state": "submitted", **texts}
     node.answers["POST /resources"] = node.answers["POST /resources/r/submit"] = (200, res)
     node.answers["GET /resources/r"] = (200, {**res, "state": resource, "reasons": ["no title"]})
     node.answers["POST /products"] = node.answers["POST /products/p/submit"] = (200, pro)
-    done = {**pro, "state": product, "listing_state": listing, "code": "P1"}
-    node.answers["GET /products/p"] = node.answers["POST /products/p/list"] = (200, done)
+    done = {**pro, "state": product, "code": "P1"}
+    node.answers["POST /products/p/list"] = (200, pro)
+    node.answers["GET /products/p"] = [(200, done), (200, {**done, "state": "listed"})]
 
 
 def test_publish_goes_from_a_form_to_a_listing(node: FakeNode, tmp_path: Path) -> None:
     form = tmp_path / "form.toml"
     form.write_text(FORM, encoding="utf-8")
-    _supply(node, "registered", "registered", "listed")
+    _supply(node, "registered", "registered")
     result = run(node, "publish", str(form))
     assert result.exit_code == 0, result.output
-    assert "P1" in result.stdout
+    assert result.stdout.split() == ["P1", "listed"]
     sent = next(body for key, _, body, _ in node.seen if key == "POST /products")
     assert sent["resource_ids"] == ["r"]
     assert sent["terms"]["expires_at"] == "2027-01-01T00:00:00.000000Z"
@@ -250,7 +251,7 @@ def test_publish_goes_from_a_form_to_a_listing(node: FakeNode, tmp_path: Path) -
 def test_publish_stops_at_a_return_and_says_why(node: FakeNode, tmp_path: Path) -> None:
     form = tmp_path / "form.toml"
     form.write_text(FORM, encoding="utf-8")
-    _supply(node, "returned", "registered", "listed")
+    _supply(node, "returned", "registered")
     result = run(node, "publish", str(form))
     assert result.exit_code == 1
     assert "no title" in result.stderr
@@ -266,7 +267,7 @@ def test_a_form_that_is_none_is_a_usage_error(node: FakeNode, tmp_path: Path, te
 def test_products_are_listed_and_withdrawn(node: FakeNode) -> None:
     one = {"id": "p", "state": "registered", "title_zh": "a", "title_en": "b", "code": "P1"}
     node.answers["GET /products"] = (200, {"items": [one]})
-    node.answers["POST /products/p/withdraw"] = (200, {**one, "listing_state": "delisted"})
+    node.answers["POST /products/p/withdraw"] = (200, {**one, "state": "delisted"})
     assert "P1" in run(node, "products", "list").stdout
     assert "delisted" in run(node, "products", "withdraw", "p").stdout
 

@@ -17,10 +17,15 @@ def verify(bundle: Path, trust: Path, *more: str) -> Any:
     return CliRunner().invoke(app, arguments, env={"LC_ALL": "C", "COLUMNS": "200"})
 
 
+# The public key of RFC 8037 A.2.
+JWK = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+TRUST = {"roots": [{"did": "did:web:fn.example", "jwk": JWK}], "parties": {}, "logs": {}}
+
+
 @pytest.fixture
 def trust(tmp_path: Path) -> Path:
     path = tmp_path / "trust.json"
-    path.write_text("{}", encoding="utf-8")
+    path.write_text(json.dumps(TRUST), encoding="utf-8")
     return path
 
 

@@ -16,8 +16,8 @@ def list_(desk: Desk) -> None:
     """List the products of this node."""
     with desk.space() as space:
         found = space.products()
-    names = ("id", "code", "state", "listing_state", desk.say("title_en", "title_zh"))
-    heads = desk.say("ID CODE STATE LISTING TITLE", "编号 代码 状态 上架 名称").split()
+    names = ("id", "code", "state", desk.say("title_en", "title_zh"))
+    heads = desk.say("ID CODE STATE TITLE", "编号 代码 状态 名称").split()
     desk.rows(found, dict(zip(names, heads, strict=True)))
 
 
@@ -29,4 +29,4 @@ def withdraw(
     """Take a listing back on every node; running contracts stay."""
     with desk.space() as space:
         found = space.withdraw(product)
-    desk.show(found, f"{found.code or found.id}  {found.state}  {found.listing_state}")
+    desk.show(found, f"{found.code or found.id}  {found.state}")

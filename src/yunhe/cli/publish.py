@@ -45,7 +45,7 @@ def publish(
         product = _list_product(
             desk, space, {**data["product"], "resource_ids": [resource.id]}, wait
         )
-    desk.show(product, f"{product.code}  {product.listing_state}")
+    desk.show(product, f"{product.code}  {product.state}")
 
 
 def _register_resource(desk: Desk, space: Space, form: dict[str, Any], wait_s: float) -> Resource:
@@ -73,15 +73,14 @@ def _list_product(desk: Desk, space: Space, form: dict[str, Any], wait_s: float)
     product = until(
         desk,
         lambda: space.own_product(product.id),
-        done=lambda now: now.listing_state not in _PENDING,
+        done=lambda now: now.state not in (*_PENDING, "registered"),
         wait_s=wait_s,
     )
-    _approved(product, "listing", product.listing_state == "listed")
+    _approved(product, "listing", product.state == "listed")
     return product
 
 
 def _approved(thing: Resource | OwnProduct, what: str, yes: bool) -> None:
     if not yes:
-        state = thing.listing_state if isinstance(thing, OwnProduct) else thing.state
         reasons = "; ".join(thing.reasons) or "–"
-        raise NotApproved(what=what, id=thing.id, state=state, reasons=reasons)
+        raise NotApproved(what=what, id=thing.id, state=thing.state, reasons=reasons)

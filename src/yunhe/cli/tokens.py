@@ -18,7 +18,7 @@ def create(
     role: Annotated[
         list[str], typer.Option(help="admin, reviewer, provider, user, auditor; repeatable.")
     ],
-    ttl: Annotated[int | None, typer.Option(min=60, help="Seconds until it expires.")] = None,
+    ttl: Annotated[int | None, typer.Option(min=1, help="Seconds until it expires.")] = None,
 ) -> None:
     """Make a token; its secret is written once, here."""
     with desk.space() as space:

@@ -182,7 +182,6 @@ class OwnProduct:
     title_zh: str
     title_en: str
     code: str | None = None
-    listing_state: str = "none"
     version: int = 1
     keywords: tuple[str, ...] = ()
     resource_ids: tuple[str, ...] = ()
