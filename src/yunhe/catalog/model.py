@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from yunhe.kernel.errors import YunheError
+
 Json = dict[str, Any]
 
 
@@ -309,6 +311,10 @@ class Detail:
     tables: tuple[Table, ...]
     policy: Json | None
     record: Json
+
+
+# What reading a stranger's policy can raise: our refusals, and its wrong shapes.
+POLICY_UNREADABLE = (YunheError, KeyError, TypeError, ValueError, AttributeError)
 
 
 class PriceRead(Protocol):

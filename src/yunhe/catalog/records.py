@@ -13,6 +13,7 @@ from typing import Any
 
 from yunhe.catalog.errors import FormNotValid
 from yunhe.catalog.model import (
+    POLICY_UNREADABLE,
     Column,
     Fault,
     Json,
@@ -27,7 +28,6 @@ from yunhe.catalog.model import (
 )
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
-from yunhe.kernel.errors import YunheError
 from yunhe.sources import Sources
 
 _PARQUET = "application/vnd.apache.parquet"
@@ -99,7 +99,7 @@ def of_product(
     tables = [table for resource in resources for table in resource.tables]
     try:
         terms = read_terms(form.policy)
-    except YunheError:
+    except POLICY_UNREADABLE:
         # The check names the word that is not understood (K10); here nothing can be derived.
         shown: set[str] = set()
         price: Json = {"mode": "05"}

@@ -240,6 +240,8 @@ class Register:
 
     def _recheck(self, tx: Tx, registration_id: str) -> None:
         row = self._row(tx, registration_id)
+        if row.state != "submitted":
+            raise NotInThisState(state=row.state, verb="approve")
         entry = store.registered(tx, row.code) if row.code else None
         if entry is not None and entry.state == "withdrawn":
             raise ReviewNotPossible(fields="withdrawn")
@@ -251,18 +253,21 @@ class Register:
         self, tx: Tx, registration_id: str, decision: str, reasons: Reasons, reviewer: str
     ) -> None:
         row = self._row(tx, registration_id)
-        code = self._carry_out(tx, row) if decision == "approve" else row.code
+        # First of all: of two reviewers at once only one gets past this row.
         done = store.decide_application(
             tx,
             registration_id,
             "submitted",
             state=_DECISIONS[decision],
             reasons=list(reasons),
-            code=code,
             reviewer=reviewer[:200],
         )
         if not done:
             raise NotInThisState(state=row.state, verb=decision)
+        code = row.code
+        if decision == "approve":
+            code = self._carry_out(tx, row)
+            store.set_application_code(tx, registration_id, code)
         kind = _EVIDENCE[row.kind] if decision == "approve" else f"catalog.{_DECISIONS[decision]}"
         self._evidence.record(
             tx,
@@ -294,8 +299,6 @@ class Register:
 
     def _carry_out(self, tx: Tx, row: store.Row) -> str:
         """What an approval does; returns the code."""
-        if row.state != "submitted":
-            raise NotInThisState(state=row.state, verb="approve")
         if row.kind in _ENTRY_KINDS:
             return self._register(tx, row)
         entry = store.registered(tx, row.code)

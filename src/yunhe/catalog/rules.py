@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from yunhe.catalog.codetables import has_code
 from yunhe.catalog.errors import RecordMalformed
-from yunhe.catalog.model import Fault, Json, ReadTerms
+from yunhe.catalog.model import POLICY_UNREADABLE, Fault, Json, ReadTerms
 from yunhe.kernel import canonical, limits
 from yunhe.kernel.errors import YunheError
 
@@ -282,7 +282,7 @@ def _product(record: Json, read_terms: ReadTerms) -> list[Fault]:
         )
     try:
         terms = read_terms(record.get("policy") or {})
-    except (YunheError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except POLICY_UNREADABLE as error:
         why = error.sentence("en") if isinstance(error, YunheError) else "not a policy"
         zh = error.sentence("zh") if isinstance(error, YunheError) else "不是策略"
         return [*faults, _fault("policy", "K10", f"is not understood: {why}", f"无法理解：{zh}")]

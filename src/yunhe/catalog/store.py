@@ -210,7 +210,9 @@ def list_applications(tx: Tx, state: str | None) -> Sequence[Row]:
     if state:
         query = query.where(applications.c.state == state)
     return tx.all(
-        query.order_by(applications.c.received_at, applications.c.id).limit(limits.CATALOG_LIST_MAX)
+        query.order_by(applications.c.received_at, applications.c.version, applications.c.id).limit(
+            limits.CATALOG_LIST_MAX
+        )
     )
 
 
@@ -227,6 +229,12 @@ def decide_application(tx: Tx, application_id: str, expected: str, **values: Any
         .values(decided_at=tx.now, **values)
     )
     return result.rowcount == 1
+
+
+def set_application_code(tx: Tx, application_id: str, code: str) -> None:
+    """Note the code an approval gave or concerned."""
+    key = applications.c.id == application_id
+    tx.execute(sa.update(applications).where(key).values(code=code))
 
 
 def registered(tx: Tx, code: str) -> Row | None:

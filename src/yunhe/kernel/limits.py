@@ -89,6 +89,7 @@ WORKER_WAIT_S_MAX: Final = 10.0  # for a free worker
 WORKERS_MAX: Final = 8
 FRAME_BYTES_MIN: Final = 262_144
 BATCH_ROWS: Final = 65_536
+RESULT_ROWS_MAX: Final = 1_000_000_000  # one use, where the contract states no number
 IPC_METADATA_BYTES_MAX: Final = 16_777_216
 
 # control
@@ -160,6 +161,18 @@ TRANSFER_FEN_MAX: Final = 10**15
 TRANSFERS_LISTED_MAX: Final = 1000
 
 # exchange
-STATEMENT_LINES_MAX: Final = 10_000
-STATEMENT_BYTES_MAX: Final = 8 << 20
-STATEMENT_DIFFERENCES_MAX: Final = 1000  # named in one dispute
+STATEMENT_LINES_MAX: Final = 2_000  # fits one message; the rest goes on the next statement
+STATEMENT_DIFFERENCES_MAX: Final = 500  # named in one dispute
+STATEMENTS_LISTED_MAX: Final = 1000
+PROOF_WAIT_S_MAX: Final = 3.0  # for the sequencer, before a line counts as unproven
+
+# protocols.arrow
+QUERY_THREADS: Final = 16
+STREAM_THREADS: Final = 32
+RELAY_S_MAX: Final = 120  # between two bytes of a provider
+RELAY_CHUNK_BYTES: Final = 1 << 20
+RELAY_IDLE_MAX: Final = 8
+PROBLEM_BYTES_MAX: Final = 65_536
+POLL_S: Final = 30  # how often an undecided application is asked after
+CREDENTIAL_ASK_HOURS: Final = 24  # the registrar renews when half its life is over
+PENDING_ASKED_MAX: Final = 100

@@ -1,0 +1,206 @@
+"""The node's register: only the origin changes an entry, versions rise, nothing half is stored."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.catalogs import (
+    OTHER_SUBJECT,
+    PROVIDER,
+    STRANGER,
+    evidence,
+    listed,
+    peer,
+    read_terms,
+    side,
+)
+from catalog.test_rules import BASE, PRODUCT
+from yunhe import catalog
+from yunhe.catalog import Register
+from yunhe.kernel import ids
+from yunhe.kernel.db import Database
+
+
+def register_of(db: Database, folder: Path, review: str = "auto") -> Register:
+    return Register(db, evidence(db, folder / "keys"), read_terms, "3301", review)
+
+
+def resource(local_id: str = "r1", version: int = 1, **changes: Any) -> dict[str, Any]:
+    return {**BASE, "local_id": local_id, "version": version, **changes}
+
+
+def test_a_code_is_the_holders_and_the_nodes(any_db: Database, tmp_path: Path) -> None:
+    register = register_of(any_db, tmp_path)
+    registration = register.receive("resource", resource(), peer())
+    code = ids.parse(registration.code)
+    assert code.type is ids.CodeType.RESOURCE
+    assert (code.subject, code.region) == (peer().subject_code, "3301")
+
+
+def test_a_repeat_changes_nothing(db: Database, tmp_path: Path) -> None:
+    register = register_of(db, tmp_path)
+    first = register.receive("resource", resource(), peer())
+    assert register.receive("resource", resource(), peer()) == first
+    assert len(register.registrations()) == 1
+    with pytest.raises(catalog.VersionConflict):
+        register.receive("resource", resource(title_zh="另一名称"), peer())
+
+
+def test_a_stale_version_is_dropped(db: Database, tmp_path: Path) -> None:
+    register = register_of(db, tmp_path)
+    register.receive("resource", resource(version=1), peer())
+    new = register.receive("resource", resource(version=3, title_zh="新"), peer())
+    assert register.receive("resource", resource(version=2), peer()) == new
+    assert [r.version for r in register.registrations()] == [1, 3]
+
+
+def test_only_a_member_may_submit(db: Database, tmp_path: Path) -> None:
+    register = register_of(db, tmp_path)
+    with pytest.raises(catalog.NotAMember):
+        register.receive("resource", resource(), peer(member=False))
+    with pytest.raises(catalog.NotTheOrigin):  # K2: in another's name
+        register.receive("resource", resource(), peer(STRANGER, OTHER_SUBJECT))
+    assert register.registrations() == ()
+
+
+def test_a_foreign_party_cannot_touch_an_entry(db: Database, tmp_path: Path) -> None:
+    both = side(db, tmp_path)
+    product = listed(both, tmp_path)
+    thief = peer(STRANGER, OTHER_SUBJECT)
+    before = both.register.registrations()
+    for kind in ("delist", "revoke", "listing"):
+        for local_id in (product.id, "mine"):
+            record = {"local_id": local_id, "version": 9, "code": product.code}
+            with pytest.raises(catalog.NotTheOrigin):
+                both.register.receive(kind, record, thief)
+    # The same local id from another origin is another entry.
+    theirs = resource(product.id, provider_did=STRANGER, provider_subject=OTHER_SUBJECT)
+    other = both.register.receive("resource", theirs, thief)
+    assert other.code != product.code
+    kept = {r.id: r for r in both.register.registrations()}
+    assert all(kept[r.id] == r for r in before)
+    assert both.register.search("肝病").total == 1
+
+
+@pytest.mark.parametrize("kind", ["resource", "product", "listing", "delist", "other", ""])
+@pytest.mark.parametrize("body", [None, 3, [], {}, {"local_id": {}}, {**BASE, "version": 1.5}])
+def test_malformed_bodies_store_nothing(db: Database, tmp_path: Path, kind: str, body: Any) -> None:
+    register = register_of(db, tmp_path)
+    with pytest.raises(catalog.RecordMalformed):
+        register.receive(kind, body, peer())
+    assert register.registrations() == ()
+    assert register._db.read(lambda tx: tx.scalar(_count())) == 0
+
+
+def _count() -> Any:
+    import sqlalchemy as sa
+
+    from yunhe.catalog import store
+
+    return sa.select(sa.func.count()).select_from(store.register)
+
+
+def test_a_failing_check_returns_with_reasons_per_field(db: Database, tmp_path: Path) -> None:
+    register = register_of(db, tmp_path)
+    returned = register.receive("resource", resource(source_type="003", contact=""), peer())
+    assert returned.state == "returned"
+    assert {(r["field"], r["rule"]) for r in returned.reasons} == {
+        ("contact", "K1"),
+        ("source_proof", "K4"),
+    }
+    assert all(reason["zh"] and reason["en"] for reason in returned.reasons)
+    refused = register.receive("resource", resource("r2", data_grade="core"), peer())
+    assert refused.state == "rejected"
+    mended = register.receive("resource", resource(version=2), peer())
+    assert mended.state == "registered"
+
+
+def test_a_product_needs_registered_resources(db: Database, tmp_path: Path) -> None:
+    register = register_of(db, tmp_path)
+    record = {**PRODUCT, "local_id": "p1"}
+    assert register.receive("product", record, peer()).reasons[0]["rule"] == "K7"
+    code = register.receive("resource", resource(), peer()).code
+    record = {**record, "version": 2, "resource_codes": [code]}
+    assert register.receive("product", record, peer()).state == "registered"
+    used = register.receive("revoke", {"local_id": "r1", "version": 2, "code": code}, peer())
+    assert used.state == "returned"
+
+
+def test_an_approval_asks_again(db: Database, tmp_path: Path) -> None:
+    register = register_of(db, tmp_path)
+    code = register.receive("resource", resource(), peer()).code
+    register._auto = False
+    record = {**PRODUCT, "local_id": "p1", "resource_codes": [code]}
+    product = register.receive("product", record, peer())
+    register.receive("revoke", {"local_id": "r1", "version": 2, "code": code}, peer())
+    with pytest.raises(catalog.ReviewNotPossible):
+        register.review(product.id, "approve", [], "wang")
+    with pytest.raises(catalog.ReviewNotPossible):
+        register.review(product.id, "return", [], "wang")  # a return gives reasons
+    assert register.review(product.id, "reject", ["no"], "wang").state == "rejected"
+    with pytest.raises(catalog.NotInThisState):
+        register.review(product.id, "approve", [], "wang")
+
+
+def test_a_look_alike_of_another_holder_waits_for_a_person(db: Database, tmp_path: Path) -> None:
+    register = register_of(db, tmp_path)
+    register.receive("resource", resource(), peer())
+    theirs = resource("x", provider_did=STRANGER, provider_subject=OTHER_SUBJECT)
+    copy = register.receive("resource", theirs, peer(STRANGER, OTHER_SUBJECT))
+    assert copy.state == "submitted"
+    assert copy.warnings[0]["rule"] == "K8"
+    assert register.review(copy.id, "approve", [], "wang").state == "registered"
+
+
+def test_a_newer_submission_takes_the_place_of_a_waiting_one(db: Database, tmp_path: Path) -> None:
+    register = register_of(db, tmp_path, review="manual")
+    first = register.receive("resource", resource(), peer())
+    second = register.receive("resource", resource(version=2, title_zh="新"), peer())
+    with pytest.raises(catalog.NotInThisState):
+        register.review(first.id, "approve", [], "wang")
+    register.review(second.id, "approve", [], "wang")
+    assert [r.state for r in register.registrations()] == ["superseded", "registered"]
+
+
+def test_a_withdrawn_entry_stays_a_tombstone(db: Database, tmp_path: Path) -> None:
+    both = side(db, tmp_path)
+    product = listed(both, tmp_path)
+    both.holder.withdraw(product.id)
+    both.carry()
+    record = {"local_id": product.id, "version": 9, "code": product.code, "visible_to": []}
+    again = both.register.receive("listing", record, peer())
+    assert again.state == "returned"
+    with pytest.raises(catalog.NotInThisState):
+        both.register.receive("product", {**PRODUCT, "local_id": product.id, "version": 9}, peer())
+
+
+def test_a_suspended_connectors_listings_freeze(db: Database, tmp_path: Path) -> None:
+    both = side(db, tmp_path)
+    listed(both, tmp_path)
+    assert db.write(lambda tx: both.register.freeze(tx, PROVIDER)) == 1
+    assert both.register.search("liver").total == 0
+    assert db.write(lambda tx: both.register.thaw(tx, PROVIDER)) == 1
+    assert both.register.search("liver").total == 1
+
+
+def test_two_reviewers_one_decision(any_db: Database, tmp_path: Path) -> None:
+    register = register_of(any_db, tmp_path, review="manual")
+    waiting = register.receive("resource", resource(), peer())
+    outcomes: list[str] = []
+
+    def review() -> None:
+        try:
+            outcomes.append(register.review(waiting.id, "approve", [], "wang").state)
+        except catalog.NotInThisState:
+            outcomes.append("too late")
+
+    threads = [threading.Thread(target=review) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["registered"] + ["too late"] * 5
