@@ -36,7 +36,10 @@ crash: .venv/.dev ## Kill nodes at random crash points N times (N=1000).
 
 # A stamp file a set of extras: running again is fast, a changed dependency installs anew.
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { \
+	  echo "no ensurepip here: making .venv without it, with this machine's pip"; \
+	  $(PYTHON) -m venv --clear --without-pip .venv && \
+	  $(PYTHON) -m pip --python .venv/bin/python install --quiet pip; }
 
 .venv/.demo: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[demo]'
