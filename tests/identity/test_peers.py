@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,21 @@ def test_a_token_is_accepted_once(world: World, office: Identity, hospital: Iden
     again = world.node("office", role="functional-node", db=world.opened[0])
     with pytest.raises(e.TokenReplayed):
         again.authenticate_peer(f"Bearer {token}")
+
+
+def test_a_token_used_from_many_threads_is_accepted_once(any_db: Database, world: World) -> None:
+    office = world.node("office", role="functional-node", db=any_db)
+    token = world.node("hospital").mint(office.own_did)
+
+    def use(_: int) -> bool:
+        try:
+            office.authenticate_peer(f"Bearer {token}")
+        except e.TokenReplayed:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(use, range(16))) == 1
 
 
 def test_equal_jti_of_two_senders_do_not_meet(world: World, office: Identity) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from identity.nodes import HOSPITAL, RESEARCH, REVIEWER, World
@@ -27,6 +29,7 @@ from yunhe.identity import (
 )
 from yunhe.identity.errors import CredentialNotHeld, ReasonsMissing
 from yunhe.kernel import ids
+from yunhe.kernel.db import Database
 
 SUBJECT = SubjectForm(HOSPITAL, "云河医院", "Yunhe Hospital", "杭州")
 CONNECTOR = ConnectorForm(HOSPITAL, "云河连接器", "http://hospital.example", "Yunhe Connector")
@@ -216,6 +219,10 @@ def test_a_suspended_connector_is_refused_at_once(
     assert refused.value.facts == {"state": "suspended"}
     office.registrar.resume(done.code, ("核查结束",), REVIEWER)
     assert peer_of(office, hospital).member
+    assert [entry.kind for entry in world.logs[0].find(limit=2)] == [
+        "identity.resumed",
+        "identity.suspended",
+    ]
 
 
 def test_a_revoked_connector_is_refused_and_its_code_stays(
@@ -294,3 +301,38 @@ def test_registration_leaves_evidence(world: World, office: Identity, hospital: 
         "identity.reviewed",
     ]
     world.logs[0].verify_all()
+
+
+def test_two_reviewers_at_once_register_once(any_db: Database, world: World) -> None:
+    office = world.node("office", role="functional-node", db=any_db)
+    peer = peer_of(office, world.node("hospital"))
+    made = office.apply_subject(SUBJECT, peer)
+    office.review(made.id, "approve", (), REVIEWER)
+    applied = office.apply_connector(CONNECTOR, peer)
+
+    def approve(_: int) -> str:
+        try:
+            return office.review(applied.id, "approve", (), REVIEWER).code
+        except (StepNotAllowed, AlreadyRegistered) as refused:
+            return refused.code
+
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(approve, range(8)))
+    codes = [one for one in said if len(one) == ids.STEM_CHARS]
+    assert codes == [office.connectors()[0].code]
+    assert len(office.connectors()) == 1
+
+
+def test_applying_from_many_threads_is_one_application(any_db: Database, world: World) -> None:
+    office = world.node("office", role="functional-node", db=any_db)
+    peer = peer_of(office, world.node("hospital"))
+
+    def apply(_: int) -> str:
+        try:
+            return office.apply_subject(SUBJECT, peer).id
+        except ApplicationPending:  # the other one's commit was not visible yet
+            return office.list_applications()[0].id
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(apply, range(8)))) == 1
+    assert len(office.list_applications()) == 1

@@ -35,6 +35,8 @@ class RefusalMeter:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._counts: dict[_Key, int] = {}
+        self._seen: set[_Key] = set()  # the rows of this minute, in memory or written
+        self._minute = db.clock.now()
         self._lock = threading.Lock()
         self._write_at = db.clock.now()
         self._prune_at = db.clock.now()
@@ -44,9 +46,13 @@ class RefusalMeter:
         now = self._db.clock.now()
         minute = now.replace(second=0, microsecond=0)
         with self._lock:
+            if minute != self._minute:
+                self._minute, self._seen = minute, set()
             key = (source[: limits.ADDRESS_CHARS_MAX], reason, minute)
-            if key not in self._counts and len(self._counts) >= limits.REFUSAL_SOURCES_MAX:
+            if key not in self._seen and len(self._seen) >= limits.REFUSAL_SOURCES_MAX:
                 key = (_OTHER, reason, minute)
+            else:
+                self._seen.add(key)
             self._counts[key] = self._counts.get(key, 0) + 1
             due = now >= self._write_at
             if due:

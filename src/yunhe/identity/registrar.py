@@ -366,18 +366,24 @@ class Registrar:
 
     def suspend(self, code: str, reasons: tuple[str, ...], reviewer: Principal) -> Connector:
         """Refuse a connector here from now on, until `resume`; reasons are required."""
-        return self._move(code, (Step.SUSPEND,), reasons, reviewer)
+        return self._move(code, "suspended", (Step.SUSPEND,), reasons, reviewer)
 
     def resume(self, code: str, reasons: tuple[str, ...], reviewer: Principal) -> Connector:
         """Lift a suspension; reasons are required."""
-        return self._move(code, (Step.RESUME,), reasons, reviewer)
+        return self._move(code, "resumed", (Step.RESUME,), reasons, reviewer)
 
     def revoke(self, code: str, reasons: tuple[str, ...], reviewer: Principal) -> Connector:
         """Cancel a connector for good: its code stays as a tombstone (N03 7.2.2, N04 5)."""
-        return self._move(code, (Step.REQUEST_CANCEL, Step.CANCEL), reasons, reviewer)
+        steps = (Step.REQUEST_CANCEL, Step.CANCEL)
+        return self._move(code, "cancelled", steps, reasons, reviewer)
 
     def _move(
-        self, code: str, steps: tuple[Step, ...], reasons: tuple[str, ...], reviewer: Principal
+        self,
+        code: str,
+        done: str,
+        steps: tuple[Step, ...],
+        reasons: tuple[str, ...],
+        reviewer: Principal,
     ) -> Connector:
         require(reviewer, "reviewer")
         rules.steps_of("return", reasons)  # the same duty to state reasons
@@ -391,7 +397,7 @@ class Registrar:
                 raise StepNotAllowed(state=held.state.value, step=steps[0].value)
             self._evidence.record(
                 tx,
-                f"identity.{after.value}",
+                f"identity.{done}",
                 {
                     "code": code,
                     "did": held.did,

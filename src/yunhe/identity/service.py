@@ -149,7 +149,13 @@ class Identity:
         return self._db.write(lambda tx: self.peers.admit(tx, verified, sequence))
 
     def record_refusal(self, peer: Peer, what: str, code: str) -> None:
-        """One evidence entry for a refusal of an authenticated peer (DESIGN §4.6)."""
+        """One evidence entry for a refusal of a member; strangers are counted (DESIGN §4.6).
+
+        Anybody can make a DID, so a peer nobody vouches for must not fill our disk either.
+        """
+        if not peer.member:
+            self.refusals.refused(peer.did, code)
+            return
         body = {"peer": peer.did, "what": what, "code": code}
         self._db.write(lambda tx: self._evidence.record(tx, "identity.refused", body))
 

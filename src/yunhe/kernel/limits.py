@@ -55,7 +55,7 @@ NAME_CHARS_MAX: Final = 100
 ADDRESS_CHARS_MAX: Final = 200
 REASON_CHARS_MAX: Final = 500
 REVIEW_LIST_MAX: Final = 500
-REFUSAL_SOURCES_MAX: Final = 1000  # distinct (source, reason) held in memory; the rest are "other"
+REFUSAL_SOURCES_MAX: Final = 100  # rows a minute; further sources are counted as "other"
 REFUSAL_FLUSH_S: Final = 1.0
 REFUSAL_KEEP_DAYS: Final = 180  # N03 9: identity logs are kept at least 180 days
 

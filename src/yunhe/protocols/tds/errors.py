@@ -68,8 +68,8 @@ class UnreadableMessage(Invalid):
     code = "TDS_MESSAGE_UNREADABLE"
     en = "The body is not an acceptable JSON object."
     zh = "消息体不是可接受的 JSON 对象。"
-    mend_en = "Send one JSON object, within the limits of docs/limits.md."
-    mend_zh = "请发送单个 JSON 对象，并遵守 docs/limits.md 的上限。"
+    mend_en = "Send one JSON object of at most 1 MiB and 32 levels, without doubles."
+    mend_zh = "请发送单个 JSON 对象：不超过 1 MiB、32 层，且无重复成员。"
 
 
 class BadSignValue(Unauthenticated):

@@ -30,6 +30,8 @@ MESSAGES: Final = {
         Message("GetIdentityProviderList", "04", open=True),
         Message("RegisterDataResource", "06"),
         Message("RegisterDataProduct", "07"),
+        Message("RevokeDataResource", "06"),
+        Message("RevokeDataProduct", "07"),
         Message("ListDataProduct", "08"),
         Message("DelistDataProduct", "08"),
         Message("SearchDataCatalog", "08"),
