@@ -60,8 +60,10 @@ def hit_json(hit: catalog.Hit) -> Payload:
     """A hit as domain JSON."""
     return {
         "code": hit.code,
-        "title": [hit.title.zh, hit.title.en],
-        "description": [hit.description.zh, hit.description.en],
+        "title_zh": hit.title.zh,
+        "title_en": hit.title.en,
+        "description_zh": hit.description.zh,
+        "description_en": hit.description.en,
         "keywords": list(hit.keywords),
         "provider_did": hit.provider_did,
         "provider_name": hit.provider_name,
@@ -79,8 +81,8 @@ def hit_from(data: Payload) -> catalog.Hit:
     """The inverse of `hit_json`; raises KeyError, TypeError or ValueError for another shape."""
     return catalog.Hit(
         code=str(data["code"]),
-        title=catalog.Text(*map(str, data["title"])),
-        description=catalog.Text(*map(str, data["description"])),
+        title=_text(data, "title"),
+        description=_text(data, "description"),
         keywords=tuple(map(str, data["keywords"])),
         provider_did=str(data["provider_did"]),
         provider_name=str(data["provider_name"]),
@@ -92,6 +94,10 @@ def hit_from(data: Payload) -> catalog.Hit:
         language=str(data["language"]),
         score=float(data["score"]),
     )
+
+
+def _text(data: Payload, name: str) -> catalog.Text:
+    return catalog.Text(str(data.get(f"{name}_zh", "")), str(data.get(f"{name}_en", "")))
 
 
 def detail_json(detail: catalog.Detail) -> Payload:

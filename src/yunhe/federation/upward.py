@@ -17,7 +17,7 @@ from yunhe.federation.model import KINDS, REGISTRATION, UPWARD, Payload, Status,
 from yunhe.identity import Identity
 from yunhe.kernel import ids, limits, outbox
 from yunhe.kernel.db import Database, Tx
-from yunhe.kernel.errors import NotFound, YunheError
+from yunhe.kernel.errors import Unavailable, YunheError
 from yunhe.kernel.outbox import Message, Outbox
 from yunhe.kernel.settings import NodeConfig
 
@@ -181,8 +181,9 @@ class Upward:
 
     def entry_decided(self, tx: Tx, kind: str, local_id: str, version: int, told: Payload) -> bool:
         """Take in what the parent says of a submission; False while it is undecided."""
-        decision = DECISIONS.get(str(told.get("state", "")), "")
-        if told.get("state") == "submitted":
+        state = str(told.get("state", ""))
+        decision = DECISIONS.get(state, "")
+        if not decision and state != "superseded":
             return False
         store.decided(tx, kind, local_id, version)
         reasons = tuple(reason for reason in told.get("reasons") or () if isinstance(reason, dict))
@@ -223,7 +224,11 @@ class Upward:
     def _ask(self, application_id: str) -> Payload:
         try:
             told = self._call("GetApplication", {"application_id": application_id})
-        except NotFound:
+        except Unavailable:
+            raise
+        except YunheError as error:
+            # One refused question must not keep the others from being asked.
+            log.warning("the parent does not tell of %s: %s", application_id, error)
             return {}
         self._db.write(self._contact)
         return told

@@ -187,8 +187,10 @@ SEARCH: Final = Names(  # N05 A.1
 )
 HIT: Final = Names(  # N05 A.2
     Name("code", "productId"),
-    Name("title", "productName"),
-    Name("description", "dscription", ("description",)),
+    Name("title_zh", "productName"),
+    Name("title_en", "productNameEn"),
+    Name("description_zh", "dscription", ("description",)),
+    Name("description_en", "dscriptionEn", ("descriptionEn",)),
     Name("keywords", "keywords"),
     Name("provider_did", "providerDid"),
     Name("provider_name", "providerName"),
