@@ -2,54 +2,66 @@
 
 In: bodies recorded inside the verbs of other slices; bundles to verify. Out: receipts, proofs,
 checkpoints, tiles, reports. Emits no events. Everything but the log service itself runs on the
-standard library, cryptography and rfc8785 alone: names of the service load on first use.
+standard library, cryptography and rfc8785 alone: `EvidenceLog` loads on first use.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from yunhe.evidence import merkle, note
+from yunhe.evidence import fields, merkle, note
+from yunhe.evidence.bundle import entry_part, make_bundle
+from yunhe.evidence.errors import (
+    BadTrust,
+    EntryNotFound,
+    LogCorrupt,
+    LogForked,
+    LogKeyChanged,
+    NotErasable,
+    ProofPending,
+    TileNotFound,
+)
+from yunhe.evidence.model import Entry, Proof, Receipt, Resource
 from yunhe.evidence.note import VerifierKey
 from yunhe.evidence.proof import TlogProof
+from yunhe.evidence.report import Check, Finding, Report
+from yunhe.evidence.verify import verify_bundle
 
 if TYPE_CHECKING:
-    from yunhe.evidence.errors import EntryNotFound, LogCorrupt, ProofPending, TileNotFound
-    from yunhe.evidence.model import Entry, Proof, Receipt, Resource
     from yunhe.evidence.service import EvidenceLog
 
-_LAZY: Final = {
-    "EntryNotFound": "errors",
-    "LogCorrupt": "errors",
-    "ProofPending": "errors",
-    "TileNotFound": "errors",
-    "Entry": "model",
-    "EvidenceLog": "service",
-    "Proof": "model",
-    "Receipt": "model",
-    "Resource": "model",
-}
-
 __all__ = [
+    "BadTrust",
+    "Check",
     "Entry",
     "EntryNotFound",
     "EvidenceLog",
+    "Finding",
     "LogCorrupt",
+    "LogForked",
+    "LogKeyChanged",
+    "NotErasable",
     "Proof",
     "ProofPending",
     "Receipt",
+    "Report",
     "Resource",
     "TileNotFound",
     "TlogProof",
     "VerifierKey",
+    "entry_part",
+    "fields",
+    "make_bundle",
     "merkle",
     "note",
+    "verify_bundle",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # The service brings SQLAlchemy, which an auditor's machine does not have.
-    if name not in _LAZY:
-        raise AttributeError(name)
-    return getattr(import_module(f"yunhe.evidence.{_LAZY[name]}"), name)
+    if name == "EvidenceLog":
+        from yunhe.evidence.service import EvidenceLog
+
+        return EvidenceLog
+    raise AttributeError(name)

@@ -20,8 +20,8 @@ An entry's body is disclosed as it was committed to. It stands for a document if
 document, or holds as the value of one of its members the document or its SHA-256 (hex, canonical
 bytes). Documents below may hold further members; these are the ones that are read:
 
-    agreement   as signed: `@id`, `assigner` (provider), `assignee` (consumer), and the policy:
-                ODRL `permission`, or `policy` in the stored form of contracts.Policy.
+    agreement   as signed: `@id`, `assigner` (provider), `assignee` (consumer), and under
+                `urn:yunhe:policy` the policy in the stored form of contracts.Policy
                 entry: kind contract.*, stands for the agreement
     receipt     {use_id, contract_id, rows}, signed by the consumer; purpose if given
                 entry: kind use.posted or use.corrected, body = the provider's meter

@@ -6,33 +6,111 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 TEXTS: Final[dict[str, tuple[str, str]]] = {
-    "BUNDLE_TOO_LARGE": ("the bundle is larger or deeper than can be checked", "证据包过大或嵌套过深"),
-    "FORMAT_UNKNOWN": ("this is not a bundle of format yunhe-bundle/1", "不是 yunhe-bundle/1 格式的证据包"),
-    "FIELD_MISSING": ("the field is missing", "缺少该字段"),
-    "FIELD_UNKNOWN": ("the field does not belong here", "存在不应有的字段"),
-    "FIELD_TYPE": ("the field is not {expected}", "该字段类型应为 {expected}"),
-    "FIELD_CHANGED": ("the field is not what the exporter signed", "该字段与出具方签署的内容不一致"),
-    "LIST_REORDERED": ("the items are in another order than signed", "条目顺序与签署时不一致"),
-    "EXPORTER_UNKNOWN": ("the exporter is neither party of the contract", "出具方不是合同当事方"),
-    "MANIFEST_SIGNATURE": ("the manifest is not signed by the exporter", "清单未由出具方签署"),
-    "CREDENTIAL_REFUSED": ("the credential does not hold: {why}", "凭证无效：{why}"),
-    "PARTY_KEY": ("no trusted key is known for {did}", "没有 {did} 的可信密钥"),
-    "SIGNATURE": ("the signature is not by {did} over this document", "签名不是 {did} 对该文件所作"),
-    "AGREEMENT_UNREADABLE": ("the agreement cannot be read: {why}", "无法读取协议：{why}"),
-    "COMMITMENT": ("the body is not what the log committed to", "内容与存证承诺不一致"),
-    "ENTRY_KIND": ("an entry of this kind does not prove this", "该类存证不能证明此事"),
-    "ENTRY_BINDS": ("the logged body is not about this document", "存证内容与该文件无关"),
-    "ENTRY_REUSED": ("the same entry stands for two things", "同一存证被重复使用"),
-    "LOG_UNKNOWN": ("no trusted key is known for the log {origin}", "没有日志 {origin} 的可信密钥"),
-    "PROOF": ("the proof does not hold: {why}", "证明无效：{why}"),
-    "LOG_FORKED": ("the log signed two roots for one size", "日志对同一大小签署了两个根"),
-    "NOT_EQUAL": ("says {found}, but {other} says {expected}", "此处为 {found}，而 {other} 为 {expected}"),
-    "FEE": ("the fee is {found} fen; the agreed price gives {expected}", "费用为 {found} 分，按约定价格应为 {expected} 分"),
-    "PURPOSE": ("the purpose is not one of the agreed ones", "用途不在约定范围内"),
-    "USES_OVER": ("more uses than the agreed {expected}", "使用次数超过约定的 {expected} 次"),
-    "USE_TWICE": ("this use is listed twice", "该次使用重复列出"),
-    "NOTHING_SETTLED": ("no statement is in the bundle", "证据包中没有账单"),
-}  # fmt: skip
+    "BUNDLE_TOO_LARGE": (
+        "the bundle is larger or deeper than can be checked",
+        "证据包过大或嵌套过深",
+    ),
+    "FORMAT_UNKNOWN": (
+        "this is not a bundle of format yunhe-bundle/1",
+        "不是 yunhe-bundle/1 格式的证据包",
+    ),
+    "FIELD_MISSING": (
+        "the field is missing",
+        "缺少该字段",
+    ),
+    "FIELD_UNKNOWN": (
+        "the field does not belong here",
+        "存在不应有的字段",
+    ),
+    "FIELD_TYPE": (
+        "the field is not {expected}",
+        "该字段类型应为 {expected}",
+    ),
+    "FIELD_CHANGED": (
+        "the field is not what the exporter signed",
+        "该字段与出具方签署的内容不一致",
+    ),
+    "LIST_REORDERED": (
+        "the items are in another order than signed",
+        "条目顺序与签署时不一致",
+    ),
+    "EXPORTER_UNKNOWN": (
+        "the exporter is neither party of the contract",
+        "出具方不是合同当事方",
+    ),
+    "MANIFEST_SIGNATURE": (
+        "the manifest is not signed by the exporter",
+        "清单未由出具方签署",
+    ),
+    "CREDENTIAL_REFUSED": (
+        "the credential does not hold: {why}",
+        "凭证无效：{why}",
+    ),
+    "PARTY_KEY": (
+        "no trusted key is known for {did}",
+        "没有 {did} 的可信密钥",
+    ),
+    "SIGNATURE": (
+        "the signature is not by {did} over this document",
+        "签名不是 {did} 对该文件所作",
+    ),
+    "AGREEMENT_UNREADABLE": (
+        "the agreement cannot be read: {why}",
+        "无法读取协议：{why}",
+    ),
+    "COMMITMENT": (
+        "the body is not what the log committed to",
+        "内容与存证承诺不一致",
+    ),
+    "ENTRY_KIND": (
+        "an entry of this kind does not prove this",
+        "该类存证不能证明此事",
+    ),
+    "ENTRY_BINDS": (
+        "the logged body is not about this document",
+        "存证内容与该文件无关",
+    ),
+    "ENTRY_REUSED": (
+        "the same entry stands for two things",
+        "同一存证被重复使用",
+    ),
+    "LOG_UNKNOWN": (
+        "no trusted key is known for the log {origin}",
+        "没有日志 {origin} 的可信密钥",
+    ),
+    "PROOF": (
+        "the proof does not hold: {why}",
+        "证明无效：{why}",
+    ),
+    "LOG_FORKED": (
+        "the log signed two roots for one size",
+        "日志对同一大小签署了两个根",
+    ),
+    "NOT_EQUAL": (
+        "says {found}, but {other} says {expected}",
+        "此处为 {found}，而 {other} 为 {expected}",
+    ),
+    "FEE": (
+        "the fee is {found} fen; the agreed price gives {expected}",
+        "费用为 {found} 分，按约定价格应为 {expected} 分",
+    ),
+    "PURPOSE": (
+        "the purpose is not one of the agreed ones",
+        "用途不在约定范围内",
+    ),
+    "USES_OVER": (
+        "more uses than the agreed {expected}",
+        "使用次数超过约定的 {expected} 次",
+    ),
+    "USE_TWICE": (
+        "this use is listed twice",
+        "该次使用重复列出",
+    ),
+    "NOTHING_SETTLED": (
+        "no statement is in the bundle",
+        "证据包中没有账单",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -85,15 +163,14 @@ class Findings:
     def __init__(self, findings_max: int) -> None:
         self._found: dict[tuple[str, str], Finding] = {}
         self._max = findings_max
+        self.noted = 0  # with repetitions: two checks may name one place
 
     def add(self, pointer: str, code: str, **facts: Any) -> None:
         """Note that `code` is so at `pointer`."""
+        self.noted += 1
         if len(self._found) < self._max:
             en, zh = (text.format_map(facts) for text in TEXTS[code])
             self._found.setdefault((pointer, code), Finding(pointer, code, en, zh))
-
-    def __len__(self) -> int:
-        return len(self._found)
 
     def all(self) -> tuple[Finding, ...]:
         """In the order found."""

@@ -1,0 +1,331 @@
+"""Verify a bundle offline: shape, manifest, then every claim against keys from outside.
+
+In: the bundle (see `bundle`) and the trusted keys. Out: a report that names every field that does
+not hold. The checks after the manifest hold even against an exporter who signs a false one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from yunhe.evidence import fields, jws, shape
+from yunhe.evidence.bundle import FORMAT, field_digests
+from yunhe.evidence.report import Check, Findings, Report
+from yunhe.evidence.trust import Trust, read_trust
+from yunhe.evidence.verify_entries import Entries
+from yunhe.evidence.verify_terms import Agreed, read_agreed
+from yunhe.kernel import limits
+from yunhe.kernel.canonical import dumps, loads_strict
+from yunhe.kernel.clock import parse_iso
+from yunhe.kernel.errors import YunheError
+from yunhe.kernel.money import charge
+
+
+@dataclass
+class _Case:
+    """One bundle under verification."""
+
+    bundle: dict[str, Any]
+    trust: Trust
+    findings: Findings
+    entries: Entries
+    agreed: Agreed
+    keys: dict[str, Any] = field(default_factory=dict)  # DID -> JWK, vouched for
+
+    def signed(self, at: str, did: str, compact: str, document: Any) -> None:
+        """Note unless `compact` (which stands at `at`) is by `did` over `document`."""
+        if did not in self.keys:
+            return  # PARTY_KEY is noted once, with the credentials
+        try:
+            jws.verify_detached(self.keys[did], compact, dumps(document))
+        except jws.BadJws:
+            self.findings.add(at, "SIGNATURE", did=did)
+
+    def equal(self, at: str, found: Any, expected: Any, other: str) -> None:
+        """Note unless `found`, which stands at `at`, is what `other` says."""
+        if found != expected:
+            self.findings.add(at, "NOT_EQUAL", found=found, expected=expected, other=other)
+
+
+def verify_bundle(bundle: Any, trust: dict[str, Any]) -> Report:
+    """The report on `bundle` under the keys `trust`; never raises for what the bundle holds.
+
+    Raises BadTrust for unusable keys.
+    """
+    known = read_trust(trust)
+    findings = Findings(limits.BUNDLE_FINDINGS_MAX)
+    checks: list[Check] = []
+
+    def step(name: str, en: str, zh: str, run: Callable[[], None]) -> bool:
+        before = findings.noted
+        run()
+        found = findings.noted - before
+        checks.append(Check(name, found == 0, found, en, zh))
+        return found == 0
+
+    if not step("bounds", "bounded JSON", "规模与格式", lambda: _bounds(bundle, findings)):
+        return Report(tuple(checks), findings.all(), {})
+    shaped = step(
+        "shape", "every member, and no other", "字段齐全且无多余", lambda: _shape(bundle, findings)
+    )
+    step(
+        "manifest",
+        "every field as the exporter signed it",
+        "各字段与清单一致",
+        lambda: _manifest(bundle, known, findings),
+    )
+    if not shaped:
+        return Report(tuple(checks), findings.all(), {})
+    agreed = read_agreed(bundle["contract"]["agreement"], findings)
+    case = _Case(bundle, known, findings, Entries(known.logs, findings), agreed)
+    for name, en, zh, run in _STEPS:
+        step(name, en, zh, lambda run=run: run(case))  # type: ignore[misc]
+    return Report(tuple(checks), findings.all(), _facts(case))
+
+
+def _bounds(bundle: Any, findings: Findings) -> None:
+    if not isinstance(bundle, dict) or bundle.get("format") != FORMAT:
+        findings.add("/format", "FORMAT_UNKNOWN")
+        return
+    try:
+        fields.leaves(bundle, limits.BUNDLE_FIELDS_MAX, limits.JSON_DEPTH_MAX)
+        dumps(bundle)
+    except (fields.TooDeep, YunheError):
+        findings.add("", "BUNDLE_TOO_LARGE")
+
+
+def _shape(bundle: dict[str, Any], findings: Findings) -> None:
+    shape.check(bundle, shape.BUNDLE, "", findings)
+    if _seconds(str(bundle.get("exported_at"))) is None:
+        findings.add("/exported_at", "FIELD_TYPE", expected="an instant")
+
+
+def _manifest(bundle: dict[str, Any], trust: Trust, findings: Findings) -> None:
+    exporter, compact = bundle.get("exporter"), bundle.get("manifest")
+    jwk = trust.parties.get(str(exporter)) or _vouched_keys(bundle, trust).get(str(exporter))
+    if jwk is None:
+        findings.add("/exporter", "EXPORTER_UNKNOWN")
+        return
+    try:
+        said = loads_strict(
+            jws.verify(jwk, str(compact)), limits.BUNDLE_BYTES_MAX, limits.JSON_DEPTH_MAX
+        )
+        if said.keys() != {"format", "fields"} or said["format"] != FORMAT:
+            raise jws.BadJws("not a manifest")
+        signed = {str(pointer): str(digest) for pointer, digest in said["fields"].items()}
+    except (jws.BadJws, YunheError, AttributeError):
+        findings.add("/manifest", "MANIFEST_SIGNATURE")
+        return
+    found = field_digests(bundle)
+    if found != signed:
+        lists = fields.lists_of(bundle)
+        fields.compare(fields.tree(found), fields.tree(signed), lists, findings)
+
+
+def _vouched_keys(bundle: dict[str, Any], trust: Trust) -> dict[str, Any]:
+    """DID -> key, out of credentials that a trusted root signed."""
+    found: dict[str, Any] = {}
+    listed = bundle.get("credentials")
+    for token in listed if isinstance(listed, list) else []:
+        try:
+            claims = _credential(token, trust)
+            found[str(claims.get("sub"))] = claims["cnf"]["jwk"]
+        except (jws.BadJws, KeyError, TypeError):
+            continue  # refused, and named, by the credentials' own check
+    return found
+
+
+def _credential(token: Any, trust: Trust) -> dict[str, Any]:
+    """The claims of a credential that a trusted root signed; raises BadJws."""
+    if not isinstance(token, str):
+        raise jws.BadJws("not a JWT")
+    issuer = jws.claims_of(token).get("iss")
+    for jwk in trust.roots.get(str(issuer), ()):
+        try:
+            jws.verify(jwk, token)
+        except jws.BadJws:
+            continue
+        return jws.claims_of(token)
+    raise jws.BadJws(f"not signed by a trusted root (issuer {issuer})")
+
+
+# --- the claims, in order ---------------------------------------------------------------------
+
+
+def _credentials(case: _Case) -> None:
+    tokens = case.bundle["credentials"]
+    parties = (case.agreed.provider, case.agreed.consumer)
+    if len(tokens) != 2:
+        case.findings.add("/credentials", "CREDENTIAL_REFUSED", why="one a party is needed")
+    at = _seconds(case.bundle["contract"]["entry"]["leaf"]["t"])
+    for number, (token, did) in enumerate(zip(tokens, parties, strict=False)):
+        try:
+            key = _party_key(_credential(token, case.trust), did, at, case.trust)
+        except jws.BadJws as error:
+            case.findings.add(f"/credentials/{number}", "CREDENTIAL_REFUSED", why=error)
+        else:
+            case.keys[did] = key
+    for did in parties:
+        if did in case.trust.parties:
+            case.keys[did] = case.trust.parties[did]  # our own knowledge goes first
+        elif did not in case.keys:
+            case.findings.add("/contract/agreement", "PARTY_KEY", did=did)
+    if case.bundle["exporter"] not in parties:
+        case.findings.add("/exporter", "EXPORTER_UNKNOWN")
+
+
+def _seconds(text: str) -> float | None:
+    """The instant as seconds since 1970; None where it is no instant."""
+    try:
+        return parse_iso(text).timestamp()
+    except ValueError:
+        return None
+
+
+def _party_key(claims: dict[str, Any], did: str, at: float | None, trust: Trust) -> Any:
+    """The key that a credential gives `did`, checked; raises BadJws saying why not."""
+    vc, cnf = claims.get("vc"), claims.get("cnf")
+    subject = vc.get("credentialSubject") if isinstance(vc, dict) else None
+    about = subject.get("id") if isinstance(subject, dict) else None
+    if claims.get("sub") != did or about != did:
+        raise jws.BadJws(f"it is not about {did}")
+    start, end = claims.get("nbf", 0), claims.get("exp")
+    if not isinstance(start, int) or not isinstance(end, int):
+        raise jws.BadJws("it has no validity")
+    if at is None or not start <= at + limits.SI_TOKEN_SKEW_S or not at < end:
+        raise jws.BadJws("it was not valid when the contract was logged")
+    jwk = cnf.get("jwk") if isinstance(cnf, dict) else None
+    jws.public_key(jwk)
+    known = trust.parties.get(did)
+    if known is not None and isinstance(jwk, dict) and known.get("x") != jwk.get("x"):
+        raise jws.BadJws("its key is not the one known of the party")
+    return jwk
+
+
+def _contract(case: _Case) -> None:
+    part, agreed = case.bundle["contract"], case.agreed
+    case.signed("/contract/provider_jws", agreed.provider, part["provider_jws"], part["agreement"])
+    case.signed("/contract/consumer_jws", agreed.consumer, part["consumer_jws"], part["agreement"])
+    case.entries.check("/contract/entry", part["entry"], ("contract.",))
+    case.entries.binds("/contract/entry", part["entry"], part["agreement"])
+
+
+_METERS: Final = ("use.posted", "use.corrected")
+
+
+def _uses(case: _Case) -> None:
+    agreed, seen = case.agreed, set()
+    for number, use in enumerate(case.bundle["uses"]):
+        at, receipt = f"/uses/{number}", use["receipt"]
+        case.signed(f"{at}/receipt_jws", agreed.consumer, use["receipt_jws"], receipt)
+        case.equal(f"{at}/receipt/contract_id", receipt["contract_id"], agreed.id, "the agreement")
+        if receipt["rows"] < 0:
+            case.findings.add(f"{at}/receipt/rows", "FIELD_TYPE", expected="0 or more")
+        if receipt["use_id"] in seen:
+            case.findings.add(f"{at}/receipt/use_id", "USE_TWICE")
+        seen.add(receipt["use_id"])
+        if agreed.purposes and receipt.get("purpose", agreed.purposes[0]) not in agreed.purposes:
+            case.findings.add(f"{at}/receipt/purpose", "PURPOSE")
+        case.entries.check(f"{at}/entry", use["entry"], (*_METERS, "use.receipt"))
+        if use["entry"]["leaf"]["k"] in _METERS:
+            _meter(case, f"{at}/entry/body", use["entry"]["body"], receipt)
+        else:
+            case.entries.binds(f"{at}/entry", use["entry"], receipt)
+    if agreed.uses_max is not None and len(seen) > agreed.uses_max:
+        case.findings.add("/uses", "USES_OVER", expected=agreed.uses_max)
+
+
+def _meter(case: _Case, at: str, meter: dict[str, Any], receipt: dict[str, Any]) -> None:
+    """The provider's meter must say what the consumer signed for."""
+    if not shape.check(meter, shape.METER, at, case.findings):
+        return
+    for name in ("use_id", "contract_id", "rows"):
+        case.equal(f"{at}/{name}", meter[name], receipt[name], "the consumer's receipt")
+    case.equal(
+        f"{at}/purpose", meter["purpose"], receipt.get("purpose", meter["purpose"]), "the receipt"
+    )
+    if case.agreed.purposes and meter["purpose"] not in case.agreed.purposes:
+        case.findings.add(f"{at}/purpose", "PURPOSE")
+    fee = charge(case.agreed.per_use, case.agreed.per_row, receipt["rows"])
+    if meter["fee_fen"] != fee:
+        case.findings.add(f"{at}/fee_fen", "FEE", found=meter["fee_fen"], expected=fee)
+
+
+def _settlements(case: _Case) -> None:
+    agreed, receipts = case.agreed, [use["receipt"] for use in case.bundle["uses"]]
+    billed = 0
+    if not case.bundle["settlements"]:
+        case.findings.add("/settlements", "NOTHING_SETTLED")
+    for number, part in enumerate(case.bundle["settlements"]):
+        at, statement = f"/settlements/{number}", part["statement"]
+        case.signed(f"{at}/provider_jws", agreed.provider, part["provider_jws"], statement)
+        case.signed(f"{at}/consumer_jws", agreed.consumer, part["consumer_jws"], statement)
+        where = f"{at}/statement"
+        case.equal(f"{where}/contract_id", statement["contract_id"], agreed.id, "the agreement")
+        for place, line in enumerate(statement["lines"]):
+            receipt = receipts[billed] if billed < len(receipts) else None
+            _line(case, f"{where}/lines/{place}", line, receipt)
+            billed += 1
+        total = sum(line["fee_fen"] for line in statement["lines"])
+        case.equal(f"{where}/total_fen", statement["total_fen"], total, "the sum of its lines")
+        case.entries.check(f"{at}/entry", part["entry"], ("statement.settled",))
+        case.entries.binds(f"{at}/entry", part["entry"], statement)
+        amount = part["entry"]["body"]["transfer"]["amount_fen"]
+        where = f"{at}/entry/body/transfer/amount_fen"
+        case.equal(where, amount, statement["total_fen"], "the statement")
+    for number in range(billed, len(receipts)):
+        case.findings.add(
+            f"/uses/{number}", "NOT_EQUAL", found="a use", expected="none", other="every statement"
+        )
+
+
+def _line(case: _Case, at: str, line: dict[str, Any], receipt: dict[str, Any] | None) -> None:
+    if receipt is None:
+        case.findings.add(at, "NOT_EQUAL", found="a use", expected="none", other="the uses")
+        return
+    for name in ("use_id", "rows"):
+        case.equal(f"{at}/{name}", line[name], receipt[name], "the consumer's receipt")
+    fee = charge(case.agreed.per_use, case.agreed.per_row, receipt["rows"])
+    if line["fee_fen"] != fee:
+        case.findings.add(f"{at}/fee_fen", "FEE", found=line["fee_fen"], expected=fee)
+
+
+_STEPS: Final[tuple[tuple[str, str, str, Callable[[_Case], None]], ...]] = (
+    (
+        "credentials",
+        "both parties certified by a trusted root",
+        "双方凭证由可信根签发",
+        _credentials,
+    ),
+    (
+        "contract",
+        "signed by both parties and logged",
+        "合同双方签名并已存证",
+        _contract,
+    ),
+    (
+        "uses",
+        "every use receipted, metered, logged, priced as agreed",
+        "每次使用均有回执、计量与存证，按约计费",
+        _uses,
+    ),
+    (
+        "settlements",
+        "statements add up, are acknowledged, paid and logged",
+        "账单相符，已确认、结清并存证",
+        _settlements,
+    ),
+)
+
+
+def _facts(case: _Case) -> dict[str, Any]:
+    return {
+        "contract_id": case.agreed.id,
+        "provider": case.agreed.provider,
+        "consumer": case.agreed.consumer,
+        "uses": len(case.bundle["uses"]),
+        "rows": sum(use["receipt"]["rows"] for use in case.bundle["uses"]),
+        "total_fen": sum(p["statement"]["total_fen"] for p in case.bundle["settlements"]),
+    }

@@ -1,0 +1,65 @@
+"""What the parties agreed, read out of the agreement for the verifier: who, price, bounds.
+
+The policy's JSON is read directly: evidence stands below contracts and imports nothing of it. A
+term that bears on money and is not understood is a finding, never a free use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from yunhe.evidence.report import Findings
+from yunhe.evidence.shape import POLICY
+from yunhe.kernel.money import parse_yuan
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """The terms the verifier needs; prices in fen."""
+
+    id: str
+    provider: str
+    consumer: str
+    per_use: int
+    per_row: int
+    purposes: tuple[str, ...]
+    uses_max: int | None
+
+
+def read_agreed(agreement: dict[str, Any], findings: Findings) -> Agreed:
+    """Parties, prices and bounds of an agreement of the right shape."""
+    prices = {"use": 0, "row": 0}
+    purposes: tuple[str, ...] = ()
+    uses_max: int | None = None
+    for number, rule in enumerate(agreement[POLICY]["rules"]):
+        at = f"/contract/agreement/{POLICY}/rules/{number}"
+        for constraint in rule["constraints"]:
+            key, value = (constraint["term"], constraint["operator"]), constraint["value"]
+            if key == ("purpose", "isAnyOf"):
+                purposes += (value,) if isinstance(value, str) else tuple(map(str, value))
+            elif key == ("count", "lteq") and isinstance(value, str) and value.isdecimal():
+                uses_max = int(value)
+        for place, duty in enumerate(rule["duties"]):
+            if duty["action"] == "compensate":
+                _read_price(duty, prices, f"{at}/duties/{place}", findings)
+    return Agreed(
+        agreement["@id"],
+        agreement["assigner"],
+        agreement["assignee"],
+        prices["use"],
+        prices["row"],
+        purposes,
+        uses_max,
+    )
+
+
+def _read_price(duty: dict[str, Any], prices: dict[str, int], at: str, findings: Findings) -> None:
+    said = {(c["term"], c["operator"]): c["value"] for c in duty["constraints"]}
+    per, amount = said.get(("payPer", "eq")), said.get(("payAmount", "eq"))
+    try:
+        if len(said) != 2 or len(duty["constraints"]) != 2 or per not in prices or prices[per]:
+            raise ValueError("a price is one amount per use or per row")
+        prices[per] = parse_yuan(str(amount))
+    except (ValueError, TypeError) as error:
+        findings.add(at, "AGREEMENT_UNREADABLE", why=error)
