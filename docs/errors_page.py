@@ -26,12 +26,13 @@ This page is written by `python docs/errors_page.py`; do not edit it.
 
 
 def house_errors() -> list[type[YunheError]]:
-    """Every error of the house, by code, after importing every module that can be."""
+    """Every error of the house with a code of its own, by code, after importing every module."""
     for module in pkgutil.walk_packages(yunhe.__path__, "yunhe."):
         # Alembic's files and entry points act when they are imported.
         if ".migrations" not in module.name and not module.name.endswith((".__main__", ".worker")):
             importlib.import_module(module.name)
-    return [error for error in all_errors() if error.__module__.startswith("yunhe.")]
+    house = [error for error in all_errors() if error.__module__.startswith("yunhe.")]
+    return [error for error in house if "code" in vars(error)]
 
 
 def page() -> str:

@@ -281,6 +281,8 @@ FORM = {"title_zh": "a", "title_en": "b", "state": "draft", "id": "r-1"}
         ("statements", (), "GET /statements", {"items": []}),
         ("bundle", ("c-1",), "GET /contracts/c-1/bundle", {}),
         ("checkpoint", (), "GET /evidence/checkpoint", {"checkpoint": "note"}),
+        ("log_key", (), "GET /evidence/checkpoint", {"vkey": "a+b+c"}),
+        ("entries", ("use.posted", 1), "GET /evidence/entries", {"items": []}),
         ("proof", ("e-1",), "GET /evidence/entries/e-1/proof", {}),
         ("revoke_token", ("t",), "DELETE /tokens/t", {}),
     ],

@@ -75,6 +75,10 @@ def _object(data: Any) -> dict[str, Any]:
     return data
 
 
+def _list_of_objects(data: Any) -> list[dict[str, Any]]:
+    return [_object(item) for item in data["items"]]
+
+
 def _nothing(_data: Any) -> None:
     return None
 
@@ -113,7 +117,7 @@ def create_token(name: str, roles: Sequence[str], ttl_s: int | None = None) -> C
 
 def tokens() -> Call[list[dict[str, Any]]]:
     """The API tokens of the node (admin), without their secrets."""
-    return Call("GET", "/tokens", lambda data: [_object(item) for item in data["items"]])
+    return Call("GET", "/tokens", _list_of_objects)
 
 
 def revoke_token(token_id: str) -> Call[None]:
@@ -415,6 +419,17 @@ def bundle(contract: Contract | str) -> Call[dict[str, Any]]:
 def checkpoint() -> Call[str]:
     """The newest signed checkpoint of the node's log: a signed note."""
     return Call("GET", "/evidence/checkpoint", lambda data: str(data["checkpoint"]))
+
+
+def log_key() -> Call[str]:
+    """The verifier key of the node's log (C2SP signed-note), for a trust file."""
+    return Call("GET", "/evidence/checkpoint", lambda data: str(data["vkey"]))
+
+
+def entries(kind: str | None = None, limit: int = 50) -> Call[list[dict[str, Any]]]:
+    """The newest entries of the node's log: id, kind, time, index, leaf hash; not the bodies."""
+    params = _given(kind=kind, limit=limit)
+    return Call("GET", "/evidence/entries", _list_of_objects, params=params)
 
 
 def proof(entry_id: str) -> Call[dict[str, Any]]:

@@ -111,6 +111,8 @@ class _Verbs:
     statement = _Verb(calls.statement)
     bundle = _Verb(calls.bundle)
     checkpoint = _Verb(calls.checkpoint)
+    log_key = _Verb(calls.log_key)
+    entries = _Verb(calls.entries)
     proof = _Verb(calls.proof)
 
 
