@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from yunhe.identity import AddressForbidden, DidUnresolvable, DidWebFetcher
+from yunhe.identity import AddressForbidden, DidUnresolvable, DidWebFetcher, guarded_socket
 from yunhe.identity.guard import allowed, client
 
 LINES = (Path(__file__).parent / "fixtures" / "addresses.txt").read_text().splitlines()
@@ -123,3 +123,19 @@ def test_a_guarded_fetch_refuses_loopback() -> None:
         with pytest.raises(AddressForbidden):
             fetch(url)
     fetch.close()
+
+
+def test_a_plain_socket_is_guarded_the_same(server: http.server.HTTPServer) -> None:
+    port = server.server_address[1]
+
+    def inside(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    guarded_socket("a.example", port, True, 1, "http", inside).close()
+    for development, scheme in ((False, "https"), (False, "http"), (True, "ftp")):
+        with pytest.raises(AddressForbidden):
+            guarded_socket("a.example", port, development, 1, scheme, inside)
+    with pytest.raises(OSError, match="refused"):
+        guarded_socket("a.example", 1, True, 1, "http", inside)
+    with pytest.raises(OSError):
+        guarded_socket("a" * 70 + ".example", port, True, 1, "http")

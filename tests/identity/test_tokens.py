@@ -6,7 +6,13 @@ import pytest
 
 from identity.nodes import World
 from yunhe.identity import Identity, Principal, RoleMissing, TokenExpired, TokenUnknown, require
-from yunhe.identity.errors import FormInvalid, RoleUnknown, TokenMissing, TokenRevoked
+from yunhe.identity.errors import (
+    FormInvalid,
+    RoleUnknown,
+    TokenMissing,
+    TokenNotFound,
+    TokenRevoked,
+)
 from yunhe.identity.store_access import api_token
 
 
@@ -65,7 +71,7 @@ def test_a_token_is_revoked_at_once(node: Identity) -> None:
     node.revoke_token(token_id)
     with pytest.raises(TokenRevoked):
         node.authenticate(secret)
-    with pytest.raises(TokenUnknown):
+    with pytest.raises(TokenNotFound):
         node.revoke_token(token_id)
     assert node.tokens.list_tokens()[0].revoked_at is not None
 

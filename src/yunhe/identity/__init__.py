@@ -30,6 +30,7 @@ from yunhe.identity.errors import (
     TokenKeyUnknown,
     TokenMalformed,
     TokenMissing,
+    TokenNotFound,
     TokenReplayed,
     TokenSignature,
     TokenUnknown,
@@ -40,7 +41,7 @@ from yunhe.identity.events import (
     ConnectorStateChanged,
     CredentialStored,
 )
-from yunhe.identity.guard import GuardedTransport
+from yunhe.identity.guard import GuardedTransport, guarded_socket
 from yunhe.identity.guard import client as guarded_client
 from yunhe.identity.model import (
     ROLES,
@@ -105,12 +106,14 @@ __all__ = [
     "TokenKeyUnknown",
     "TokenMalformed",
     "TokenMissing",
+    "TokenNotFound",
     "TokenReplayed",
     "TokenSignature",
     "TokenUnknown",
     "Verified",
     "Version",
     "guarded_client",
+    "guarded_socket",
     "require",
     "require_member",
 ]

@@ -203,6 +203,12 @@ class ReasonsMissing(Invalid):
     mend_zh = "请至少填写一条理由。"
 
 
+class TokenNotFound(NotFound):
+    code = "TOKEN_NOT_FOUND"
+    en = "There is no such token to end, or it was ended already."
+    zh = "不存在可吊销的令牌，或已被吊销。"
+
+
 class ApplicationNotFound(NotFound):
     code = "APPLICATION_NOT_FOUND"
     en = "There is no such application."

@@ -72,6 +72,45 @@ def system_resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+def _checked(host: str, port: int, development: bool, resolve: Resolve) -> list[str]:
+    """The addresses of `host`, all of them allowed; raises AddressForbidden, OSError."""
+    try:
+        addresses = resolve(host, port)
+    except UnicodeError as error:
+        raise OSError(str(error)) from error
+    # One forbidden address among good ones is an attack or a mistake: refuse them all.
+    if not addresses or not all(allowed(ip, development) for ip in addresses):
+        raise AddressForbidden(detail=f"{host} is {addresses}")
+    return addresses
+
+
+def guarded_socket(
+    host: str,
+    port: int,
+    development: bool,
+    timeout_s: float,
+    scheme: str = "https",
+    resolve: Resolve = system_resolve,
+) -> socket.socket:
+    """A TCP connection to a checked address of `host`, for callers that speak HTTP themselves.
+
+    TLS is the caller's, with `host` as the name to verify. Raises AddressForbidden (also for
+    http outside development) or OSError.
+    """
+    if scheme != "https" and not (development and scheme == "http"):
+        raise AddressForbidden(detail=f"scheme {scheme}")
+    last: OSError | None = None
+    for address in _checked(host, port, development, resolve):
+        try:
+            made = socket.create_connection((address, port), timeout_s)
+        except OSError as error:
+            last = error
+            continue
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+    raise last or OSError("no address")
+
+
 class _PinnedBackend(httpcore.NetworkBackend):
     """Opens sockets to checked addresses only; the name is never resolved a second time."""
 
@@ -89,12 +128,9 @@ class _PinnedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         try:
-            addresses = self._resolve(host, port)
-        except (OSError, UnicodeError) as error:
+            addresses = _checked(host, port, self._development, self._resolve)
+        except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
-        # One forbidden address among good ones is an attack or a mistake: refuse them all.
-        if not addresses or not all(allowed(ip, self._development) for ip in addresses):
-            raise AddressForbidden(detail=f"{host} is {addresses}")
         last: Exception | None = None
         for address in addresses:
             try:

@@ -19,6 +19,7 @@ from yunhe.identity.errors import (
     RoleUnknown,
     TokenExpired,
     TokenMissing,
+    TokenNotFound,
     TokenRevoked,
     TokenUnknown,
 )
@@ -96,11 +97,11 @@ class ApiTokens:
         return Principal(token.id, token.name, token.roles, token.expires_at)
 
     def revoke_token(self, token_id: str) -> None:
-        """End a token at once; raises TokenUnknown when there is none to end."""
+        """End a token at once; raises TokenNotFound when there is none to end."""
 
         def verb(tx: Tx) -> None:
             if not store.revoke_token(tx, token_id):
-                raise TokenUnknown
+                raise TokenNotFound
             self._evidence.record(tx, "identity.token_revoked", {"token_id": token_id})
 
         self._db.write(verb)
