@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from evidence.bundle_world import World, whole
 from yunhe.cli import app
 
 
@@ -55,3 +56,29 @@ def test_what_is_no_json_object_is_a_usage_error(tmp_path: Path, trust: Path, te
 
 def test_an_absent_file_is_a_usage_error(tmp_path: Path, trust: Path) -> None:
     assert verify(tmp_path / "absent.json", trust).exit_code == 2
+
+
+def test_a_bundle_that_holds_is_shown_check_by_check(tmp_path: Path, trust: Path) -> None:
+    world = World()
+    bundle = tmp_path / "bundle.json"
+    bundle.write_text(json.dumps(whole(world)), encoding="utf-8")
+    trust.write_text(json.dumps(world.trust()), encoding="utf-8")
+    result = verify(bundle, trust)
+    assert result.exit_code == 0, result.output
+    assert "holds" in result.stdout
+    assert "FAILS" not in result.stdout
+    found = json.loads(verify(bundle, trust, "--json").stdout)
+    assert found["ok"] is True
+    assert found["findings"] == []
+
+
+def test_a_changed_field_is_named(tmp_path: Path, trust: Path) -> None:
+    world = World()
+    made = whole(world)
+    made["settlements"][0]["statement"]["total_fen"] += 1
+    bundle = tmp_path / "bundle.json"
+    bundle.write_text(json.dumps(made), encoding="utf-8")
+    trust.write_text(json.dumps(world.trust()), encoding="utf-8")
+    result = verify(bundle, trust)
+    assert result.exit_code == 4
+    assert "/settlements/0/statement/total_fen" in result.stderr
