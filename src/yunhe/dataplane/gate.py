@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
+from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import OptimizeError, SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import traverse_scope
+from sqlglot.tokenizer_core import Token
 
 from yunhe.contracts import Terms
 from yunhe.dataplane import aggregate, functions
@@ -37,7 +38,13 @@ from yunhe.dataplane.total import make_total
 from yunhe.dataplane.views import View, views
 from yunhe.kernel import limits
 
-_UNRESOLVED = re.compile(r"(?:Column|column:?|table:?|Table) '?([^'\n]+?)'?(?: could|\.? ?Line|$)")
+_UNRESOLVED = re.compile(r"(?:Column|column:?|join:|table:?|Table) '?([^'\n]+?)'?(?: could|\.? ?Line|$)")
+
+
+_SLIPS = (ValueError, AttributeError, KeyError, IndexError, TypeError)
+# A parser's own slip on hostile text is a refusal, not a fault of the node.
+_DUCKDB = Dialect.get_or_raise("duckdb")
+_OPENINGS = (TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.L_PAREN, TokenType.TABLE)
 
 
 def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Governed:
@@ -80,20 +87,35 @@ def _parse(sql: str) -> exp.Expr:
     if deepest > limits.SQL_BRACKETS_DEPTH_MAX:
         raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX)
     try:
-        statements = sqlglot.parse(sql, dialect="duckdb")
+        tokens = _DUCKDB.tokenize(sql)
+        while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
+            tokens.pop()
+        _check_tokens(tokens)
+        statements = _DUCKDB.parser().parse(tokens, sql)
     except SqlglotError as error:
         raise SqlNotReadable(str(error)) from error
-    except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
-        # A parser's own slip on hostile text is a refusal, not a fault of the node.
+    except _SLIPS as error:
         raise SqlNotReadable(repr(error)) from error
     if len(statements) != 1 or statements[0] is None:
-        raise NotOneQuery(got=f"{len([s for s in statements if s])} statements")
+        raise NotOneQuery(got=f"{len(statements)} statements")
     root = statements[0]
     if not isinstance(root, (exp.Select, exp.Union, exp.Intersect, exp.Except)):
         raise NotOneQuery(got=root.key.upper())
     if sum(1 for _ in root.walk()) > limits.SQL_NODES_MAX:
         raise SqlTooLong(what="the query", limit=f"{limits.SQL_NODES_MAX} elements")
     return root
+
+
+def _check_tokens(tokens: list[Token]) -> None:
+    """One statement that begins as a query; so the parser never falls back to opaque commands."""
+    if not tokens:
+        raise NotOneQuery(got="nothing")
+    if len(tokens) > limits.SQL_NODES_MAX:
+        raise SqlTooLong(what="the query", limit=f"{limits.SQL_NODES_MAX} words")
+    if tokens[0].token_type not in _OPENINGS:
+        raise NotOneQuery(got=tokens[0].text.upper()[:40])
+    if any(token.token_type == TokenType.SEMICOLON for token in tokens):
+        raise NotOneQuery(got="several statements")
 
 
 def _check_nodes(tree: exp.Expr) -> None:
@@ -165,10 +187,10 @@ def _qualify(tree: exp.Expr, seen: Mapping[str, View]) -> exp.Expr:
         if "mbiguous" in str(error):
             raise SqlNotReadable(str(error)) from error
         found = _UNRESOLVED.search(str(error))
-        raise ColumnNotAgreed(str(error), column=found[1] if found else "?") from error
+        raise ColumnNotAgreed(str(error), column=found[1].strip(" '.") if found else "?") from error
     except SqlglotError as error:
         raise SqlNotReadable(str(error)) from error
-    except (ValueError, AttributeError, KeyError, IndexError, TypeError) as error:
+    except _SLIPS as error:
         raise SqlNotReadable(repr(error)) from error
     for node in tree.walk():
         if isinstance(node, (exp.TableColumn, exp.Star)) and not isinstance(node.parent, exp.Count):

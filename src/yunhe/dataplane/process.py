@@ -24,6 +24,7 @@ from yunhe.dataplane.errors import (
     BY_CODE,
     GroupTooSmall,
     QueryFailed,
+    QueryMemory,
     QueryTimeout,
     RowsOverLimit,
     WorkerLost,
@@ -254,7 +255,8 @@ class Running:
 
     def _finish(self, code: str) -> None:
         """The trailer has come, so the worker is free for the next query of its contract."""
-        self._release(usable=code != "QUERY_MEMORY")
+        # After these two the connection may hold what is left of a result: a new one is cleaner.
+        self._release(usable=code not in (QueryMemory.code, RowsOverLimit.code))
         if code == GroupTooSmall.code:
             raise GroupTooSmall(minimum_group=self._job.k)
         if code == RowsOverLimit.code:

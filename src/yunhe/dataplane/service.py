@@ -91,7 +91,7 @@ class DataPlane:
         except (Denied, Invalid, TooLarge) as refusal:
             self._record_refusal(peer_did, query, refusal)
             raise
-        bounds = (query.rows_max, terms.rows_max, limits.USE_ROWS_MAX)
+        bounds = (query.rows_max, terms.rows_max, limits.RESULT_ROWS_MAX)
         use = Use(
             use_id=query.use_id,
             contract_id=contract.id,
@@ -190,7 +190,7 @@ class Stream:
         return self._running.rows
 
     @property
-    def bytes(self) -> int:
+    def byte_count(self) -> int:
         """Bytes handed out so far."""
         return self._running.bytes
 
@@ -219,7 +219,7 @@ class Stream:
             return
         self._posted = True
         self._running.close()
-        self._control.post(self._grant, self.rows, self.bytes, complete)
+        self._control.post(self._grant, self.rows, self.byte_count, complete)
 
     def __enter__(self) -> Stream:
         return self

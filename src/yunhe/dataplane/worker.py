@@ -99,10 +99,9 @@ class Worker:
         """Fill `groups`, physically remove those below k; whether any was removed."""
         con = self.con
         con.execute(f"CREATE OR REPLACE TEMP TABLE groups AS {sql}")
-        counts = con.execute(
+        kept, found = con.execute(
             "SELECT count(*) FILTER (WHERE __entities >= ?), count(*) FROM temp.groups", [k]
-        ).fetchone()
-        kept, found = counts if counts is not None else (0, 0)
+        ).fetchall()[0]
         if not kept:
             raise Failure("GROUP_TOO_SMALL")
         if kept < found:
