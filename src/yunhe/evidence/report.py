@@ -23,7 +23,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "存在不应有的字段",
     ),
     "FIELD_TYPE": (
-        "the field is not {expected}",
+        "the field is not of type {expected}",
         "该字段类型应为 {expected}",
     ),
     "FIELD_CHANGED": (
@@ -157,6 +157,10 @@ class Report:
         }
 
 
+def _in(facts: dict[str, Any], lang: int) -> dict[str, Any]:
+    return {name: v[lang] if isinstance(v, tuple) else v for name, v in facts.items()}
+
+
 class Findings:
     """Gathers findings up to a bound, each place and code once."""
 
@@ -166,10 +170,10 @@ class Findings:
         self.noted = 0  # with repetitions: two checks may name one place
 
     def add(self, pointer: str, code: str, **facts: Any) -> None:
-        """Note that `code` is so at `pointer`."""
+        """Note that `code` is so at `pointer`; a fact may be a pair of texts (en, zh)."""
         self.noted += 1
         if len(self._found) < self._max:
-            en, zh = (text.format_map(facts) for text in TEXTS[code])
+            en, zh = (text.format_map(_in(facts, lang)) for lang, text in enumerate(TEXTS[code]))
             self._found.setdefault((pointer, code), Finding(pointer, code, en, zh))
 
     def all(self) -> tuple[Finding, ...]:

@@ -80,19 +80,14 @@ BUNDLE: Final = {
 METER: Final = Open(
     {"use_id": str, "contract_id": str, "purpose": str, "rows": int, "fee_fen": int}
 )
-_NAMES: Final = {
-    str: "a text",
-    int: "a whole number",
-    list: "a list",
-    (str, list): "a text or list",
-}
+_NAMES: Final = {str: "string", int: "integer", (str, list): "string or array"}
 
 
 def check(value: Any, shape: Any, at: str, findings: Findings) -> bool:
     """Note where `value` is not of `shape`; `at` is its pointer. True where it is."""
     if isinstance(shape, Many):
         if not isinstance(value, list):
-            findings.add(at, "FIELD_TYPE", expected="a list")
+            findings.add(at, "FIELD_TYPE", expected="array")
             return False
         found = [check(v, shape.of, f"{at}/{i}", findings) for i, v in enumerate(value)]
         return all(found)
@@ -106,7 +101,7 @@ def check(value: Any, shape: Any, at: str, findings: Findings) -> bool:
 
 def _check_object(value: Any, shape: dict[str, Any] | Open, at: str, findings: Findings) -> bool:
     if not isinstance(value, dict):
-        findings.add(at, "FIELD_TYPE", expected="an object")
+        findings.add(at, "FIELD_TYPE", expected="object")
         return False
     members = shape.members if isinstance(shape, Open) else shape
     right = True

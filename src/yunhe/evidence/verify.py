@@ -22,6 +22,23 @@ from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.money import charge
 
+_OTHERS: Final = {
+    "agreement": ("the agreement", "协议"),
+    "receipt": ("the consumer's receipt", "使用方回执"),
+    "sum": ("the sum of its lines", "明细合计"),
+    "statement": ("the statement", "账单"),
+    "statements": ("the statements", "全部账单"),
+    "uses": ("the list of uses", "使用清单"),
+}
+
+
+class _Refused(Exception):
+    """Why a credential does not hold, in both languages."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(en)
+        self.why = (en, zh)
+
 
 @dataclass
 class _Case:
@@ -44,9 +61,9 @@ class _Case:
             self.findings.add(at, "SIGNATURE", did=did)
 
     def equal(self, at: str, found: Any, expected: Any, other: str) -> None:
-        """Note unless `found`, which stands at `at`, is what `other` says."""
+        """Note unless `found`, which stands at `at`, is what `other` (of _OTHERS) says."""
         if found != expected:
-            self.findings.add(at, "NOT_EQUAL", found=found, expected=expected, other=other)
+            self.findings.add(at, "NOT_EQUAL", found=found, expected=expected, other=_OTHERS[other])
 
 
 def verify_bundle(bundle: Any, trust: dict[str, Any]) -> Report:
@@ -99,7 +116,7 @@ def _bounds(bundle: Any, findings: Findings) -> None:
 def _shape(bundle: dict[str, Any], findings: Findings) -> None:
     shape.check(bundle, shape.BUNDLE, "", findings)
     if _seconds(str(bundle.get("exported_at"))) is None:
-        findings.add("/exported_at", "FIELD_TYPE", expected="an instant")
+        findings.add("/exported_at", "FIELD_TYPE", expected="date-time")
 
 
 def _manifest(bundle: dict[str, Any], trust: Trust, findings: Findings) -> None:
@@ -132,23 +149,24 @@ def _vouched_keys(bundle: dict[str, Any], trust: Trust) -> dict[str, Any]:
         try:
             claims = _credential(token, trust)
             found[str(claims.get("sub"))] = claims["cnf"]["jwk"]
-        except (jws.BadJws, KeyError, TypeError):
+        except (_Refused, KeyError, TypeError):
             continue  # refused, and named, by the credentials' own check
     return found
 
 
 def _credential(token: Any, trust: Trust) -> dict[str, Any]:
-    """The claims of a credential that a trusted root signed; raises BadJws."""
-    if not isinstance(token, str):
-        raise jws.BadJws("not a JWT")
-    issuer = jws.claims_of(token).get("iss")
-    for jwk in trust.roots.get(str(issuer), ()):
+    """The claims of a credential that a trusted root signed; raises _Refused."""
+    try:
+        claims = jws.claims_of(str(token))
+    except jws.BadJws as error:
+        raise _Refused("it is not a JWT", "不是 JWT") from error
+    for jwk in trust.roots.get(str(claims.get("iss")), ()):
         try:
             jws.verify(jwk, token)
         except jws.BadJws:
             continue
-        return jws.claims_of(token)
-    raise jws.BadJws(f"not signed by a trusted root (issuer {issuer})")
+        return claims
+    raise _Refused("no trusted root signed it", "并非由可信根签发")
 
 
 # --- the claims, in order ---------------------------------------------------------------------
@@ -158,13 +176,14 @@ def _credentials(case: _Case) -> None:
     tokens = case.bundle["credentials"]
     parties = (case.agreed.provider, case.agreed.consumer)
     if len(tokens) != 2:
-        case.findings.add("/credentials", "CREDENTIAL_REFUSED", why="one a party is needed")
+        why = ("one for each party is needed", "双方各需一份")
+        case.findings.add("/credentials", "CREDENTIAL_REFUSED", why=why)
     at = _seconds(case.bundle["contract"]["entry"]["leaf"]["t"])
     for number, (token, did) in enumerate(zip(tokens, parties, strict=False)):
         try:
             key = _party_key(_credential(token, case.trust), did, at, case.trust)
-        except jws.BadJws as error:
-            case.findings.add(f"/credentials/{number}", "CREDENTIAL_REFUSED", why=error)
+        except _Refused as error:
+            case.findings.add(f"/credentials/{number}", "CREDENTIAL_REFUSED", why=error.why)
         else:
             case.keys[did] = key
     for did in parties:
@@ -185,22 +204,27 @@ def _seconds(text: str) -> float | None:
 
 
 def _party_key(claims: dict[str, Any], did: str, at: float | None, trust: Trust) -> Any:
-    """The key that a credential gives `did`, checked; raises BadJws saying why not."""
+    """The key that a credential gives `did`, checked; raises _Refused saying why not."""
     vc, cnf = claims.get("vc"), claims.get("cnf")
     subject = vc.get("credentialSubject") if isinstance(vc, dict) else None
     about = subject.get("id") if isinstance(subject, dict) else None
     if claims.get("sub") != did or about != did:
-        raise jws.BadJws(f"it is not about {did}")
+        raise _Refused(f"it is not about {did}", f"并非关于 {did}")
     start, end = claims.get("nbf", 0), claims.get("exp")
     if not isinstance(start, int) or not isinstance(end, int):
-        raise jws.BadJws("it has no validity")
+        raise _Refused("it has no period of validity", "缺少有效期")
     if at is None or not start <= at + limits.SI_TOKEN_SKEW_S or not at < end:
-        raise jws.BadJws("it was not valid when the contract was logged")
+        raise _Refused(
+            "it was not valid when the contract was logged", "合同存证时凭证不在有效期内"
+        )
     jwk = cnf.get("jwk") if isinstance(cnf, dict) else None
-    jws.public_key(jwk)
+    try:
+        jws.public_key(jwk)
+    except jws.BadJws as error:
+        raise _Refused("it names no usable key", "未给出可用密钥") from error
     known = trust.parties.get(did)
     if known is not None and isinstance(jwk, dict) and known.get("x") != jwk.get("x"):
-        raise jws.BadJws("its key is not the one known of the party")
+        raise _Refused("its key is not the one known of the party", "其密钥与已知密钥不符")
     return jwk
 
 
@@ -220,9 +244,9 @@ def _uses(case: _Case) -> None:
     for number, use in enumerate(case.bundle["uses"]):
         at, receipt = f"/uses/{number}", use["receipt"]
         case.signed(f"{at}/receipt_jws", agreed.consumer, use["receipt_jws"], receipt)
-        case.equal(f"{at}/receipt/contract_id", receipt["contract_id"], agreed.id, "the agreement")
+        case.equal(f"{at}/receipt/contract_id", receipt["contract_id"], agreed.id, "agreement")
         if receipt["rows"] < 0:
-            case.findings.add(f"{at}/receipt/rows", "FIELD_TYPE", expected="0 or more")
+            case.findings.add(f"{at}/receipt/rows", "FIELD_TYPE", expected="integer >= 0")
         if receipt["use_id"] in seen:
             case.findings.add(f"{at}/receipt/use_id", "USE_TWICE")
         seen.add(receipt["use_id"])
@@ -242,9 +266,9 @@ def _meter(case: _Case, at: str, meter: dict[str, Any], receipt: dict[str, Any])
     if not shape.check(meter, shape.METER, at, case.findings):
         return
     for name in ("use_id", "contract_id", "rows"):
-        case.equal(f"{at}/{name}", meter[name], receipt[name], "the consumer's receipt")
+        case.equal(f"{at}/{name}", meter[name], receipt[name], "receipt")
     case.equal(
-        f"{at}/purpose", meter["purpose"], receipt.get("purpose", meter["purpose"]), "the receipt"
+        f"{at}/purpose", meter["purpose"], receipt.get("purpose", meter["purpose"]), "receipt"
     )
     if case.agreed.purposes and meter["purpose"] not in case.agreed.purposes:
         case.findings.add(f"{at}/purpose", "PURPOSE")
@@ -263,30 +287,30 @@ def _settlements(case: _Case) -> None:
         case.signed(f"{at}/provider_jws", agreed.provider, part["provider_jws"], statement)
         case.signed(f"{at}/consumer_jws", agreed.consumer, part["consumer_jws"], statement)
         where = f"{at}/statement"
-        case.equal(f"{where}/contract_id", statement["contract_id"], agreed.id, "the agreement")
+        case.equal(f"{where}/contract_id", statement["contract_id"], agreed.id, "agreement")
         for place, line in enumerate(statement["lines"]):
             receipt = receipts[billed] if billed < len(receipts) else None
             _line(case, f"{where}/lines/{place}", line, receipt)
             billed += 1
         total = sum(line["fee_fen"] for line in statement["lines"])
-        case.equal(f"{where}/total_fen", statement["total_fen"], total, "the sum of its lines")
+        case.equal(f"{where}/total_fen", statement["total_fen"], total, "sum")
         case.entries.check(f"{at}/entry", part["entry"], ("statement.settled",))
         case.entries.binds(f"{at}/entry", part["entry"], statement)
         amount = part["entry"]["body"]["transfer"]["amount_fen"]
         where = f"{at}/entry/body/transfer/amount_fen"
-        case.equal(where, amount, statement["total_fen"], "the statement")
+        case.equal(where, amount, statement["total_fen"], "statement")
     for number in range(billed, len(receipts)):
         case.findings.add(
-            f"/uses/{number}", "NOT_EQUAL", found="a use", expected="none", other="every statement"
+            f"/uses/{number}", "NOT_EQUAL", found=1, expected=0, other=_OTHERS["statements"]
         )
 
 
 def _line(case: _Case, at: str, line: dict[str, Any], receipt: dict[str, Any] | None) -> None:
     if receipt is None:
-        case.findings.add(at, "NOT_EQUAL", found="a use", expected="none", other="the uses")
+        case.findings.add(at, "NOT_EQUAL", found=1, expected=0, other=_OTHERS["uses"])
         return
     for name in ("use_id", "rows"):
-        case.equal(f"{at}/{name}", line[name], receipt[name], "the consumer's receipt")
+        case.equal(f"{at}/{name}", line[name], receipt[name], "receipt")
     fee = charge(case.agreed.per_use, case.agreed.per_row, receipt["rows"])
     if line["fee_fen"] != fee:
         case.findings.add(f"{at}/fee_fen", "FEE", found=line["fee_fen"], expected=fee)
