@@ -378,6 +378,11 @@ class Control:
         row = self._db.read(lambda tx: store.find_quota(tx, contract_id))
         return None if row is None else store.as_quota(row)
 
+    def use(self, use_id: str) -> UseRecord | None:
+        """One use, or None."""
+        row = self._db.read(lambda tx: store.find_use(tx, use_id))
+        return None if row is None else store.as_use(row)
+
     def uses(self, contract_id: str, states: Sequence[str] = ()) -> list[UseRecord]:
         """The uses of a contract, oldest first; every one, also inside a verb."""
         rows = self._db.read(lambda tx: store.uses_of(tx, contract_id, states))

@@ -176,3 +176,8 @@ PROBLEM_BYTES_MAX: Final = 65_536
 POLL_S: Final = 30  # how often an undecided application is asked after
 CREDENTIAL_ASK_HOURS: Final = 24  # the registrar renews when half its life is over
 PENDING_ASKED_MAX: Final = 100
+
+# node
+PEER_CALL_S_MAX: Final = 10
+NODE_TICK_S: Final = 5
+HEAD_BYTES_MAX: Final = 65_536

@@ -50,8 +50,8 @@ def statements(table: sa.Table, dialect: str) -> list[str]:
     for place, columns in enumerate(_keys(table)):
         same = " AND ".join(f"{column} = NEW.{column}" for column in columns)
         made.append(
-            f"CREATE TRIGGER {name}_no_replace_{place} BEFORE INSERT ON {name} "
-            f"WHEN EXISTS (SELECT 1 FROM {name} WHERE {same}) "  # noqa: S608 names of our own tables
+            f"CREATE TRIGGER {name}_no_replace_{place} BEFORE INSERT ON {name} "  # noqa: S608
+            f"WHEN EXISTS (SELECT 1 FROM {name} WHERE {same}) "
             f"BEGIN SELECT RAISE(ABORT, '{said}'); END"
         )
     return made

@@ -1,0 +1,266 @@
+"""The provider's statement: drawn up from meters, each proven by the log; then paid or disputed.
+
+In: a contract id; later the consumer's answer. Out: a signed statement on its way, a pending
+ledger transfer, and at the answer its post or void. A charge without a meter row, or a meter row
+without its evidence entry, stops everything and is named.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from yunhe.evidence import EvidenceLog
+from yunhe.exchange import store
+from yunhe.exchange.documents import read_differences, statement_body
+from yunhe.exchange.errors import (
+    BillMoved,
+    BillUnknown,
+    DocumentInvalid,
+    MeterMissing,
+    MeterNotEvidenced,
+    NotAParty,
+    NothingToBill,
+    StatementUnknown,
+    UsesInFlight,
+)
+from yunhe.exchange.events import StatementDisputed, StatementIssued, StatementSettled
+from yunhe.exchange.model import (
+    ACCOUNT,
+    DISPUTE,
+    DISPUTED,
+    ISSUED,
+    SETTLED,
+    Bill,
+    Desk,
+    Meter,
+    Statement,
+)
+from yunhe.exchange.receipts import apply_corrections
+from yunhe.kernel import limits
+from yunhe.kernel.canonical import dumps, sha256_hex
+from yunhe.kernel.db import Tx
+from yunhe.kernel.errors import YunheError
+from yunhe.kernel.keys import jws_detached, verify_jws_detached
+from yunhe.kernel.outbox import enqueue
+
+
+def proven(evidence: EvidenceLog, entry_id: str, leaf: str, wanted: dict[str, Any]) -> str:
+    """Why the entry does not vouch for `wanted` (members of its body); "" if it does."""
+    try:
+        entry = evidence.entry(entry_id)
+        proof = evidence.proof(entry_id, wait_s=limits.PROOF_WAIT_S_MAX)
+    except YunheError as error:
+        return error.sentence("en")
+    if entry.body is None:
+        return "its body was erased"
+    if sha256_hex(b"\x00" + entry.leaf) != leaf or proof.entry != entry.leaf:
+        return "its leaf is another one"
+    for name, value in wanted.items():
+        if entry.body.get(name) != value:
+            return f"it says something else about {name}"
+    return ""
+
+
+def _billable(desk: Desk, tx: Tx, contract_id: str) -> tuple[Bill, list[Meter]]:
+    """Meters that stand on no statement; every charged use must have one."""
+    bill = store.find_bill(tx, contract_id, lock=tx.dialect == "postgresql")
+    if bill is None or bill.role != "provider":
+        raise BillUnknown
+    meters = store.meters_of(tx, contract_id)
+    metered = {meter.use_id for meter in meters}
+    for use in desk.control.uses(contract_id, ("posted",)):
+        if use.use_id not in metered:
+            raise MeterMissing(use_id=use.use_id, entry_id=use.entry_id)
+    billed = store.billed_uses(tx, contract_id)
+    return bill, [meter for meter in meters if meter.use_id not in billed]
+
+
+def _prove(desk: Desk, meters: list[Meter]) -> None:
+    for meter in meters:
+        wanted = {
+            "use_id": meter.use_id,
+            "contract_id": meter.contract_id,
+            "rows": meter.rows,
+            "fee_fen": meter.fee_fen,
+        }
+        why = proven(desk.evidence, meter.entry_id, meter.leaf, wanted)
+        if why:
+            raise MeterNotEvidenced(use_id=meter.use_id, entry_id=meter.entry_id, why=why)
+
+
+def issue(desk: Desk, contract_id: str) -> Statement:
+    """Draw up, sign and send a statement of everything not billed yet.
+
+    Raises BillUnknown, NothingToBill, UsesInFlight, MeterMissing, MeterNotEvidenced, BillMoved.
+    """
+    apply_corrections(desk, contract_id)
+
+    def look(tx: Tx) -> list[Meter]:
+        return _billable(desk, tx, contract_id)[1][: limits.STATEMENT_LINES_MAX]
+
+    meters = desk.db.write(look)  # a write, only for the lock; nothing is written
+    if not meters:
+        raise NothingToBill
+    _prove(desk, meters)
+
+    def verb(tx: Tx) -> Statement:
+        bill, now_open = _billable(desk, tx, contract_id)
+        for use in desk.control.uses(contract_id, ("released",)):
+            raise UsesInFlight(use_id=use.use_id)
+        if now_open[: len(meters)] != meters:
+            raise BillMoved
+        whole = len(now_open) == len(meters)
+        until = tx.now if whole else meters[-1].at
+        return _issue(desk, tx, bill, meters, until)
+
+    return desk.db.write(verb)
+
+
+def _issue(desk: Desk, tx: Tx, bill: Bill, meters: list[Meter], until: datetime) -> Statement:
+    statement_id = tx.new_id()
+    body = statement_body(bill, statement_id, meters, until, tx.now)
+    jws = jws_detached(desk.key, dumps(body))
+    if body["total_fen"]:
+        debit = desk.ledger.account(tx, bill.consumer_did, ACCOUNT).account_id
+        credit = desk.ledger.account(tx, bill.provider_did, ACCOUNT).account_id
+        desk.ledger.pending(tx, statement_id, debit, credit, body["total_fen"], "statement")
+    entry = desk.evidence.record(tx, "statement.issued", outline(body))
+    values = {
+        "statement_id": statement_id,
+        "contract_id": bill.contract_id,
+        "role": "provider",
+        "body": body,
+        "provider_jws": jws,
+        "consumer_jws": "",
+        "state": ISSUED,
+        "total_fen": body["total_fen"],
+        "differences": [],
+        "entry_id": entry.entry_id,
+        "created_at": tx.now,
+    }
+    store.add_statement(tx, values, body["lines"])
+    payload = {"statement": body, "jws": jws}
+    enqueue(tx, "tds.SendStatement", bill.consumer_did, f"bill:{bill.contract_id}", payload)
+    tx.emit(StatementIssued(statement_id, bill.contract_id, body["total_fen"], tx.now))
+    return _found(tx, statement_id)
+
+
+def outline(body: dict[str, Any]) -> dict[str, Any]:
+    """How an evidence entry stands for a statement: by its digest, with what one looks for."""
+    return {
+        "statement": sha256_hex(body),
+        "statement_id": body["id"],
+        "contract_id": body["contract_id"],
+        "total_fen": body["total_fen"],
+    }
+
+
+def transfer_part(body: dict[str, Any], transfer_id: str) -> dict[str, Any]:
+    """The ledger transfer of a settled statement, as evidence and bundle show it."""
+    return {
+        "transfer_id": transfer_id,
+        "debit": f"{body['consumer']}#{ACCOUNT}",
+        "credit": f"{body['provider']}#{ACCOUNT}",
+        "amount_fen": body["total_fen"],
+    }
+
+
+def dispute_body(body: dict[str, Any], differences: list[dict[str, str]]) -> dict[str, Any]:
+    """What the consumer signs when it does not pay."""
+    return {
+        "type": DISPUTE,
+        "statement_id": body["id"],
+        "statement": sha256_hex(body),
+        "differences": differences,
+    }
+
+
+def acknowledged(desk: Desk, peer_did: str, answer: Any) -> dict[str, Any]:
+    """The consumer's answer: `settled` posts the transfer, `disputed` voids it. Idempotent.
+
+    Raises DocumentInvalid, StatementUnknown, NotAParty, BadSignature; MeterMissing or
+    MeterNotEvidenced when our own books no longer bear the statement out.
+    """
+    if not isinstance(answer, dict) or answer.get("outcome") not in (SETTLED, DISPUTED):
+        raise DocumentInvalid(what="acknowledgement", why="outcome is missing or malformed")
+    statement_id, jws = answer.get("statement_id"), answer.get("jws")
+    if not isinstance(statement_id, str) or not isinstance(jws, str):
+        raise DocumentInvalid(what="acknowledgement", why="statement_id or jws is missing")
+    found = desk.db.read(lambda tx: _found(tx, statement_id))
+    if found.role != "provider":
+        raise StatementUnknown
+    if found.body["consumer"] != peer_did:
+        raise NotAParty
+    if found.state == ISSUED:
+        jwk = dict(desk.jwk_of(peer_did))
+        if answer["outcome"] == SETTLED:
+            verify_jws_detached(jwk, jws, dumps(found.body))
+            _bear_out(desk, found)
+            found = desk.db.write(lambda tx: _settle(desk, tx, statement_id, jws))
+        else:
+            said = read_differences(answer.get("differences"))
+            verify_jws_detached(jwk, jws, dumps(dispute_body(found.body, said)))
+            found = desk.db.write(lambda tx: _dispute(desk, tx, statement_id, said, jws))
+    return {"statement_id": statement_id, "outcome": found.state}
+
+
+def _bear_out(desk: Desk, statement: Statement) -> None:
+    """Our own meters and log must still say what the statement says."""
+    meters: list[Meter] = []
+    last = {
+        meter.use_id: meter
+        for meter in desk.db.read(lambda tx: store.meters_of(tx, statement.contract_id))
+    }
+    for line in statement.body["lines"]:
+        meter = last.get(line["use_id"])
+        if meter is None or (meter.rows, meter.fee_fen, meter.entry_id) != (
+            line["rows"],
+            line["fee_fen"],
+            line["entry"],
+        ):
+            raise MeterMissing(use_id=line["use_id"], entry_id=line["entry"])
+        meters.append(meter)
+    _prove(desk, meters)
+
+
+def _settle(desk: Desk, tx: Tx, statement_id: str, jws: str) -> Statement:
+    found = _found(tx, statement_id)
+    if found.state != ISSUED:
+        return found
+    body = found.body
+    part = transfer_part(body, f"{statement_id}/post")
+    if found.total_fen:
+        desk.ledger.post(tx, part["transfer_id"], statement_id)
+    entry = desk.evidence.record(tx, "statement.settled", outline(body) | {"transfer": part})
+    values = {"state": SETTLED, "consumer_jws": jws, "entry_id": entry.entry_id}
+    if store.end_statement(tx, statement_id, values):
+        event = StatementSettled(
+            statement_id, found.contract_id, found.total_fen, entry.entry_id, tx.now
+        )
+        tx.emit(event)
+    return _found(tx, statement_id)
+
+
+def _dispute(
+    desk: Desk, tx: Tx, statement_id: str, differences: list[dict[str, str]], jws: str
+) -> Statement:
+    found = _found(tx, statement_id)
+    if found.state != ISSUED:
+        return found
+    if found.total_fen:
+        desk.ledger.void(tx, f"{statement_id}/void", statement_id)
+    body = outline(found.body) | {"differences": differences, "jws": jws}
+    entry = desk.evidence.record(tx, "statement.disputed", body)
+    values = {"state": DISPUTED, "differences": differences, "entry_id": entry.entry_id}
+    if store.end_statement(tx, statement_id, values):
+        codes = tuple(sorted({each["code"] for each in differences}))
+        tx.emit(StatementDisputed(statement_id, found.contract_id, codes, tx.now))
+    return _found(tx, statement_id)
+
+
+def _found(tx: Tx, statement_id: str) -> Statement:
+    found = store.find_statement(tx, statement_id)
+    if found is None:
+        raise StatementUnknown
+    return found

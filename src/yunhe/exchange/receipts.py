@@ -1,0 +1,120 @@
+"""Receipts: the consumer signs what it received of each use; the provider keeps its word.
+
+In: the relay's counts at the consumer; the signed receipt at the provider. Out: stored, evidenced
+receipts, and a correction downwards where the provider's delivery had been cut off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yunhe.control import CorrectionRefused
+from yunhe.exchange import store
+from yunhe.exchange.documents import read_receipt, receipt_body
+from yunhe.exchange.errors import BillUnknown, DocumentInvalid, NotAParty, ReceiptDiffers
+from yunhe.exchange.model import Desk, SignedReceipt
+from yunhe.kernel.canonical import dumps
+from yunhe.kernel.clock import parse_iso
+from yunhe.kernel.db import Tx
+from yunhe.kernel.keys import jws_detached, verify_jws_detached
+from yunhe.kernel.outbox import enqueue
+
+_SAID = ("contract_id", "rows", "bytes", "digest", "purpose")
+
+
+def record(
+    desk: Desk,
+    tx: Tx,
+    use_id: str,
+    contract_id: str,
+    rows: int,
+    byte_count: int,
+    digest: str,
+    purpose: str,
+) -> SignedReceipt:
+    """Sign, store, evidence and send the receipt of one use; again with the same: no effect."""
+    bill = store.find_bill(tx, contract_id)
+    if bill is None or bill.role != "consumer":
+        raise BillUnknown
+    body = read_receipt(receipt_body(bill, use_id, rows, byte_count, digest, purpose, tx.now))
+    before = store.find_receipt(tx, use_id)
+    if before is not None:
+        if any(before.body[name] != body[name] for name in _SAID):
+            raise ReceiptDiffers(use_id=use_id)
+        return before
+    jws = jws_detached(desk.key, dumps(body))
+    kept = _keep(desk, tx, body, jws, "use.receipt")
+    payload = {"receipt": body, "jws": jws}
+    enqueue(tx, "tds.SendReceipt", bill.provider_did, f"bill:{contract_id}", payload)
+    return kept
+
+
+def receive(desk: Desk, peer_did: str, body: Any, jws: Any) -> dict[str, Any]:
+    """The provider's side: verify and keep a peer's receipt; lower a cut delivery to it.
+
+    Raises DocumentInvalid, NotAParty, BadSignature, ReceiptDiffers.
+    """
+    body = read_receipt(body)
+    if not isinstance(jws, str):
+        raise DocumentInvalid(what="receipt", why="jws is missing or malformed")
+    if body["consumer"] != peer_did or body["provider"] != desk.own_did:
+        raise NotAParty
+    verify_jws_detached(dict(desk.jwk_of(peer_did)), jws, dumps(body))
+
+    def verb(tx: Tx) -> None:
+        bill = store.find_bill(tx, body["contract_id"])
+        use = desk.control.use(body["use_id"])
+        if bill is None or bill.role != "provider" or bill.consumer_did != peer_did:
+            raise NotAParty
+        if use is None or (use.contract_id, use.peer_did) != (bill.contract_id, peer_did):
+            raise NotAParty
+        before = store.find_receipt(tx, body["use_id"])
+        if before is None:
+            _keep(desk, tx, body, jws, "receipt.received")
+        elif before.body != body:
+            raise ReceiptDiffers(use_id=body["use_id"])
+
+    desk.db.write(verb)
+    apply_corrections(desk, body["contract_id"], only=body["use_id"])
+    return {"use_id": body["use_id"], "received": True}
+
+
+def apply_corrections(desk: Desk, contract_id: str, only: str | None = None) -> int:
+    """Lower every cut delivery to the receiver's stored word; how many were lowered."""
+
+    def verb(tx: Tx) -> int:
+        billed = store.billed_uses(tx, contract_id)
+        count = 0
+        for use in desk.control.uses(contract_id, ("posted",)):
+            if use.complete or use.use_id in billed or only not in (None, use.use_id):
+                continue
+            found = store.find_receipt(tx, use.use_id)
+            if found is None or use.rows is None or found.body["rows"] >= use.rows:
+                continue
+            proof = {"entry": found.entry_id, "jws": found.jws}
+            try:
+                desk.control.correct(use.use_id, found.body["rows"], found.body["bytes"], proof)
+            except CorrectionRefused:
+                continue  # another replica did it; its figure is as low
+            count += 1
+        return count
+
+    return desk.db.write(verb)
+
+
+def _keep(desk: Desk, tx: Tx, body: dict[str, Any], jws: str, kind: str) -> SignedReceipt:
+    entry = desk.evidence.record(tx, kind, {"receipt": body, "jws": jws})
+    at = parse_iso(body["at"])
+    values = {
+        "use_id": body["use_id"],
+        "contract_id": body["contract_id"],
+        "body": body,
+        "jws": jws,
+        "entry_id": entry.entry_id,
+        "leaf": entry.leaf,
+        "at": at,
+    }
+    store.add_receipt(tx, values)
+    return SignedReceipt(
+        body["use_id"], body["contract_id"], body, jws, entry.entry_id, entry.leaf, at
+    )

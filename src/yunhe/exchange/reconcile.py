@@ -1,0 +1,193 @@
+"""The consumer's side: recompute the statement from one's own signed receipts, then pay or not.
+
+In: the provider's signed statement. Out: agreement to the fen, one line a receipt, with a signed
+acknowledgement and a ledger transfer; or a signed dispute naming every difference, and no transfer.
+Nothing the provider says is believed: rows come from our receipts, the price from our contract.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from yunhe.exchange import store
+from yunhe.exchange.documents import read_statement
+from yunhe.exchange.errors import BillUnknown, DocumentInvalid, NotAParty
+from yunhe.exchange.events import StatementDisputed, StatementSettled
+from yunhe.exchange.issue import dispute_body, outline, proven, transfer_part
+from yunhe.exchange.model import (
+    ACCOUNT,
+    DISPUTED,
+    SETTLED,
+    Bill,
+    Desk,
+    Difference,
+    SignedReceipt,
+    Statement,
+)
+from yunhe.kernel import limits
+from yunhe.kernel.canonical import dumps
+from yunhe.kernel.db import Tx
+from yunhe.kernel.keys import BadSignature, jws_detached, verify_jws_detached
+from yunhe.kernel.money import charge
+from yunhe.kernel.outbox import enqueue
+
+
+@dataclass(frozen=True)
+class _Own:
+    """Everything of our own that a statement is held against."""
+
+    bill: Bill
+    receipts: dict[str, SignedReceipt]
+    settled: dict[str, int]  # use_id -> fee on other statements we paid
+
+
+def reconcile(desk: Desk, peer_did: str, statement: Any, jws: Any) -> Statement:
+    """Receive a statement and answer it; the same statement again gets the same answer.
+
+    Raises DocumentInvalid, NotAParty, BillUnknown, BadSignature: then there is nothing to answer.
+    """
+    body = read_statement(statement)
+    if not isinstance(jws, str):
+        raise DocumentInvalid(what="statement", why="jws is missing or malformed")
+    if body["provider"] != peer_did or body["consumer"] != desk.own_did:
+        raise NotAParty
+    verify_jws_detached(dict(desk.jwk_of(peer_did)), jws, dumps(body))
+    before = desk.db.read(lambda tx: store.find_statement(tx, body["id"]))
+    if before is not None:
+        if before.body != body:
+            raise DocumentInvalid(what="statement", why="its id belongs to another statement")
+        return before
+    differences = recompute(desk, body)
+    return desk.db.write(lambda tx: _answer(desk, tx, body, jws, differences))
+
+
+def recompute(desk: Desk, body: dict[str, Any]) -> tuple[Difference, ...]:
+    """Every difference between a statement and our own books; changes nothing."""
+    own = desk.db.read(lambda tx: _own(tx, body))
+    if own.bill.role != "consumer" or own.bill.provider_did != body["provider"]:
+        raise NotAParty
+    return tuple(_differences(desk, body, own))
+
+
+def _own(tx: Tx, body: dict[str, Any]) -> _Own:
+    bill = store.find_bill(tx, body["contract_id"])
+    if bill is None:
+        raise BillUnknown
+    receipts = {each.use_id: each for each in store.receipts_of(tx, bill.contract_id)}
+    return _Own(bill, receipts, store.billed_uses(tx, bill.contract_id, other_than=body["id"]))
+
+
+def _differences(desk: Desk, body: dict[str, Any], own: _Own) -> Iterator[Difference]:
+    price = body["price"]
+    theirs = f"{price['per_use_fen']} + {price['per_row_fen']} x rows"
+    ours = f"{own.bill.per_use_fen} + {own.bill.per_row_fen} x rows"
+    if theirs != ours:
+        yield Difference("", "PRICE_NOT_AGREED", theirs, ours)
+    total = sum(line["fee_fen"] for line in body["lines"])
+    if total != body["total_fen"]:
+        yield Difference("", "TOTAL_WRONG", str(body["total_fen"]), str(total))
+    for use_id, count in Counter(line["use_id"] for line in body["lines"]).items():
+        if count > 1:
+            yield Difference(use_id, "LINE_TWICE", str(count), "1")
+    for line in body["lines"]:
+        yield from _line(desk, line, own)
+    # One-to-one the other way: what we hold and they left out, up to the end of their period.
+    # Where nothing was received, nothing needs to be billed.
+    billed = {line["use_id"] for line in body["lines"]} | set(own.settled)
+    for use_id, receipt in own.receipts.items():
+        got = receipt.body["rows"] or receipt.body["bytes"]
+        if use_id not in billed and got and receipt.body["at"] <= body["period"]["to"]:
+            yield Difference(use_id, "NOT_BILLED", "–", f"{_fee(own, receipt)} fen")
+
+
+def _fee(own: _Own, receipt: SignedReceipt) -> int:
+    return charge(own.bill.per_use_fen, own.bill.per_row_fen, receipt.body["rows"])
+
+
+def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
+    use_id = line["use_id"]
+    claimed = f"{line['rows']} rows, {line['fee_fen']} fen"
+    if use_id in own.settled:
+        paid = f"{own.settled[use_id]} fen"
+        yield Difference(use_id, "ALREADY_SETTLED", claimed, paid)
+    receipt = own.receipts.get(use_id)
+    if receipt is None:
+        yield Difference(use_id, "RECEIPT_MISSING", claimed, "–")
+        return
+    try:
+        verify_jws_detached(desk.key.public_jwk(), receipt.jws, dumps(receipt.body))
+    except BadSignature as error:
+        yield Difference(use_id, "RECEIPT_FORGED", claimed, error.sentence("en"))
+        return
+    wanted = {"receipt": receipt.body, "jws": receipt.jws}
+    why = proven(desk.evidence, receipt.entry_id, receipt.leaf, wanted)
+    if why:
+        yield Difference(use_id, "RECEIPT_NOT_EVIDENCED", claimed, why[:500])
+        return
+    fee = _fee(own, receipt)
+    mine = f"{receipt.body['rows']} rows, {fee} fen"
+    if line["rows"] != receipt.body["rows"]:
+        yield Difference(use_id, "ROWS_DIFFER", claimed, mine)
+    elif line["fee_fen"] != fee:
+        yield Difference(use_id, "FEE_WRONG", claimed, mine)
+
+
+def _answer(
+    desk: Desk, tx: Tx, body: dict[str, Any], jws: str, differences: tuple[Difference, ...]
+) -> Statement:
+    again = store.find_statement(tx, body["id"])
+    if again is not None:
+        return again
+    named = [each.to_json() for each in differences[: limits.STATEMENT_DIFFERENCES_MAX]]
+    if named:
+        answer_jws = jws_detached(desk.key, dumps(dispute_body(body, named)))
+        entry = desk.evidence.record(
+            tx, "statement.disputed", outline(body) | {"differences": named, "jws": answer_jws}
+        )
+    else:
+        answer_jws = jws_detached(desk.key, dumps(body))
+        part = transfer_part(body, body["id"])
+        if body["total_fen"]:
+            debit = desk.ledger.account(tx, desk.own_did, ACCOUNT).account_id
+            credit = desk.ledger.account(tx, body["provider"], ACCOUNT).account_id
+            desk.ledger.transfer(tx, body["id"], debit, credit, body["total_fen"], "statement")
+        entry = desk.evidence.record(tx, "statement.settled", outline(body) | {"transfer": part})
+    outcome = DISPUTED if named else SETTLED
+    values = {
+        "statement_id": body["id"],
+        "contract_id": body["contract_id"],
+        "role": "consumer",
+        "body": body,
+        "provider_jws": jws,
+        "consumer_jws": answer_jws,
+        "state": outcome,
+        "total_fen": body["total_fen"],
+        "differences": named,
+        "entry_id": entry.entry_id,
+        "created_at": tx.now,
+        "ended_at": tx.now,
+    }
+    store.add_statement(tx, values, body["lines"])
+    answer = {
+        "statement_id": body["id"],
+        "contract_id": body["contract_id"],
+        "outcome": outcome,
+        "differences": named,
+        "jws": answer_jws,
+    }
+    conversation = f"bill:{body['contract_id']}"
+    enqueue(tx, "tds.AcknowledgeStatement", body["provider"], conversation, answer)
+    if named:
+        codes = tuple(sorted({each["code"] for each in named}))
+        tx.emit(StatementDisputed(body["id"], body["contract_id"], codes, tx.now))
+    else:
+        settled = StatementSettled(
+            body["id"], body["contract_id"], body["total_fen"], entry.entry_id, tx.now
+        )
+        tx.emit(settled)
+    found = store.find_statement(tx, body["id"])
+    assert found is not None, "the row was written above"  # noqa: S101
+    return found

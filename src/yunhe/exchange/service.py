@@ -1,0 +1,241 @@
+"""The face of metering and settlement: one service a node, both roles.
+
+In: ContractInForce, UsePosted, UseCorrected inside their verbs; the relay's counts; messages of
+the other party. Out: meters, receipts, statements, ledger transfers, running bills.
+The life of a fen: `_meter` -> `record_receipt` -> `issue_statement` -> `reconcile` -> `on_answer`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yunhe.contracts import ContractInForce, TermNotUnderstood
+from yunhe.control import Control, UseCorrected, UsePosted
+from yunhe.evidence import EvidenceLog
+from yunhe.exchange import issue, receipts, reconcile, store
+from yunhe.exchange.errors import BillUnknown, StatementUnknown
+from yunhe.exchange.model import (
+    SETTLED,
+    Bill,
+    Desk,
+    Difference,
+    JwkOf,
+    Meter,
+    RunningBill,
+    SignedReceipt,
+    Statement,
+)
+from yunhe.kernel import limits
+from yunhe.kernel.db import Database, Tx
+from yunhe.kernel.keys import SigningKey
+from yunhe.kernel.money import charge
+from yunhe.ledger import Ledger
+
+
+class Exchange:
+    """Meters at the provider, receipts at the consumer, statements at both."""
+
+    def __init__(
+        self,
+        db: Database,
+        evidence: EvidenceLog,
+        control: Control,
+        ledger: Ledger,
+        own_did: str,
+        key: SigningKey,
+        jwk_of: JwkOf,
+    ) -> None:
+        self._desk = Desk(db, evidence, control, ledger, own_did, key, jwk_of)
+        db.events.on(ContractInForce, self._open)
+        db.events.on(UsePosted, self._meter)
+        db.events.on(UseCorrected, self._meter_again)
+
+    # -- inside other slices' verbs ---------------------------------------------------------
+
+    def _open(self, tx: Tx, event: ContractInForce) -> None:
+        contract = event.contract
+        try:
+            price = contract.terms.price
+        except TermNotUnderstood:
+            return  # no use of it is ever admitted, so there is nothing to settle
+        own, peer = self._desk.own_did, contract.peer_did
+        provides = contract.role == "provider"
+        store.add_bill(
+            tx,
+            {
+                "contract_id": contract.id,
+                "role": str(contract.role),
+                "provider_did": own if provides else peer,
+                "consumer_did": peer if provides else own,
+                "product_code": contract.product_code,
+                "per_use_fen": price.per_use,
+                "per_row_fen": price.per_row,
+                "opened_at": event.at,
+            },
+        )
+
+    def _meter(self, tx: Tx, event: UsePosted) -> None:
+        self._add_meter(tx, event, 0)
+
+    def _meter_again(self, tx: Tx, event: UseCorrected) -> None:
+        before = store.find_meter(tx, event.use_id)
+        self._add_meter(tx, event, 1 if before is None else before.n + 1)
+
+    def _add_meter(self, tx: Tx, event: UsePosted | UseCorrected, n: int) -> None:
+        store.add_meter(
+            tx,
+            {
+                "use_id": event.use_id,
+                "n": n,
+                "contract_id": event.contract_id,
+                "peer_did": event.peer_did,
+                "purpose": event.purpose,
+                "rows": event.rows,
+                "bytes": event.bytes,
+                "fee_fen": event.fee_fen,
+                "entry_id": event.entry_id,
+                "leaf": event.leaf,
+                "at": event.at,
+            },
+        )
+
+    # -- receipts ---------------------------------------------------------------------------
+
+    def record_receipt(
+        self,
+        tx: Tx,
+        use_id: str,
+        contract_id: str,
+        rows: int,
+        byte_count: int,
+        digest: str,
+        purpose: str,
+    ) -> SignedReceipt:
+        """The consumer's connector signs what one use delivered, and sends it to the provider.
+
+        `digest`: SHA-256, hex, of the Arrow stream as received. Idempotent; another content for
+        the same use raises ReceiptDiffers. Raises BillUnknown for a contract we do not consume.
+        """
+        return receipts.record(
+            self._desk, tx, use_id, contract_id, rows, byte_count, digest, purpose
+        )
+
+    def receive_receipt(self, peer_did: str, body: Any, jws: Any) -> dict[str, Any]:
+        """`SendReceipt` at the provider; raises DocumentInvalid, NotAParty, BadSignature."""
+        return receipts.receive(self._desk, peer_did, body, jws)
+
+    def receipt(self, use_id: str) -> SignedReceipt | None:
+        """The receipt of one use, or None."""
+        return self._desk.db.read(lambda tx: store.find_receipt(tx, use_id))
+
+    # -- statements -------------------------------------------------------------------------
+
+    def issue_statement(self, contract_id: str) -> Statement:
+        """The provider draws up, signs and sends what is not billed yet; see `issue.issue`."""
+        return issue.issue(self._desk, contract_id)
+
+    def receive_statement(self, peer_did: str, statement: Any, jws: Any) -> dict[str, Any]:
+        """`SendStatement` at the consumer: reconcile, and answer through the outbox."""
+        found = self.reconcile(peer_did, statement, jws)
+        return {"statement_id": found.statement_id, "outcome": found.state}
+
+    def reconcile(self, peer_did: str, statement: Any, jws: Any) -> Statement:
+        """Hold a statement against our own receipts; settled or disputed, with its differences."""
+        return reconcile.reconcile(self._desk, peer_did, statement, jws)
+
+    def recompute(self, statement_id: str) -> tuple[Difference, ...]:
+        """Recompute a received statement now, from our own books; changes nothing."""
+        return reconcile.recompute(self._desk, self.statement(statement_id).body)
+
+    def receive_answer(self, peer_did: str, answer: Any) -> dict[str, Any]:
+        """`AcknowledgeStatement` at the provider: post or void the pending transfer."""
+        return issue.acknowledged(self._desk, peer_did, answer)
+
+    def statement(self, statement_id: str) -> Statement:
+        """One statement; raises StatementUnknown."""
+        found = self._desk.db.read(lambda tx: store.find_statement(tx, statement_id))
+        if found is None:
+            raise StatementUnknown
+        return found
+
+    def statements(self, contract_id: str | None = None) -> list[Statement]:
+        """The latest statements, newest first; of one contract or of all."""
+        return self._desk.db.read(
+            lambda tx: store.statements_of(tx, contract_id, limits.STATEMENTS_LISTED_MAX)
+        )
+
+    # -- looking ----------------------------------------------------------------------------
+
+    def meters(self, contract_id: str) -> list[Meter]:
+        """What each use measured, as last corrected; the provider's node."""
+        return self._desk.db.read(lambda tx: store.meters_of(tx, contract_id))
+
+    def receipts(self, contract_id: str) -> list[SignedReceipt]:
+        """Own receipts at the consumer, received ones at the provider; oldest first."""
+        return self._desk.db.read(lambda tx: store.receipts_of(tx, contract_id))
+
+    def running_bill(self, contract_id: str) -> RunningBill:
+        """Where the contract stands at this node; raises BillUnknown."""
+
+        def read(tx: Tx) -> RunningBill:
+            bill = store.find_bill(tx, contract_id)
+            if bill is None:
+                raise BillUnknown
+            figures = _figures(tx, bill)
+            listed = store.statements_of(tx, contract_id, limits.STATEMENTS_LISTED_MAX)
+            settled = sum(each.total_fen for each in listed if each.state == SETTLED)
+            rows, fees = sum(r for r, _ in figures), sum(fee for _, fee in figures)
+            return RunningBill(contract_id, bill.role, len(figures), rows, fees, settled)
+
+        return self._desk.db.read(read)
+
+    def bundle_parts(self, contract_id: str) -> dict[str, list[dict[str, Any]]]:
+        """`uses` and `settlements` of the evidence bundle, from the settled statements.
+
+        Uses in the order of the statements' lines. At the provider a use's entry is its meter
+        (`use.posted` or `use.corrected`), at the consumer its receipt (`use.receipt`). A use
+        whose receipt never arrived has no part. Each `entry_id` is to be replaced by
+        `evidence.entry_part(log.entry(entry_id), log.proof(entry_id).text())`.
+        """
+
+        def read(tx: Tx) -> dict[str, list[dict[str, Any]]]:
+            listed = store.statements_of(tx, contract_id, limits.STATEMENTS_LISTED_MAX)
+            settled = [each for each in reversed(listed) if each.state == SETTLED]
+            uses = []
+            for statement in settled:
+                for line in statement.body["lines"]:
+                    receipt = store.find_receipt(tx, line["use_id"])
+                    if receipt is None:
+                        continue
+                    own = statement.role == "consumer"
+                    part = {
+                        "receipt": receipt.body,
+                        "receipt_jws": receipt.jws,
+                        "entry_id": receipt.entry_id if own else line["entry"],
+                    }
+                    uses.append(part)
+            settlements = [
+                {
+                    "statement": each.body,
+                    "provider_jws": each.provider_jws,
+                    "consumer_jws": each.consumer_jws,
+                    "entry_id": each.entry_id,
+                }
+                for each in settled
+            ]
+            return {"uses": uses, "settlements": settlements}
+
+        return self._desk.db.read(read)
+
+
+def _figures(tx: Tx, bill: Bill) -> list[tuple[int, int]]:
+    """(rows, fen) of each use: from meters at the provider, from receipts at the consumer."""
+    if bill.role == "provider":
+        return [(meter.rows, meter.fee_fen) for meter in store.meters_of(tx, bill.contract_id)]
+    return [
+        (
+            receipt.body["rows"],
+            charge(bill.per_use_fen, bill.per_row_fen, receipt.body["rows"]),
+        )
+        for receipt in store.receipts_of(tx, bill.contract_id)
+    ]
