@@ -48,7 +48,7 @@ class Words:
         """The IRI of a word; a word that would be read back as another is escaped."""
         if (iri := self._iri.get(word)) is not None:
             return iri
-        plain = ":" in word and self.read(word) == word
+        plain = ":" in word and self.read(word) == word and not word.startswith(NS)
         return word if plain else _ESCAPED + quote(word, safe="", errors="surrogatepass")
 
     def read(self, iri: str) -> str:
@@ -216,14 +216,21 @@ def _read_rule(kind: str, body: Mapping[str, Any], budget: _Budget) -> Rule:
 
 
 def _read_duty(body: Mapping[str, Any], budget: _Budget) -> Duty:
-    found = _read_constraints(body, budget)
-    phases = [c.value for c in found if c.term == _PHASE]
-    rest = tuple(c for c in found if c.term != _PHASE)
-    extra = _unknown(body, {"action", "constraint"}, budget)
-    if len(phases) > 1 or any(not isinstance(phase, str) for phase in phases):
+    items = _listed(body.get("constraint"), "constraint")
+    phases = [_phase(item) for item in items if item.get("leftOperand") == _PHASE]
+    if len(phases) > 1:
         raise BadPolicy(why="a duty has one phase")
+    rest = [item for item in items if item.get("leftOperand") != _PHASE]
+    constraints = _read_constraints({"constraint": rest}, budget)
+    extra = _unknown(body, {"action", "constraint"}, budget)
     action = ACTIONS.read(_text(body.get("action"), "action"))
-    return Duty(action, rest + extra, str(phases[0]) if phases else "pre")
+    return Duty(action, constraints + extra, phases[0] if phases else "pre")
+
+
+def _phase(item: Mapping[str, Any]) -> str:
+    if item.get("operator") != "eq":
+        raise BadPolicy(why="a duty's phase is stated with eq")
+    return _scalar(item.get("rightOperand"))
 
 
 def _unknown(body: Mapping[str, Any], read_: set[str], budget: _Budget) -> tuple[Constraint, ...]:
@@ -248,8 +255,7 @@ def _read_constraint(body: Mapping[str, Any]) -> Constraint:
     said = {name: value for name, value in body.items() if name not in ("@type", "@id", "uid")}
     if "leftOperand" not in said:  # and, or, xone, andSequence: T14 knows AND only
         return Constraint("odrl:logical", Operator.EQ, _verbatim(said))
-    left = _text(said.pop("leftOperand"), "leftOperand")
-    term = _PHASE if left == _PHASE else TERMS.read(left)
+    term = TERMS.read(_text(said.pop("leftOperand"), "leftOperand"))
     operator = _text(said.pop("operator", None), "operator")
     operator = "lteq" if operator == "term-lteq" else OPERATORS.read(operator)
     constraint = Constraint(term, operator, _value(said.pop("rightOperand", None)))

@@ -1,0 +1,217 @@
+"""Policy -> ODRL -> Policy is the identity; what we do not know denies and is never dropped."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from yunhe.contracts import (
+    Action,
+    AgreementUnreadable,
+    Constraint,
+    Draft,
+    Duty,
+    Mask,
+    Operator,
+    Policy,
+    Price,
+    Rule,
+    Term,
+    TermNotUnderstood,
+    Terms,
+    policy_from_terms,
+    terms_from_policy,
+)
+from yunhe.kernel import limits
+from yunhe.kernel.canonical import dumps, loads_strict
+from yunhe.protocols.dsp import BadPolicy, OdrlAgreement, odrl
+
+TERMS = Terms(
+    purposes=("research",),
+    columns=("p.age", "p.sex"),
+    expires_at=datetime(2026, 3, 1, tzinfo=UTC),
+    uses_max=10,
+    rows_max=100,
+    row_filters=(("p", "age >= 18"),),
+    masks=(Mask("p.age", "round:10"),),
+    minimum_group=5,
+    price=Price(100, 2),
+)
+
+free = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+AWKWARD = """odrl:count odrl:foo urn:yunhe:odrl:phase urn:yunhe:odrl:x:a use dateTime phase a:b
+http://www.w3.org/ns/odrl/2/read https://x.example/a#b term-lteq odrl:logical"""
+awkward = st.sampled_from(AWKWARD.split())
+values = free | st.just("12.30 CNY") | st.just("") | st.lists(free, max_size=3).map(tuple)
+constraints = st.builds(
+    Constraint,
+    st.sampled_from([t.value for t in Term]) | awkward | free,
+    st.sampled_from([o.value for o in Operator]) | awkward | free,
+    values,
+)
+actions = st.sampled_from([a.value for a in Action]) | awkward | free
+duties = st.builds(
+    Duty,
+    actions,
+    st.lists(constraints, max_size=2).map(tuple),
+    st.sampled_from(["pre", "parallel", "post"]),
+)
+rules = st.builds(
+    Rule,
+    st.sampled_from(["permission", "prohibition", "obligation"]),
+    actions,
+    st.lists(constraints, max_size=3).map(tuple),
+    st.lists(duties, max_size=2).map(tuple),
+)
+policies = st.lists(rules, max_size=5).map(lambda found: Policy(tuple(found)))
+
+
+def wire(value: Any) -> Any:
+    """What the other side reads: through bytes, strictly."""
+    return loads_strict(json.dumps(value, ensure_ascii=False).encode())
+
+
+@settings(max_examples=300, deadline=None)
+@given(policies)
+def test_a_policy_survives_odrl_whole(policy: Policy) -> None:
+    assert odrl.read(wire(odrl.write(policy))) == policy
+
+
+@settings(max_examples=100, deadline=None)
+@given(policies)
+def test_what_is_written_fits_the_dsp_schema(policy: Policy) -> None:
+    body = odrl.write(policy)
+    for kind in ("permission", "prohibition", "obligation"):
+        assert body.get(kind) != []
+        for rule in body.get(kind, []):
+            assert isinstance(rule["action"], str)
+            for constraint in rule.get("constraint", []):
+                assert isinstance(constraint["rightOperand"], str | list)
+
+
+def test_the_words_on_the_wire() -> None:
+    body = odrl.write(policy_from_terms(TERMS))
+    [rule] = body["permission"]
+    assert rule["action"] == "odrl:read"
+    said = {c["leftOperand"]: (c["operator"], c["rightOperand"]) for c in rule["constraint"]}
+    assert said["odrl:purpose"] == ("isAnyOf", ["research"])
+    assert said["odrl:dateTime"] == ("lteq", "2026-03-01T00:00:00.000000Z")
+    assert said["odrl:count"] == ("lteq", "10")
+    assert said["urn:yunhe:odrl:minimumGroup"] == ("gteq", "5")
+    assert said["urn:yunhe:odrl:recordCount"] == ("lteq", "100")
+    pay = rule["duty"][1]["constraint"][0]
+    assert pay["rightOperand"] == "1.00"
+    assert pay["odrl:unit"] == {"@id": "urn:yunhe:odrl:currency:CNY"}
+    assert body["odrl:conflict"] == {"@id": "odrl:prohibit"}
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"odrl:refinement": [{"leftOperand": "x"}]},
+        {"assigneeOf": "x"},
+        {"constraint": [{"or": [{"leftOperand": "odrl:count"}]}]},
+        {"constraint": [{"leftOperand": "odrl:count", "operator": "lteq", "rightOperand": "9",
+                         "odrl:unit": "kg"}]},
+        {"constraint": [{"leftOperand": "NEW", "operator": "eq", "rightOperand": "1"}]},
+    ],
+)  # fmt: skip
+def test_what_goes_beyond_the_model_denies(extra: dict[str, Any]) -> None:
+    policy = odrl.read({"permission": [{"action": "odrl:read", **extra}]})
+    with pytest.raises(TermNotUnderstood):
+        terms_from_policy(policy)
+    assert odrl.read(wire(odrl.write(policy))) == policy
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"permission": "use"},
+        {"permission": [1]},
+        {"permission": [{}]},
+        {"permission": [{"action": 7}]},
+        {"permission": [{"action": "use", "constraint": "x"}]},
+        {"permission": [{"action": "use", "constraint": [{"leftOperand": "a"}]}]},
+        {"permission": [{"action": "use", "constraint": [
+            {"leftOperand": "a", "operator": "eq", "rightOperand": None}]}]},
+        {"permission": [{"action": "use", "constraint": [
+            {"leftOperand": "a", "operator": "eq", "rightOperand": True}]}]},
+        {"permission": [{"action": "use", "constraint": [
+            {"leftOperand": "a", "operator": "eq", "rightOperand": [[]]}]}]},
+        {"permission": [{"action": "use"}] * (limits.POLICY_RULES_MAX + 1)},
+        {"permission": [{"action": "use", "constraint": [
+            {"leftOperand": "a", "operator": "eq", "rightOperand": "1"}] * 300}]},
+        {"inheritFrom": "urn:x", "permission": [{"action": "use"}]},
+        {"odrl:conflict": {"@id": "odrl:perm"}},
+        {"permission": [{"action": "use", "urn:yunhe:odrl:order": 3}]},
+    ],
+)  # fmt: skip
+def test_what_is_no_policy_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(BadPolicy):
+        odrl.read(body)
+
+
+def test_other_implementations_spellings_are_read() -> None:
+    policy = odrl.read(
+        {
+            "@type": "Offer",
+            "permission": {
+                "action": {"@id": "http://www.w3.org/ns/odrl/2/read"},
+                "constraint": {
+                    "leftOperand": {"@id": "odrl:count"},
+                    "operator": {"@id": "term-lteq"},
+                    "rightOperand": {"@value": 5},
+                },
+            },
+            "prohibition": [],
+        }
+    )
+    assert policy == Policy((Rule("permission", "read", (Constraint("count", "lteq", "5"),)),))
+
+
+DRAFT = Draft(
+    "urn:uuid:a",
+    "CODE",
+    "did:web:p",
+    "did:web:c",
+    policy_from_terms(TERMS),
+    datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+def test_an_agreement_is_read_as_it_was_written() -> None:
+    document = OdrlAgreement().write(DRAFT)
+    assert OdrlAgreement().read(document) == DRAFT
+    assert dumps(loads_strict(document)) == document
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"urn:yunhe:policy": {"rules": []}},
+        {"urn:yunhe:policy": 3},
+        {"permission": [{"action": "use"}]},
+        {"target": None},
+        {"assigner": 7},
+        {"timestamp": "yesterday"},
+        {"@type": "Offer"},
+        {"surprise": 1},
+        {"permission": {"a": [[[]]]}},
+    ],
+)
+def test_an_agreement_that_says_two_things_is_refused(change: dict[str, Any]) -> None:
+    document = dumps({**loads_strict(OdrlAgreement().write(DRAFT)), **change})
+    with pytest.raises(AgreementUnreadable):
+        OdrlAgreement().read(document)
+
+
+def test_an_agreement_without_our_member_is_read_too() -> None:
+    body = loads_strict(OdrlAgreement().write(DRAFT))
+    del body["urn:yunhe:policy"]
+    del body["timestamp"]
+    assert OdrlAgreement().read(dumps(body)).policy == DRAFT.policy
