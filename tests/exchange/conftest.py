@@ -62,7 +62,7 @@ class Node:
             if drop:
                 on = f" ON {drop.rsplit('_no_', 1)[0]}" if tx.dialect == "postgresql" else ""
                 tx.connection.execute(sa.text(f"DROP TRIGGER {drop}{on}"))
-            tx.connection.execute(sa.text(text))
+            tx.connection.exec_driver_sql(text)
 
         self.db.write(verb)
 

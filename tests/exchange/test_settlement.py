@@ -446,3 +446,14 @@ def test_recompute_changes_nothing(pair) -> None:
     (found,) = pair.research.exchange.recompute(issued.statement_id)
     assert (found.use_id, found.code) == (gone, "RECEIPT_MISSING")
     assert pair.research.exchange.statement(issued.statement_id).state == "settled"
+
+
+def test_an_entry_changed_under_its_leaf_spoils_the_proof(pair) -> None:
+    pair.use()
+    entry = pair.hospital.exchange.meters("c1")[0].entry_id
+    pair.hospital.sql(
+        f"UPDATE evidence_entry SET body = replace(body, '120', '121') WHERE entry_id = '{entry}'"
+    )
+    with pytest.raises(MeterNotEvidenced) as refused:
+        pair.hospital.exchange.issue_statement("c1")
+    assert "fee_fen" in refused.value.sentence("en")

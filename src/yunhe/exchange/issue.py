@@ -45,20 +45,32 @@ from yunhe.kernel.keys import jws_detached, verify_jws_detached
 from yunhe.kernel.outbox import enqueue
 
 
-def proven(evidence: EvidenceLog, entry_id: str, leaf: str, wanted: dict[str, Any]) -> str:
+def vouched(evidence: EvidenceLog, entry_id: str, leaf: str, wanted: dict[str, Any]) -> str:
     """Why the entry does not vouch for `wanted` (members of its body); "" if it does."""
     try:
         entry = evidence.entry(entry_id)
-        proof = evidence.proof(entry_id, wait_s=limits.PROOF_WAIT_S_MAX)
     except YunheError as error:
         return error.sentence("en")
     if entry.body is None:
         return "its body was erased"
-    if sha256_hex(b"\x00" + entry.leaf) != leaf or proof.entry != entry.leaf:
+    if sha256_hex(b"\x00" + entry.leaf) != leaf:
         return "its leaf is another one"
     for name, value in wanted.items():
         if entry.body.get(name) != value:
             return f"it says something else about {name}"
+    return ""
+
+
+def in_tree(evidence: EvidenceLog, entry_id: str) -> str:
+    """Why the entry has no proof under the log's signed checkpoint; "" if it has.
+
+    Asked only when every entry concerned is present: a missing one spoils its neighbours' proofs,
+    and the one to name is the missing one.
+    """
+    try:
+        evidence.proof(entry_id, wait_s=limits.PROOF_WAIT_S_MAX)
+    except YunheError as error:
+        return error.sentence("en")
     return ""
 
 
@@ -84,9 +96,14 @@ def _prove(desk: Desk, meters: list[Meter]) -> None:
             "rows": meter.rows,
             "fee_fen": meter.fee_fen,
         }
-        why = proven(desk.evidence, meter.entry_id, meter.leaf, wanted)
-        if why:
-            raise MeterNotEvidenced(use_id=meter.use_id, entry_id=meter.entry_id, why=why)
+        _stop(meter, vouched(desk.evidence, meter.entry_id, meter.leaf, wanted))
+    for meter in meters:
+        _stop(meter, in_tree(desk.evidence, meter.entry_id))
+
+
+def _stop(meter: Meter, why: str) -> None:
+    if why:
+        raise MeterNotEvidenced(use_id=meter.use_id, entry_id=meter.entry_id, why=why)
 
 
 def issue(desk: Desk, contract_id: str) -> Statement:

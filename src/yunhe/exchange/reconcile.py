@@ -16,7 +16,7 @@ from yunhe.exchange import store
 from yunhe.exchange.documents import read_statement
 from yunhe.exchange.errors import BillUnknown, DocumentInvalid, NotAParty
 from yunhe.exchange.events import StatementDisputed, StatementSettled
-from yunhe.exchange.issue import dispute_body, outline, proven, transfer_part
+from yunhe.exchange.issue import dispute_body, in_tree, outline, transfer_part, vouched
 from yunhe.exchange.model import (
     ACCOUNT,
     DISPUTED,
@@ -69,7 +69,8 @@ def recompute(desk: Desk, body: dict[str, Any]) -> tuple[Difference, ...]:
     own = desk.db.read(lambda tx: _own(tx, body))
     if own.bill.role != "consumer" or own.bill.provider_did != body["provider"]:
         raise NotAParty
-    return tuple(_differences(desk, body, own))
+    found = tuple(_differences(desk, body, own))
+    return found or tuple(_unproven(desk, body, own))
 
 
 def _own(tx: Tx, body: dict[str, Any]) -> _Own:
@@ -123,7 +124,7 @@ def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
         yield Difference(use_id, "RECEIPT_FORGED", claimed, error.sentence("en"))
         return
     wanted = {"receipt": receipt.body, "jws": receipt.jws}
-    why = proven(desk.evidence, receipt.entry_id, receipt.leaf, wanted)
+    why = vouched(desk.evidence, receipt.entry_id, receipt.leaf, wanted)
     if why:
         yield Difference(use_id, "RECEIPT_NOT_EVIDENCED", claimed, why[:500])
         return
@@ -133,6 +134,14 @@ def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
         yield Difference(use_id, "ROWS_DIFFER", claimed, mine)
     elif line["fee_fen"] != fee:
         yield Difference(use_id, "FEE_WRONG", claimed, mine)
+
+
+def _unproven(desk: Desk, body: dict[str, Any], own: _Own) -> Iterator[Difference]:
+    for line in body["lines"]:
+        why = in_tree(desk.evidence, own.receipts[line["use_id"]].entry_id)
+        if why:
+            claimed = f"{line['rows']} rows, {line['fee_fen']} fen"
+            yield Difference(line["use_id"], "RECEIPT_NOT_EVIDENCED", claimed, why[:500])
 
 
 def _answer(
