@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from catalog.catalogs import (
     OTHER_SUBJECT,
@@ -20,7 +21,7 @@ from catalog.catalogs import (
 )
 from catalog.test_rules import BASE, PRODUCT
 from yunhe import catalog
-from yunhe.catalog import Register
+from yunhe.catalog import Register, store
 from yunhe.kernel import ids
 from yunhe.kernel.db import Database
 
@@ -97,10 +98,6 @@ def test_malformed_bodies_store_nothing(db: Database, tmp_path: Path, kind: str,
 
 
 def _count() -> Any:
-    import sqlalchemy as sa
-
-    from yunhe.catalog import store
-
     return sa.select(sa.func.count()).select_from(store.register)
 
 
