@@ -68,7 +68,8 @@ state = sa.Table(
 )
 
 # Statements of the hot path are built once; SQLAlchemy's cache then costs a lookup each.
-_INSERT_ENTRY = sa.insert(entries)
+# inline: the new row number is not asked back, a quarter of the cost
+_INSERT_ENTRY = sa.insert(entries).inline()
 _UNSEQUENCED = (
     sa.select(entries.c.seq, entries.c.leaf)
     .where(entries.c.log_index.is_(None))
@@ -90,7 +91,7 @@ _ADVANCE = (
         tail=sa.bindparam("new_tail"),
     )
 )
-_INSERT_CHECKPOINT = sa.insert(checkpoints)
+_INSERT_CHECKPOINT = sa.insert(checkpoints).inline()
 _LATEST = (
     sa.select(checkpoints.c.size, checkpoints.c.root, checkpoints.c.note)
     .order_by(checkpoints.c.size.desc())
