@@ -203,6 +203,8 @@ class _Split:
             entity = self._is_entity(inner)
             if entity and not isinstance(node, exp.Count):
                 raise EntityKeyUsed(column=inner.name)
+            if not isinstance(node, exp.Count) and not _is_number(inner):
+                raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
             self.counted[inner.table].add("" if entity else inner.name)
         elif not (isinstance(node, exp.Count) and isinstance(inner, (exp.Star, exp.Literal))):
             raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
@@ -217,6 +219,11 @@ class _Split:
 
 def _named(node: exp.Expr, name: str) -> exp.Expr:
     return exp.Alias(this=node, alias=exp.to_identifier(name, quoted=True))
+
+
+def _is_number(node: exp.Expr) -> bool:
+    # Text would be cast while summing, and whether that failed would tell of a single row.
+    return node.type is not None and node.type.is_type(*exp.DataType.NUMERIC_TYPES)
 
 
 def _lifted(name: str, source: exp.Expr) -> exp.Expr:

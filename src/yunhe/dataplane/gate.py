@@ -38,7 +38,9 @@ from yunhe.dataplane.total import make_total
 from yunhe.dataplane.views import View, views
 from yunhe.kernel import limits
 
-_UNRESOLVED = re.compile(r"(?:Column|column:?|join:|table:?|Table) '?([^'\n]+?)'?(?: could|\.? ?Line|$)")
+_UNRESOLVED = re.compile(
+    r"(?:Column|column:?|join:|table:?|Table) '?([^'\n]+?)'?(?: could|\.? ?Line|$)"
+)
 
 
 _SLIPS = (ValueError, AttributeError, KeyError, IndexError, TypeError)

@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,6 +111,10 @@ class Process:
                 self._child.stdin = None
         os.close(self._fd)
         self._fd = -1
+
+    def stop(self) -> None:
+        """SIGKILL only: descriptors stay, so that a reader in another thread is safe."""
+        self._child.kill()
 
     def wait_ready(self) -> None:
         """Until it has started; raises WorkerLost."""
@@ -213,6 +218,7 @@ class Running:
         self._process, self._job, self._on_tick = process, job, on_tick
         self._give_back: Callable[[bool], None] | None = give_back
         self._until = monotonic() + process.limits.query_s
+        self._own = threading.Lock()  # around owning the worker: it may be the next query's
 
     def start(self) -> None:
         """Send the job and wait for its first bytes; raises its refusal and gives back."""
@@ -268,7 +274,14 @@ class Running:
         """End the query now if it has not ended; its worker dies. Idempotent."""
         self._release(usable=False)
 
+    def stop(self) -> None:
+        """Kill the worker from any thread; whoever reads in another sees the end at once."""
+        with self._own:
+            if self._give_back is not None:
+                self._process.stop()
+
     def _release(self, *, usable: bool) -> None:
-        if self._give_back is not None:
+        with self._own:
             give_back, self._give_back = self._give_back, None
+        if give_back is not None:
             give_back(usable)

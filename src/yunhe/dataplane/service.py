@@ -8,6 +8,7 @@ release (durable), bytes, post. What fails before the release is voided; after i
 from __future__ import annotations
 
 import hmac
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -183,6 +184,7 @@ class Stream:
         self._grant, self._control = grant, control
         self._crash, self._watch = crash, watch
         self._started = self._posted = False
+        self._lock = threading.Lock()  # a client may leave while another thread reads
 
     @property
     def rows(self) -> int:
@@ -198,21 +200,26 @@ class Stream:
         return self
 
     def __next__(self) -> bytes:
-        self._crash.at("after_first_byte" if self._started else "before_first_byte")
-        self._started = True
-        try:
-            self._watch()
-            return next(self._chunks)
-        except StopIteration:
-            self._post(complete=True)
-            raise
-        except BaseException:
-            self.close()
-            raise
+        with self._lock:
+            if self._posted:
+                raise StopIteration
+            self._crash.at("after_first_byte" if self._started else "before_first_byte")
+            self._started = True
+            try:
+                self._watch()
+                return next(self._chunks)
+            except StopIteration:
+                self._post(complete=True)
+                raise
+            except BaseException:
+                self._post(complete=False)
+                raise
 
     def close(self) -> None:
-        """Stop here and post what was handed out. Idempotent."""
-        self._post(complete=False)
+        """Stop here and post what was handed out. Idempotent; from any thread."""
+        self._running.stop()
+        with self._lock:
+            self._post(complete=False)
 
     def _post(self, *, complete: bool) -> None:
         if self._posted:
