@@ -83,6 +83,8 @@ def answer_request(
     except TermNotUnderstood as unknown:
         return _end(unknown.code, unknown.sentence("en"), unknown.sentence("zh"))
     furthest = product.negotiable or product.terms
+    if furthest.expires_at is not None and furthest.expires_at <= now:
+        return _end("OFFER_EXPIRED", "The product's terms have run out.", "该产品的条款已到期。")
     if not beyond(asked, product.terms, now) or not beyond(asked, furthest, now):
         return Decision(Verb.AGREE)
     if negotiation.made_by(Side.PROVIDER) >= limits.COUNTER_OFFERS_MAX:

@@ -72,7 +72,8 @@ def negotiation_message(
     """
     if isinstance(message, ContractRequest | ContractOffer) and not message.receiver_pid:
         known = store.negotiation_of_peer(tx, message.sender.other, peer.did, message.sender_pid)
-        if _again(tx, message, peer, known):
+        same = known is not None and known.offers[0].policy == message.policy
+        if _again(tx, message, peer, known, same):
             return known or _missing()
         n = _first(desk, tx, message, peer)
     else:
@@ -97,19 +98,25 @@ def _missing() -> Negotiation:
     raise NegotiationUnknown
 
 
-def _again(tx: Tx, message: Message, peer: Party, known: Negotiation | Transfer | None) -> bool:
-    """Whether an opening message was heard before: by its id, or by its pid if it has none."""
-    if message.message_id:
-        if outbox.seen(tx, peer.did, message.message_id):
-            return True
-        if known is not None:
-            raise MessageOutOfOrder(
-                sender=message.sender.value,
-                message="request",
-                what="conversation",
-                state=known.state.value,
-            )
-    return known is not None
+def _again(
+    tx: Tx, message: Message, peer: Party, known: Negotiation | Transfer | None, same: bool
+) -> bool:
+    """Whether an opening message was heard before: by its id, or if it has none, by its pid.
+
+    A pid in use with another wish, or under a fresh message id, is refused.
+    """
+    if message.message_id and outbox.seen(tx, peer.did, message.message_id):
+        return True
+    if known is None:
+        return False
+    if message.message_id or not same:
+        raise MessageOutOfOrder(
+            sender=message.sender.value,
+            message="request",
+            what="conversation",
+            state=known.state.value,
+        )
+    return True
 
 
 def _addressed(found: N | None, message: Message, peer: Party) -> N:
@@ -154,7 +161,8 @@ def transfer_message(desk: Desk, tx: Tx, message: TransferMessage, peer: Party) 
     """Take one transfer message of `peer` and answer it; errors as for negotiations."""
     if isinstance(message, TransferRequest):
         known = store.transfer_of_peer(tx, Side.PROVIDER, peer.did, message.consumer_pid)
-        if _again(tx, message, peer, known):
+        same = known is not None and known.contract_id == message.contract_id
+        if _again(tx, message, peer, known, same):
             if known is None:
                 raise TransferUnknown
             return known

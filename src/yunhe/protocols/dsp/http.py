@@ -57,7 +57,7 @@ def read_body(request: Request, raw: bytes) -> Body:
     request.state.pids = {
         name: value
         for name in ("providerPid", "consumerPid")
-        if isinstance(value := data.get(name), str)
+        if isinstance(value := data.get(name), str) and 0 < len(value) <= limits.PID_CHARS_MAX
     }
     return body
 

@@ -1,0 +1,500 @@
+"""The life of an agreement between two nodes, and what spoils it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.nodes import CODE, FURTHEST, LISTED, Node, Pair, Peer
+from yunhe import contracts
+from yunhe.contracts import (
+    AutomaticDecider,
+    ContractAgreement,
+    ContractEnded,
+    ContractExpired,
+    ContractInForce,
+    ContractTerminated,
+    ContractUnknown,
+    ContractVerification,
+    DataTokenExpired,
+    DataTokenForeign,
+    DataTokenInvalid,
+    DataTokenRevoked,
+    Message,
+    MessageMisaddressed,
+    MessageOutOfOrder,
+    NegotiationUnknown,
+    Price,
+    ProductNotOffered,
+    Side,
+    State,
+    Strategy,
+    TransferState,
+    TransferVerb,
+    Verb,
+    VerbOutOfOrder,
+    Why,
+)
+from yunhe.kernel.canonical import dumps, loads_strict
+from yunhe.kernel.clock import ManualClock
+from yunhe.kernel.keys import KeyStore, jws_detached, jwt, verify_jws_detached
+
+LENIENT = Strategy(accept=replace(FURTHEST, uses_max=10))
+
+
+@pytest.fixture
+def pair(tmp_path: Path, clock: ManualClock) -> Iterator[Pair]:
+    pair = Pair(Node(tmp_path, "provider", clock), Node(tmp_path, "consumer", clock))
+    yield pair
+    pair.provider.close()
+    pair.consumer.close()
+
+
+def states(pair: Pair, id_: str) -> tuple[State, State]:
+    ours = pair.consumer.contracts.negotiation(id_)
+    theirs = pair.provider.contracts.negotiation(ours.peer_pid)
+    return ours.state, theirs.state
+
+
+def test_one_counter_offer_each_way_then_both_sign(pair: Pair) -> None:
+    begun: list[ContractInForce] = []
+    for node in (pair.provider, pair.consumer):
+        node.db.events.on(ContractInForce, lambda tx, event: begun.append(event))
+    asked = replace(LISTED, price=Price(50, 0), uses_max=100)
+    compromise = replace(LISTED, price=Price(85, 1), uses_max=15)
+    limit = replace(LISTED, price=Price(70, 1))
+
+    n = pair.request(asked, Strategy(accept=limit, counter=compromise))
+    pair.pump()
+
+    assert [m.kind for m in pair.sent] == [
+        "dsp.request",
+        "dsp.offer",
+        "dsp.request",
+        "dsp.agreement",
+        "dsp.verification",
+        "dsp.finalization",
+    ]
+    assert states(pair, n.id) == (State.FINALIZED, State.FINALIZED)
+    n = pair.consumer.contracts.negotiation(n.id)
+    mine = pair.consumer.contracts.in_force(n.contract_id)
+    theirs = pair.provider.contracts.in_force(n.contract_id, pair.consumer.did)
+    assert mine.terms == theirs.terms == compromise
+    assert mine.signature_level == theirs.signature_level == "both"
+    assert mine.agreement.document == theirs.agreement.document
+    for key, jws in (
+        (pair.provider.key, mine.agreement.provider_jws),
+        (pair.consumer.key, theirs.agreement.consumer_jws),
+    ):
+        verify_jws_detached(key.public_jwk(), jws, mine.agreement.document)
+    assert [event.contract.id for event in begun] == [n.contract_id] * 2
+    assert pair.provider.log.kinds() == [
+        "contract.requested",
+        "contract.offered",
+        "contract.requested",
+        "contract.agreed",
+        "contract.verified",
+        "contract.finalized",
+    ]
+    assert pair.consumer.log.kinds() == pair.provider.log.kinds()
+
+
+def test_the_consumer_accepts_an_offer_within_its_limits(pair: Pair) -> None:
+    n = pair.request(replace(LISTED, price=Price(1, 0)), LENIENT)
+    pair.pump()
+    assert states(pair, n.id) == (State.FINALIZED, State.FINALIZED)
+    assert "dsp.acceptance" in [m.kind for m in pair.sent]
+    n = pair.consumer.contracts.negotiation(n.id)
+    assert pair.consumer.contracts.in_force(n.contract_id).terms.price == Price(80, 1)
+
+
+def test_an_offer_beyond_every_limit_waits_for_the_user(pair: Pair) -> None:
+    n = pair.request(replace(LISTED, price=Price(1, 0)))
+    pair.pump()
+    n = pair.consumer.contracts.wait(n.id, n.version, 0.2)
+    assert (n.state, n.waiting_for) == (State.OFFERED, "you")
+    pair.consumer.contracts.counter(n.id, replace(LISTED, price=Price(2, 0)))
+    pair.pump()
+    pair.consumer.contracts.accept(n.id)
+    pair.pump()
+    assert states(pair, n.id) == (State.FINALIZED, State.FINALIZED)
+
+
+def test_the_provider_can_decide_by_hand(tmp_path: Path, clock: ManualClock) -> None:
+    provider = Node(tmp_path, "provider", clock, AutomaticDecider(manual=True))
+    pair = Pair(provider, Node(tmp_path, "consumer", clock))
+    n = pair.request(LISTED)
+    pair.pump()
+    [held] = provider.contracts.negotiations()
+    assert (held.state, held.waiting_for) == (State.REQUESTED, "you")
+    provider.contracts.counter(held.id, FURTHEST)
+    pair.pump()
+    pair.consumer.contracts.accept(n.id)
+    pair.pump()
+    assert states(pair, n.id) == (State.FINALIZED, State.FINALIZED)
+    provider.close()
+    pair.consumer.close()
+
+
+def test_a_provider_may_begin(pair: Pair) -> None:
+    n = pair.provider.contracts.offer(pair.consumer.did, pair.consumer.url, CODE, LISTED)
+    pair.pump()
+    [held] = pair.consumer.contracts.negotiations()
+    assert held.state is State.OFFERED
+    pair.consumer.contracts.accept(held.id)
+    pair.pump()
+    assert pair.provider.contracts.negotiation(n.id).state is State.FINALIZED
+
+
+@pytest.mark.parametrize("by", ["consumer", "provider"])
+def test_either_side_ends_a_negotiation_with_its_reason(pair: Pair, by: str) -> None:
+    n = pair.request(replace(LISTED, price=Price(1, 0)))
+    pair.pump()
+    n = pair.consumer.contracts.negotiation(n.id)
+    if by == "consumer":
+        pair.consumer.contracts.terminate_negotiation(n.id, "too dear")
+    else:
+        pair.provider.contracts.terminate_negotiation(n.peer_pid, "too dear")
+    pair.pump()
+    assert states(pair, n.id) == (State.TERMINATED, State.TERMINATED)
+    for node, pid in ((pair.consumer, n.id), (pair.provider, n.peer_pid)):
+        assert node.contracts.negotiation(pid).error == Why("BY_CHOICE", ("too dear",))
+    with pytest.raises(VerbOutOfOrder):
+        pair.consumer.contracts.accept(n.id)
+
+
+def test_an_unknown_term_ends_it_and_is_named(pair: Pair) -> None:
+    policy = contracts.Policy((contracts.Rule("permission", "moonwalk"),))
+    n = pair.consumer.contracts.request(pair.provider.did, pair.provider.url, CODE, "o", policy)
+    pair.pump()
+    n = pair.consumer.contracts.negotiation(n.id)
+    assert n.error is not None
+    assert n.error.code == "TERM_NOT_UNDERSTOOD"
+    assert "moonwalk" in n.error.reasons[0]
+
+
+def test_an_unknown_product_is_refused_and_nothing_stored(pair: Pair) -> None:
+    n = pair.consumer.contracts.request(pair.provider.did, pair.provider.url, "NO", "o", LISTED)
+    pair.pump()
+    assert pair.provider.contracts.negotiations() == []
+    n = pair.consumer.contracts.negotiation(n.id)
+    assert n.state is State.TERMINATED
+    assert n.error is not None
+    assert n.error.code == ProductNotOffered.code
+
+
+# --- duplicates, order, strangers -----------------------------------------------------------
+
+
+def test_every_message_twice_changes_nothing(pair: Pair) -> None:
+    n = pair.request(replace(LISTED, price=Price(1, 0)), LENIENT)
+    for _ in range(40):
+        said = [node for node in (pair.consumer, pair.provider) if node.pending()]
+        if not said:
+            break
+        sender = said[0]
+        other = pair.provider if sender is pair.consumer else pair.consumer
+        message = pair.addressed(sender, sender.pending()[0])
+        pair.step(sender)
+        before = len(other.log.entries), len(other.pending())
+        again = other.contracts.receive(message, sender.peer)
+        assert again.id == message.receiver_pid or not message.receiver_pid
+        assert (len(other.log.entries), len(other.pending())) == before
+    assert states(pair, n.id) == (State.FINALIZED, State.FINALIZED)
+    assert len(pair.provider.contracts.contracts()) == 1
+    assert len(pair.provider.contracts.negotiations()) == 1
+
+
+def test_a_second_request_under_a_fresh_id_is_refused(pair: Pair) -> None:
+    pair.request(LISTED)
+    message = pair.addressed(pair.consumer, pair.consumer.pending()[0])
+    first = pair.provider.contracts.receive(message, pair.consumer.peer)
+    with pytest.raises(MessageOutOfOrder):
+        pair.provider.contracts.receive(replace(message, message_id="x"), pair.consumer.peer)
+    # Without an id there is nothing to tell it from a retry: same pid, same negotiation.
+    bare = replace(message, message_id="")
+    assert pair.provider.contracts.receive(bare, pair.consumer.peer).id == first.id
+
+
+def test_out_of_order_is_refused_and_changes_nothing(pair: Pair) -> None:
+    n = pair.request(replace(LISTED, price=Price(1, 0)))
+    pair.pump()
+    n = pair.consumer.contracts.negotiation(n.id)
+    pids: dict[str, Any] = {"provider_pid": n.peer_pid, "consumer_pid": n.id}
+    early = ContractVerification(**pids, message_id="early")
+    before = len(pair.provider.log.entries)
+    with pytest.raises(MessageOutOfOrder, match="OFFERED"):
+        pair.provider.contracts.receive(early, pair.consumer.peer)
+    final = contracts.ContractFinalization(**pids)
+    with pytest.raises(MessageOutOfOrder):
+        pair.consumer.contracts.receive(final, pair.provider.peer)
+    assert len(pair.provider.log.entries) == before
+    assert states(pair, n.id) == (State.OFFERED, State.OFFERED)
+
+
+def test_a_stranger_learns_nothing(pair: Pair, tmp_path: Path, clock: ManualClock) -> None:
+    n = pair.request(replace(LISTED, price=Price(1, 0)))
+    pair.pump()
+    n = pair.consumer.contracts.negotiation(n.id)
+    mallory = Peer("did:web:mallory.example", KeyStore(tmp_path / "m").key("did").public_jwk())
+    accept = contracts.ContractAcceptance(provider_pid=n.peer_pid, consumer_pid=n.id)
+    nowhere = replace(accept, provider_pid="urn:uuid:none")
+    with pytest.raises(NegotiationUnknown) as foreign:
+        pair.provider.contracts.receive(accept, mallory)
+    with pytest.raises(NegotiationUnknown) as unknown:
+        pair.provider.contracts.receive(nowhere, pair.consumer.peer)
+    assert foreign.value.problem() == unknown.value.problem()
+    wrong = replace(accept, consumer_pid="urn:uuid:other")
+    with pytest.raises(MessageMisaddressed):
+        pair.provider.contracts.receive(wrong, pair.consumer.peer)
+    echo = replace(accept, sender=Side.PROVIDER, consumer_pid=n.peer_pid, provider_pid=n.id)
+    with pytest.raises(MessageMisaddressed):
+        pair.provider.contracts.receive(echo, pair.consumer.peer)
+
+
+# --- spoilt agreements ----------------------------------------------------------------------
+
+
+def rewritten(message: ContractAgreement, key: Any, **changes: Any) -> ContractAgreement:
+    """The agreement changed and signed again by `key`."""
+    document = dumps({**loads_strict(message.document), **changes})
+    return replace(message, document=document, signature=jws_detached(key, document))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        (lambda m, p, o: replace(m, document=m.document + b" "), "PROVIDER_SIGNATURE_INVALID"),
+        (
+            lambda m, p, o: replace(m, signature=jws_detached(o, m.document)),
+            "PROVIDER_SIGNATURE_INVALID",
+        ),
+        (lambda m, p, o: replace(m, signature="a.b.c"), "PROVIDER_SIGNATURE_INVALID"),
+        (
+            lambda m, p, o: rewritten(
+                m, p, policy=contracts.policy_from_terms(replace(LISTED, uses_max=1)).to_json()
+            ),
+            "AGREEMENT_TERMS_CHANGED",
+        ),
+        (
+            lambda m, p, o: rewritten(
+                m,
+                p,
+                policy=contracts.policy_from_terms(replace(LISTED, price=Price(101, 2))).to_json(),
+            ),
+            "AGREEMENT_TERMS_CHANGED",
+        ),
+        (lambda m, p, o: rewritten(m, p, consumer="did:web:x"), "AGREEMENT_PARTY_CHANGED"),
+        (lambda m, p, o: rewritten(m, p, provider="did:web:x"), "AGREEMENT_PARTY_CHANGED"),
+        (lambda m, p, o: rewritten(m, p, product="other"), "AGREEMENT_PRODUCT_CHANGED"),
+        (lambda m, p, o: rewritten(m, p, id=""), "AGREEMENT_UNREADABLE"),
+        (lambda m, p, o: replace(m, document=b"[]"), "AGREEMENT_UNREADABLE"),
+    ],
+)
+def test_a_spoilt_agreement_ends_the_negotiation_by_name(
+    pair: Pair, tmp_path: Path, spoil: Any, code: str
+) -> None:
+    other = KeyStore(tmp_path / "other").key("did")
+
+    def tamper(message: Message) -> Message:
+        if isinstance(message, ContractAgreement):
+            return spoil(message, pair.provider.key, other)  # type: ignore[no-any-return]
+        return message
+
+    pair.spoil = tamper
+    n = pair.request(LISTED)
+    pair.pump()
+    assert states(pair, n.id) == (State.TERMINATED, State.TERMINATED)
+    n = pair.consumer.contracts.negotiation(n.id)
+    assert n.error is not None
+    assert n.error.code == code
+    theirs = pair.provider.contracts.negotiation(n.peer_pid).error
+    assert theirs is not None
+    assert theirs.code == code
+    assert pair.consumer.contracts.contracts() == pair.provider.contracts.contracts() == []
+
+
+def test_a_wrong_counter_signature_ends_it(pair: Pair, tmp_path: Path) -> None:
+    other = KeyStore(tmp_path / "other").key("did")
+
+    def tamper(message: Message) -> Message:
+        if isinstance(message, ContractVerification):
+            return replace(message, signature=jws_detached(other, b"{}"))
+        return message
+
+    pair.spoil = tamper
+    n = pair.request(LISTED)
+    pair.pump()
+    assert states(pair, n.id) == (State.TERMINATED, State.TERMINATED)
+    error = pair.consumer.contracts.negotiation(n.id).error
+    assert error is not None
+    assert error.code == "CONSUMER_SIGNATURE_INVALID"
+
+
+def test_a_peer_that_does_not_sign_is_shown_as_such(pair: Pair) -> None:
+    def strip(message: Message) -> Message:
+        if isinstance(message, ContractAgreement | ContractVerification):
+            return replace(message, signature="")
+        return message
+
+    pair.spoil = strip
+    _, contract_id = pair.agree()
+    for node in (pair.consumer, pair.provider):
+        assert node.contracts.in_force(contract_id).signature_level == "transport"
+
+
+def test_another_contracts_id_cannot_be_taken(pair: Pair) -> None:
+    _, taken = pair.agree()
+    pair.spoil = lambda m: (
+        rewritten(m, pair.provider.key, id=taken) if isinstance(m, ContractAgreement) else m
+    )
+    n = pair.request(LISTED)
+    pair.pump()
+    error = pair.consumer.contracts.negotiation(n.id).error
+    assert error is not None
+    assert error.code == "AGREEMENT_ID_TAKEN"
+
+
+# --- contracts and transfers ----------------------------------------------------------------
+
+
+def test_access_opens_renews_and_stops_with_the_contract(pair: Pair, clock: ManualClock) -> None:
+    _, contract_id = pair.agree()
+    consumer, provider = pair.consumer.contracts, pair.provider.contracts
+    consumer.request_transfer(contract_id)
+    pair.pump()
+    access = consumer.access(contract_id, wait_s=0)
+    assert access.endpoint == "https://provider.example/data/v1/query"
+    claims = provider.authenticate_data_token(access.token, pair.consumer.did)
+    assert claims.contract_id == contract_id
+    assert (claims.expires_at - clock.now()).total_seconds() <= 600
+
+    clock.advance(560)  # near its end: the old one still serves, a new one is on its way
+    assert consumer.access(contract_id, wait_s=0).token == access.token
+    pair.pump()
+    fresh = consumer.access(contract_id, wait_s=0)
+    assert fresh.token != access.token
+    clock.advance(60)
+    with pytest.raises(DataTokenExpired):
+        provider.authenticate_data_token(access.token, pair.consumer.did)
+    provider.authenticate_data_token(fresh.token, pair.consumer.did)
+
+    ended: list[ContractEnded] = []
+    pair.provider.db.events.on(ContractEnded, lambda tx, event: ended.append(event))
+    done = provider.terminate(contract_id, "breach")
+    assert (done.state, done.version) == ("terminated", 2)
+    assert provider.terminate(contract_id, "again").end == done.end
+    assert len(ended) == 1
+    with pytest.raises(ContractTerminated, match="breach"):
+        provider.authenticate_data_token(fresh.token, pair.consumer.did)
+    pair.pump()
+    with pytest.raises(ContractTerminated, match="breach"):
+        consumer.access(contract_id)
+    assert {t.state for t in consumer.transfers(contract_id)} == {TransferState.TERMINATED}
+    assert pair.provider.log.kinds().count("contract.terminated") == 1
+
+
+def test_the_consumer_may_end_the_contract_too(pair: Pair) -> None:
+    _, contract_id = pair.agree()
+    pair.consumer.contracts.request_transfer(contract_id)
+    pair.pump()
+    pair.consumer.contracts.terminate(contract_id, "done with it")
+    pair.pump()
+    with pytest.raises(ContractTerminated, match="done with it"):
+        pair.provider.contracts.in_force(contract_id)
+
+
+def test_a_termination_nobody_was_told_of_is_learnt_at_the_next_request(pair: Pair) -> None:
+    _, contract_id = pair.agree()
+    pair.provider.contracts.terminate(contract_id, "breach")
+    pair.consumer.contracts.request_transfer(contract_id)
+    pair.pump()
+    with pytest.raises(ContractTerminated):
+        pair.consumer.contracts.in_force(contract_id)
+
+
+def test_a_contract_expires_as_agreed(pair: Pair, clock: ManualClock) -> None:
+    _, contract_id = pair.agree()
+    clock.advance(101 * 366 * 86400)
+    with pytest.raises(ContractExpired):
+        pair.provider.contracts.in_force(contract_id)
+    with pytest.raises(ContractExpired):
+        pair.consumer.contracts.request_transfer(contract_id)
+    assert pair.provider.contracts.expire_due() == 1
+    assert pair.provider.contracts.expire_due() == 0
+    assert pair.provider.contracts.contract(contract_id).state == "expired"
+
+
+def test_data_tokens_of_others_and_forgeries(pair: Pair, clock: ManualClock) -> None:
+    _, contract_id = pair.agree()
+    pair.consumer.contracts.request_transfer(contract_id)
+    pair.pump()
+    provider = pair.provider.contracts
+    token = pair.consumer.contracts.access(contract_id, wait_s=0).token
+    with pytest.raises(DataTokenForeign):
+        provider.authenticate_data_token(token, "did:web:mallory.example")
+    claims = {"iss": pair.provider.did, "sub": pair.consumer.did, "contract": contract_id}
+    forged = jwt(pair.consumer.key, claims, typ="yunhe-data+jwt")
+    other_type = jwt(pair.provider.key, claims, typ="JWT")
+    thin = jwt(pair.provider.key, claims, typ="yunhe-data+jwt")
+    for bad in (forged, other_type, thin, "", "a.b.c", token[:-4] + "AAAA", "x" * 20_000):
+        with pytest.raises(DataTokenInvalid):
+            provider.authenticate_data_token(bad, pair.consumer.did)
+
+
+def test_a_suspended_transfer_gives_no_data_until_resumed(pair: Pair) -> None:
+    _, contract_id = pair.agree()
+    pair.consumer.contracts.request_transfer(contract_id)
+    pair.pump()
+    token = pair.consumer.contracts.access(contract_id, wait_s=0).token
+    [theirs] = pair.provider.contracts.transfers(contract_id)
+    [mine] = pair.consumer.contracts.transfers(contract_id)
+    pair.provider.contracts.act_transfer(theirs.id, TransferVerb.SUSPEND, "maintenance")
+    pair.pump()
+    with pytest.raises(DataTokenRevoked):
+        pair.provider.contracts.authenticate_data_token(token, pair.consumer.did)
+    assert pair.consumer.contracts.transfer(mine.id).state is TransferState.SUSPENDED
+    with pytest.raises(VerbOutOfOrder):
+        pair.provider.contracts.act_transfer(theirs.id, TransferVerb.COMPLETE)
+    pair.provider.contracts.act_transfer(theirs.id, TransferVerb.START)
+    pair.pump()
+    assert pair.consumer.contracts.access(contract_id, wait_s=0).token
+
+
+def test_nobody_asks_for_data_under_anothers_contract(pair: Pair, tmp_path: Path) -> None:
+    _, contract_id = pair.agree()
+    mallory = Peer("did:web:mallory.example", None)
+    ask = contracts.TransferRequest(
+        consumer_pid="t1", contract_id=contract_id, format="x", address="https://m.example"
+    )
+    with pytest.raises(ContractUnknown):
+        pair.provider.contracts.receive(ask, mallory)
+    with pytest.raises(ContractUnknown):
+        pair.consumer.contracts.receive(ask, pair.provider.peer)
+    with pytest.raises(ContractUnknown):
+        pair.provider.contracts.request_transfer(contract_id)
+    first = pair.provider.contracts.receive(ask, pair.consumer.peer)
+    assert pair.provider.contracts.receive(ask, pair.consumer.peer).id == first.id
+
+
+def test_a_lost_finalization_leaves_no_half_contract(pair: Pair) -> None:
+    n = pair.request(LISTED)
+    for sender in (pair.consumer, pair.provider, pair.consumer):
+        pair.step(sender)
+    n = pair.consumer.contracts.negotiation(n.id)
+    pair.consumer.contracts.terminate_negotiation(n.id, "changed my mind")
+    pair.step(pair.provider)  # the finalization meets a terminated negotiation
+    theirs = pair.provider.contracts.negotiation(n.peer_pid)
+    assert theirs.error is not None
+    with pytest.raises(ContractTerminated):
+        pair.provider.contracts.in_force(theirs.contract_id)
+
+
+def test_the_verb_that_the_table_forbids_is_a_conflict(pair: Pair) -> None:
+    n = pair.request(LISTED)
+    with pytest.raises(VerbOutOfOrder):
+        pair.consumer.contracts.act(n.id, contracts.Decision(Verb.VERIFY))
