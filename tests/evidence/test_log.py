@@ -14,7 +14,7 @@ from yunhe.evidence import merkle, tiles
 from yunhe.evidence.errors import LogKeyChanged, NotErasable
 from yunhe.evidence.note import VerifierKey, open_checkpoint
 from yunhe.kernel.canonical import BadJson
-from yunhe.kernel.clock import ManualClock
+from yunhe.kernel.clock import ManualClock, iso
 from yunhe.kernel.db import Database, DatabaseFailed, create_all, open_database
 from yunhe.kernel.errors import TooLarge
 from yunhe.kernel.keys import SigningKey
@@ -271,7 +271,7 @@ def test_a_forged_row_with_all_its_hashes_still_meets_the_signature(
     entry = sqlite_log.entry(receipt.entry_id)
     body = '{"rows":1}'
     digest = hashlib.sha256((entry.salt or b"") + body.encode()).hexdigest()
-    leaf = leaf_bytes(entry.entry_id, entry.kind, entry.time, digest)
+    leaf = leaf_bytes(entry.entry_id, entry.kind, iso(entry.at), digest)
     hash_ = merkle.leaf_hash(leaf)
 
     def attack(tx):

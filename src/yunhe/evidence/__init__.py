@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from yunhe.evidence import fields, merkle, note
+from yunhe.evidence.attacks import Attack, attacks
 from yunhe.evidence.bundle import entry_part, make_bundle
 from yunhe.evidence.errors import (
     BadTrust,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from yunhe.evidence.service import EvidenceLog
 
 __all__ = [
+    "Attack",
     "BadTrust",
     "Check",
     "Entry",
@@ -49,6 +51,7 @@ __all__ = [
     "TileNotFound",
     "TlogProof",
     "VerifierKey",
+    "attacks",
     "entry_part",
     "fields",
     "make_bundle",

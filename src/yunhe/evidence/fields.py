@@ -29,7 +29,7 @@ def leaves(document: Any, fields_max: int, depth_max: int) -> dict[str, Any]:
         if len(found) >= fields_max or depth > depth_max:
             raise TooDeep
         if value and isinstance(value, dict):
-            items = [(f"{pointer}/{_escape(str(k))}", v, depth + 1) for k, v in value.items()]
+            items = [(f"{pointer}/{escape(str(k))}", v, depth + 1) for k, v in value.items()]
         elif value and isinstance(value, list):
             items = [(f"{pointer}/{i}", v, depth + 1) for i, v in enumerate(value)]
         else:
@@ -45,7 +45,8 @@ def digests(document: Any, fields_max: int, depth_max: int) -> dict[str, str]:
     return {pointer: sha256_hex(value) for pointer, value in found.items()}
 
 
-def _escape(token: str) -> str:
+def escape(token: str) -> str:
+    """A member's name as it stands in a pointer."""
     return token.replace("~", "~0").replace("/", "~1")
 
 
@@ -56,7 +57,7 @@ def lists_of(document: Any) -> set[str]:
     while stack:
         pointer, value = stack.pop()
         if isinstance(value, dict):
-            stack.extend((f"{pointer}/{_escape(str(k))}", v) for k, v in value.items())
+            stack.extend((f"{pointer}/{escape(str(k))}", v) for k, v in value.items())
         elif isinstance(value, list):
             found.add(pointer)
             stack.extend((f"{pointer}/{i}", v) for i, v in enumerate(value))
@@ -76,6 +77,9 @@ def tree(flat: dict[str, str]) -> Tree:
     return root
 
 
+_EMPTY = (sha256_hex([]), sha256_hex({}))
+
+
 def compare(found: Tree, said: Tree, lists: set[str], findings: Findings) -> None:
     """Note where `found` (the document) differs from `said` (what was signed)."""
     _compare("", found, said, lists, findings)
@@ -84,10 +88,12 @@ def compare(found: Tree, said: Tree, lists: set[str], findings: Findings) -> Non
 def _compare(at: str, found: Any, said: Any, lists: set[str], findings: Findings) -> None:
     if found == said:
         return
+    if isinstance(said, dict) and found in _EMPTY:
+        found = {}
     if not isinstance(found, dict) or not isinstance(said, dict):
         findings.add(at, "FIELD_CHANGED")
         return
-    if at in lists and _compare_list(at, found, said, findings):
+    if at in lists and found and _compare_list(at, found, said, findings):
         return
     for token in {**said, **found}:
         if token not in found:

@@ -8,7 +8,6 @@ from typing import Any
 
 from yunhe.evidence.proof import TlogProof
 from yunhe.kernel.canonical import dumps
-from yunhe.kernel.clock import iso
 
 
 def leaf_bytes(entry_id: str, kind: str, at: str, commitment: str) -> bytes:
@@ -35,11 +34,6 @@ class Entry:
     index: int | None
     salt: bytes | None
     body: dict[str, Any] | None
-
-    @property
-    def time(self) -> str:
-        """The time as the leaf has it."""
-        return iso(self.at)
 
 
 @dataclass(frozen=True)
