@@ -41,6 +41,7 @@ from yunhe.contracts import (
 )
 from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.kernel.clock import ManualClock
+from yunhe.kernel.db import Database
 from yunhe.kernel.keys import KeyStore, jws_detached, jwt, verify_jws_detached
 
 LENIENT = Strategy(accept=replace(FURTHEST, uses_max=10))
@@ -498,3 +499,19 @@ def test_the_verb_that_the_table_forbids_is_a_conflict(pair: Pair) -> None:
     n = pair.request(LISTED)
     with pytest.raises(VerbOutOfOrder):
         pair.consumer.contracts.act(n.id, contracts.Decision(Verb.VERIFY))
+
+
+def test_the_same_life_on_postgresql(tmp_path: Path, clock: ManualClock, pg_db: Database) -> None:
+    pair = Pair(Node(tmp_path, "provider", clock, db=pg_db), Node(tmp_path, "consumer", clock))
+    n = pair.request(replace(LISTED, price=Price(1, 0)), LENIENT)
+    pair.pump()
+    contract_id = pair.consumer.contracts.negotiation(n.id).contract_id
+    pair.consumer.contracts.request_transfer(contract_id)
+    pair.pump()
+    token = pair.consumer.contracts.access(contract_id, wait_s=0).token
+    pair.provider.contracts.authenticate_data_token(token, pair.consumer.did)
+    pair.provider.contracts.terminate(contract_id, "breach")
+    pair.pump()
+    with pytest.raises(ContractTerminated):
+        pair.consumer.contracts.in_force(contract_id)
+    pair.consumer.close()
