@@ -84,7 +84,7 @@ def test_one_use_too_many_is_refused_by_name(world, use) -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"fields": frozenset({"lab.value", "lab.secret"})}, "COLUMN_NOT_AGREED"),
+        ({"fields": frozenset({"lab.value", "lab.secret"})}, "FIELD_NOT_AGREED"),
         ({"rows_max": 101}, "ROWS_EXCEEDED"),
         ({"action": "download"}, "DEFAULT"),
         ({"action": "teleport"}, "ACTION_NOT_UNDERSTOOD"),

@@ -45,8 +45,8 @@ class PurposeNotAgreed(UseDeniedError):
     zh = "用途“{given}”未经约定；合约允许的用途为 {expected}。"
 
 
-class ColumnNotAgreed(UseDeniedError):
-    code = "COLUMN_NOT_AGREED"
+class FieldNotAgreed(UseDeniedError):
+    code = "FIELD_NOT_AGREED"
     en = "The request touches columns that are not agreed: {beyond}."
     zh = "请求涉及未约定的字段：{beyond}。"
     mend_en = "Ask only for the columns of the contract, or negotiate for the others."
@@ -167,36 +167,41 @@ class RecipientNotAgreed(UseDeniedError):
     zh = "接收方“{given}”未经约定；合约约定为 {expected}。"
 
 
-class _NotUnderstood(UseDeniedError):
+class WordNotUnderstood(UseDeniedError):
+    """The root of what a policy says and this node cannot enforce."""
+
+    code = "WORD_NOT_UNDERSTOOD"
+    en = "The policy holds a word that this node cannot enforce: {expected}; it denies."
+    zh = "策略含有本节点无法执行的词 {expected}，因此拒绝。"
     mend_en = "Use the words of docs/usage-control.md, or agree without this one."
     mend_zh = "请改用 docs/usage-control.md 中的词，或去掉该条款后再协商。"
 
 
-class OperatorNotUnderstood(_NotUnderstood):
+class OperatorNotUnderstood(WordNotUnderstood):
     code = "OPERATOR_NOT_UNDERSTOOD"
     en = "The policy compares {term} by '{operator}', which this node cannot enforce; it denies."
     zh = "策略以“{operator}”比较 {term}，本节点无法执行，因此拒绝。"
 
 
-class ValueNotUnderstood(_NotUnderstood):
+class ValueNotUnderstood(WordNotUnderstood):
     code = "VALUE_NOT_UNDERSTOOD"
     en = "The policy's value for {term} is not understood: {expected}; it denies."
     zh = "策略中 {term} 的取值无法理解：{expected}，因此拒绝。"
 
 
-class ActionNotUnderstood(_NotUnderstood):
+class ActionNotUnderstood(WordNotUnderstood):
     code = "ACTION_NOT_UNDERSTOOD"
     en = "The action '{word}' is not one this node can enforce; it denies."
     zh = "本节点无法执行操作行为“{word}”，因此拒绝。"
 
 
-class DutyNotUnderstood(_NotUnderstood):
+class DutyNotUnderstood(WordNotUnderstood):
     code = "DUTY_NOT_UNDERSTOOD"
     en = "The permission demands '{expected}' {operator}-use, which this node cannot perform."
     zh = "许可要求在使用的 {operator} 阶段执行“{expected}”，本节点无法履行。"
 
 
-class RuleNotUnderstood(_NotUnderstood):
+class RuleNotUnderstood(WordNotUnderstood):
     code = "RULE_NOT_UNDERSTOOD"
     en = "The policy holds a rule of the kind '{expected}', which this node does not know."
     zh = "策略含有本节点不认识的规则类型“{expected}”。"

@@ -110,7 +110,7 @@ class Compiled:
 def compile_policy(policy: Policy) -> Compiled:
     """Compile `policy`; `Compiled.problems` names every word that will deny.
 
-    Raises TooLarge beyond limits.POLICY_RULES_MAX, _CONSTRAINTS_MAX or _VALUES_MAX.
+    Raises TooLarge beyond limits.COMPILED_RULES_MAX, RULE_CONSTRAINTS_MAX, CONSTRAINT_VALUES_MAX.
     """
     _bound(policy)
     blocked: list[Reason] = []
@@ -141,17 +141,17 @@ def _covers(rule: Rule) -> Sequence[str]:
 
 
 def _bound(policy: Policy) -> None:
-    if len(policy.rules) > limits.POLICY_RULES_MAX:
-        raise TooLarge(what="the number of rules in a policy", limit=limits.POLICY_RULES_MAX)
+    if len(policy.rules) > limits.COMPILED_RULES_MAX:
+        raise TooLarge(what="the number of rules in a policy", limit=limits.COMPILED_RULES_MAX)
     for rule in policy.rules:
-        if len(rule.constraints) + len(rule.duties) > limits.POLICY_CONSTRAINTS_MAX:
+        if len(rule.constraints) + len(rule.duties) > limits.RULE_CONSTRAINTS_MAX:
             raise TooLarge(
                 what="the number of constraints and duties in a rule",
-                limit=limits.POLICY_CONSTRAINTS_MAX,
+                limit=limits.RULE_CONSTRAINTS_MAX,
             )
         for constraint in rule.constraints:
-            if len(constraint.value) > limits.POLICY_VALUES_MAX:
-                raise TooLarge(what="a constraint value", limit=limits.POLICY_VALUES_MAX)
+            if len(constraint.value) > limits.CONSTRAINT_VALUES_MAX:
+                raise TooLarge(what="a constraint value", limit=limits.CONSTRAINT_VALUES_MAX)
 
 
 def _misread(rule_id: str, rule: Rule, term: str, word: str, code: str) -> Reason:

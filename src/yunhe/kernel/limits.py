@@ -93,9 +93,9 @@ RESULT_ROWS_MAX: Final = 1_000_000_000  # one use, where the contract states no 
 IPC_METADATA_BYTES_MAX: Final = 16_777_216
 
 # control
-POLICY_RULES_MAX: Final = 256
-POLICY_CONSTRAINTS_MAX: Final = 64  # constraints and duties in one rule
-POLICY_VALUES_MAX: Final = 4096  # members of a set, characters of a text
+COMPILED_RULES_MAX: Final = 256
+RULE_CONSTRAINTS_MAX: Final = 64  # constraints and duties in one rule
+CONSTRAINT_VALUES_MAX: Final = 4096  # members of a set, characters of a text
 POLICIES_CACHED_MAX: Final = 1024
 USE_ID_CHARS_MAX: Final = 128
 USE_PURPOSE_CHARS_MAX: Final = 1024
