@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,6 +169,22 @@ def test_what_is_no_record_is_refused(body: Any) -> None:
         rules.check_shape("resource", body)
 
 
+def documented(first: str, verbs: tuple[str, ...]) -> dict[tuple[str, str], str]:
+    """The state table of docs/catalogue.md whose first row is `first`."""
+    page = Path(__file__).parents[2] / "docs" / "catalogue.md"
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| ")]
+    head = next(at for at, row in enumerate(rows) if row.startswith(f"| `{first}` |")) - 1
+    columns = [cell.strip() for cell in rows[head].strip("|").split("|")][1:]
+    assert columns == list(verbs)
+    cells = {}
+    for row in rows[head + 1 :]:
+        state, *after = [cell.strip() for cell in row.strip("|").split("|")]
+        if not state.startswith("`") or len(after) != len(columns):
+            break
+        cells |= {(state.strip("`"), v): a for v, a in zip(verbs, after, strict=True) if a}
+    return cells
+
+
 @pytest.mark.parametrize(
     ("table", "all_states", "verbs"),
     [
@@ -186,5 +203,6 @@ def test_every_cell_of_the_state_tables(table: Any, all_states: Any, verbs: Any)
                 assert refused.value.facts == {"state": state, "verb": verb}
     assert {state for state, _ in table} | set(table.values()) == set(all_states)
     assert {verb for _, verb in table} == set(verbs)
+    assert documented(all_states[0], verbs) == dict(table)
     final = set(all_states) - {state for state, _ in table}
     assert final == ({"rejected", "withdrawn"} if table is states.ENTRY else set())

@@ -225,7 +225,8 @@ def test_two_characters_are_a_word(
     register.stop()
 
 
-def test_an_invisible_product_does_not_even_count(db: Database, tmp_path: Path) -> None:
+def test_an_invisible_product_does_not_even_count(any_db: Database, tmp_path: Path) -> None:
+    db = any_db
     register = Register(db, evidence(db, tmp_path / "keys"), read_terms, "3301")
     db.write(lambda tx: put(tx, 0, {**PRODUCT, "title_zh": "密"}, visible_to=[DIDS[1]]))
     for _ in range(2):  # fresh, then indexed

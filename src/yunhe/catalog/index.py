@@ -60,6 +60,7 @@ class SearchIndex:
         self._folder = folder
         self._lock = threading.Lock()
         self._schema = _schema()
+        self._writer: Any = None
         self._open(fresh=False)
 
     @property
@@ -70,6 +71,9 @@ class SearchIndex:
     def apply(self, documents: Iterable[Document], gone: Iterable[str], position: int) -> None:
         """Take in changes up to `position` and commit; repeating a batch changes nothing."""
         with self._lock:
+            if self._writer is None:
+                # Only now: a connector never writes, and a writer holds memory and a lock.
+                self._writer = self._index.writer(limits.INDEX_HEAP_BYTES, num_threads=1)
             for code in gone:
                 self._writer.delete_documents_by_term("code", code)
             for document in documents:
@@ -163,7 +167,6 @@ class SearchIndex:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder.mkdir(parents=True)
                 self._index = tantivy.Index(self._schema, path=str(self._folder))
-        self._writer: Any = self._index.writer(heap_size=limits.INDEX_HEAP_BYTES, num_threads=1)
         self._index.reload()
         self._snapshot = Snapshot(self._index.searcher(), position)
 

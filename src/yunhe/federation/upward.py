@@ -74,9 +74,12 @@ class Upward:
 
         def verb(tx: Tx) -> None:
             row = store.standing(tx, self._parent)
-            if row is not None and row.state in ("submitted", "approved"):
+            if row is not None and row.state == "submitted":
                 return
-            step = "subject" if row is None else row.step
+            if row is not None and row.state == "approved" and self._identity.own_credential():
+                return
+            # Approved without a credential in force: cancelled or expired, so from the beginning.
+            step = "subject" if row is None or row.step == "done" else row.step
             store.set_standing(tx, self._parent, step=step, state="submitted", reasons=[])
             self._send_step(tx, step)
 
