@@ -189,7 +189,12 @@ def settlement(world: World, number: int, uses: list[dict[str, Any]]) -> dict[st
         "lines": lines,
         "total_fen": total,
     }
-    transfer = {"id": f"t-{number}", "debit": "lab", "credit": "hospital", "amount_fen": total}
+    transfer = {
+        "id": f"t-{number}",
+        "debit": f"{CONSUMER}#settlement",
+        "credit": f"{PROVIDER}#settlement",
+        "amount_fen": total,
+    }
     body = {"statement_sha256": sha256_hex(statement), "transfer": transfer}
     return {
         "statement": statement,

@@ -256,6 +256,19 @@ def test_the_provider_cannot_raise_its_bill_alone(world: World) -> None:
     assert "/settlements/0/consumer_jws" in found
 
 
+def test_a_payment_to_somebody_else_is_named(world: World) -> None:
+    fresh = World(world.root, world.provider, world.consumer, world.log)
+    made = parts(fresh)
+    fresh.pending.clear()
+    settled = made["settlements"][0]
+    transfer = settled["entry"]["body"]["transfer"] | {"credit": "did:web:thief.example#settlement"}
+    body = {**settled["entry"]["body"], "transfer": transfer}
+    settled["entry"] = fresh.record("statement.settled", body)
+    fresh.prove()
+    found = _findings(evidence.make_bundle(made, world.provider), world)
+    assert found == {"/settlements/0/entry/body/transfer/credit"}
+
+
 def test_a_use_billed_twice_is_named(world: World) -> None:
     fresh = World(world.root, world.provider, world.consumer, world.log)
     made = parts(fresh)

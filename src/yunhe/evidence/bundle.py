@@ -30,7 +30,8 @@ bytes). Documents below may hold further members; these are the ones that are re
     statement   {contract_id, lines: [{use_id, rows, fee_fen}], total_fen}, signed by both over
                 its canonical bytes (the consumer's signature is the acknowledgement)
                 entry: kind statement.settled, stands for the statement, and holds in member
-                `transfer` the posted ledger transfer: {amount_fen, ...}
+                `transfer` the posted ledger transfer: {debit, credit, amount_fen},
+                accounts as `<DID of the owner>#<account>`
 
 All JWS of documents are detached, over the RFC 8785 bytes.
 """

@@ -32,6 +32,7 @@ _ENTRY: Final = {
     "body": Open({}),
     "proof": str,
 }
+_TRANSFER: Final = Open({"debit": str, "credit": str, "amount_fen": int})
 _CONSTRAINT: Final = {"term": str, "operator": str, "value": (str, list)}
 _DUTY: Final = {"action": str, "phase": str, "constraints": Many(_CONSTRAINT)}
 _RULE: Final = {
@@ -72,7 +73,7 @@ BUNDLE: Final = {
             ),
             "provider_jws": str,
             "consumer_jws": str,
-            "entry": {**_ENTRY, "body": Open({"transfer": Open({"amount_fen": int})})},
+            "entry": {**_ENTRY, "body": Open({"transfer": _TRANSFER})},
         }
     ),
     "manifest": str,

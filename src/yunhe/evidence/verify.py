@@ -296,13 +296,19 @@ def _settlements(case: _Case) -> None:
         case.equal(f"{where}/total_fen", statement["total_fen"], total, "sum")
         case.entries.check(f"{at}/entry", part["entry"], ("statement.settled",))
         case.entries.binds(f"{at}/entry", part["entry"], statement)
-        amount = part["entry"]["body"]["transfer"]["amount_fen"]
-        where = f"{at}/entry/body/transfer/amount_fen"
-        case.equal(where, amount, statement["total_fen"], "statement")
+        _transfer(case, f"{at}/entry/body/transfer", part["entry"]["body"]["transfer"], statement)
     for number in range(billed, len(receipts)):
         case.findings.add(
             f"/uses/{number}", "NOT_EQUAL", found=1, expected=0, other=_OTHERS["statements"]
         )
+
+
+def _transfer(case: _Case, at: str, paid: dict[str, Any], statement: dict[str, Any]) -> None:
+    """From an account of the consumer to one of the provider, exactly the total."""
+    case.equal(f"{at}/amount_fen", paid["amount_fen"], statement["total_fen"], "statement")
+    sides = (("debit", case.agreed.consumer), ("credit", case.agreed.provider))
+    for side, did in sides:
+        case.equal(f"{at}/{side}", paid[side].partition("#")[0], did, "agreement")
 
 
 def _line(case: _Case, at: str, line: dict[str, Any], receipt: dict[str, Any] | None) -> None:
