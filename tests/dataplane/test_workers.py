@@ -123,6 +123,20 @@ def test_all_busy_is_said(hospital, monkeypatch) -> None:
         assert drain(pool, binding, "SELECT 1 AS one").num_rows == 1
 
 
+def test_a_stopped_pool_runs_nothing_and_leaves_nobody(hospital) -> None:
+    pool = Pool(2, 1)
+    with pytest.raises(WorkersBusy):
+        pool.run(hospital.binding(), Job("SELECT 1"))
+    pool.start()
+    running = pool.run(hospital.binding(), Job("SELECT 1 AS one"))
+    pid = running._process.pid
+    pool.stop()
+    b"".join(running)  # a busy worker ends with its query
+    assert not Path(f"/proc/{pid}").exists()
+    with pytest.raises(WorkersBusy):
+        pool.run(hospital.binding(), Job("SELECT 1"))
+
+
 def test_forty_callers_share_three_workers(pool, hospital) -> None:
     answers: list[int] = []
 

@@ -104,6 +104,8 @@ class Pool:
         until = monotonic() + limits.WORKER_WAIT_S_MAX
         while True:
             with self._changed:
+                if not self._open:
+                    raise WorkersBusy("the pool is not started")
                 process = self._choose(binding)
                 if process is None and self._alive < self._size:
                     self._alive += 1
