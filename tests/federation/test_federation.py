@@ -336,6 +336,18 @@ def test_a_parent_that_is_away_is_said_so(net: Net, office: Node, hospital: Node
         hospital.federation.detail("6")
 
 
+def test_a_cancelled_connector_may_register_anew(
+    net: Net, office: Node, hospital: Node, clock: ManualClock
+) -> None:
+    code = hospital.identity.own_code()
+    office.identity.registrar.revoke(code, ("left",), REVIEWER)
+    clock.advance(200 * 24 * 3600)  # the credential runs out
+    assert hospital.identity.own_credential() == ""
+    hospital.federation.register_self()
+    net.until(lambda: hospital.federation.status().state == "approved")
+    assert hospital.identity.own_code() != code  # never the old one again
+
+
 def test_without_a_parent(net: Net) -> None:
     alone = net.node("alone", HOSPITAL)
     for verb in (alone.federation.register_self, lambda: alone.federation.search("肝")):
