@@ -18,9 +18,9 @@ from yunhe import __version__
 from yunhe.api import bills, evidence_log, finding, supply, tokens, uses
 from yunhe.api import contracts as contracts_face
 from yunhe.api import registration as registration_face
-from yunhe.api.body import SafeHeaders, StrictBody, problem_response
 from yunhe.api.deps import Services
 from yunhe.api.errors import MethodNotAllowed, Unexpected
+from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
 from yunhe.kernel.errors import Invalid, NotFound, YunheError
 
 log = logging.getLogger(__name__)

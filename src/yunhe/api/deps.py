@@ -7,18 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
 
-from yunhe import identity
+from yunhe import catalog, contracts, control, evidence, exchange, federation, identity
+from yunhe.api.wait import Waiters
+from yunhe.kernel.asgi import Chunks, Threads
+from yunhe.kernel.errors import Unauthenticated
 from yunhe.kernel.settings import NodeConfig
 
-if TYPE_CHECKING:
-    from yunhe import catalog, contracts, control, evidence, exchange, federation
-    from yunhe.api.relay import Relay
-    from yunhe.api.wait import Waiters
-    from yunhe.protocols.dsp import DspClient
+
+class FoundOffer(Protocol):
+    """One offer as the provider's own catalogue states it."""
+
+    @property
+    def offer_id(self) -> str: ...
+    @property
+    def product_code(self) -> str: ...
+    @property
+    def provider_did(self) -> str: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def policy(self) -> contracts.Policy: ...
+
+
+class Answer(Chunks, Protocol):
+    """The governed result on its way through this node."""
+
+    @property
+    def use_id(self) -> str: ...
+    @property
+    def groups_withheld(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -34,9 +55,14 @@ class Services:
     contracts: contracts.Contracts
     control: control.Control
     exchange: exchange.Exchange
-    catalogues: DspClient
-    relay: Relay
+    # (code, provider did, connector address) -> the provider's offers, from its own catalogue
+    offers: Callable[[str, str, str], list[Any]]
+    # (contract id, sql, purpose, use id, principal) -> the provider's answer
+    ask: Callable[[str, str, str, str, str], Answer]
+    bundle: Callable[[str], dict[str, Any]]
     waiters: Waiters
+    queries: Threads
+    streams: Threads
 
 
 def services(request: Request) -> Services:
@@ -51,17 +77,18 @@ def caller(*roles: str) -> Callable[..., identity.Principal]:
     def check(
         request: Request, parts: Annotated[Services, Depends(services)]
     ) -> identity.Principal:
-        header = request.headers.get("authorization", "")
-        principal = parts.identity.authenticate(header, _source(request))
-        if roles:
-            parts.identity.require(principal, *roles)
+        source = request.client.host if request.client else "?"
+        try:
+            principal = parts.identity.authenticate(request.headers.get("authorization", ""))
+        except Unauthenticated as refused:
+            # Counted by source and minute, not one entry each: nobody fills our disk (§4.6).
+            parts.identity.refusals.refused(source, refused.code)
+            raise
+        if roles and not set(roles) & set(principal.roles):
+            identity.require(principal, roles[0])
         return principal
 
     return check
-
-
-def _source(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 Parts = Annotated[Services, Depends(services)]

@@ -5,6 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from yunhe.kernel import limits
+
+T = TypeVar("T")
 
 
 class Waiters:
@@ -40,3 +46,23 @@ class Waiters:
                 self._sleepers[key].discard(sleeper)
                 if not self._sleepers[key]:
                     del self._sleepers[key]
+
+    async def until(
+        self,
+        key: str,
+        seconds: float,
+        read: Callable[[], Awaitable[T]],
+        done: Callable[[T], bool],
+    ) -> T:
+        """What `read` gives once it is `done`, or after `seconds`.
+
+        It reads again at every notice, and now and then without one: another replica's commit
+        rings no bell here.
+        """
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            found = await read()
+            left = deadline - asyncio.get_running_loop().time()
+            if done(found) or left <= 0:
+                return found
+            await self.wait(key, min(left, limits.LONG_POLL_READ_S))

@@ -62,7 +62,7 @@ class Stage:
         try:
             yield record
         except YunheRefused as refused:
-            self._fail(record, started, f"{refused.code}: {refused.sentence}", refused)
+            self._fail(record, started, f"{refused.code}: {refused.sentence()}", refused)
         except StepFailed:
             record.milliseconds = (time.monotonic() - started) * 1000
             raise
@@ -79,7 +79,7 @@ class Stage:
 
     def _fail(self, record: Record, started: float, why: str, cause: Exception) -> None:
         record.milliseconds = (time.monotonic() - started) * 1000
-        raise StepFailed(number=record.number, name=record.name, why=why) from cause
+        raise StepFailed(number=record.number, name=record.name, why=why.rstrip(".")) from cause
 
     def receipt(self, actor: str) -> dict[str, Any] | None:
         """The newest evidence entry of a node: id, kind, leaf hash, index."""
@@ -100,8 +100,8 @@ class Stage:
     def denied(self, what: str, refused: YunheRefused) -> None:
         """Show a refusal with its code, sentence and remedy."""
         self.say(f"✗ {what}: {refused.code}")
-        self.say(f"    {refused.text(self.lang)}")
-        self.say(f"    → {refused.remedy_text(self.lang)}")
+        self.say(f"    {refused.sentence(self.lang)}")
+        self.say(f"    → {refused.remedy(self.lang)}")
 
     def bill(self, key: str, contract: str) -> int:
         """Show the running bill of a contract at a node; the total in fen."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from yunhe.demo import data, proof
 from yunhe.demo.stage import Stage
-from yunhe.sdk import Contract, YunheRefused
-from yunhe.sdk.model import Terms
+from yunhe.kernel.money import yuan
+from yunhe.sdk import Contract, NegotiationHeld, Terms, YunheRefused, connect
 
 PURPOSE = "clinical-research"
 COLUMNS = (
@@ -24,6 +24,19 @@ BY_AGE = (
     "SELECT p.age, count(DISTINCT p.id) AS patients, avg(p.bmi) AS bmi FROM patients p"
     " GROUP BY p.age ORDER BY p.age"
 )
+
+
+RESOURCE = {
+    "title_zh": "脂肪肝随访队列",
+    "title_en": "NAFLD follow-up cohort",
+    "description_zh": "非酒精性脂肪性肝病患者及对照的基本信息与化验值，已去标识，用于临床研究",
+    "description_en": "Patients with fatty liver disease and controls, de-identified, for research",
+    "keywords": ["肝", "liver"],
+    "tables": [
+        {"name": "patients", "paths": ["patients.parquet"], "entity_key": "id"},
+        {"name": "labs", "paths": ["labs.parquet"], "entity_key": "id"},
+    ],
+}
 
 
 def play(stage: Stage) -> None:
@@ -90,17 +103,7 @@ def connect_data(stage: Stage) -> None:
     """② Each hospital points its connector at its Parquet files; they are profiled."""
     with stage.step("connect and register the resources", "数据资源接入与登记", "a"):
         for key in ("a", "b"):
-            resource = stage[key].add_resource(
-                title_zh="脂肪肝随访队列",
-                title_en="NAFLD follow-up cohort",
-                description_zh="非酒精性脂肪性肝病患者及对照的基本信息与化验值(去标识)",
-                description_en="Patients with fatty liver disease and controls: de-identified",
-                keywords=["肝", "liver"],
-                tables=[
-                    {"name": "patients", "paths": ["patients.parquet"], "entity_key": "id"},
-                    {"name": "labs", "paths": ["labs.parquet"], "entity_key": "id"},
-                ],
-            )
+            resource = stage[key].add_resource(RESOURCE)
             stage[key].submit_resource(resource)
             rows = {table["name"]: table["rows"] for table in resource.tables}
             split = stage.facts["splits"][key]
@@ -144,16 +147,18 @@ def publish(stage: Stage) -> None:
         for key in ("a", "b"):
             party = stage.nodes[key].party
             product = stage[key].add_product(
-                title_zh=f"{party.name_zh}脂肪肝化验数据产品",
-                title_en=f"{party.name_en} fatty liver laboratory data",
-                description_zh="按年龄段与性别统计肝病患者化验指标,用于临床研究",
-                description_en="Laboratory statistics of liver patients for clinical research",
-                keywords=["肝病", "化验", "liver", "laboratory"],
-                resource_ids=[stage.facts[f"resource-{key}"]],
-                terms=terms,
-                negotiable=terms.but(
-                    {"uses_max": 8, "price": {"per_use_fen": 4000, "per_row_fen": 10}}
-                ),
+                {
+                    "title_zh": f"{party.name_zh}脂肪肝化验数据产品",
+                    "title_en": f"{party.name_en} fatty liver laboratory data",
+                    "description_zh": "按年龄段与性别统计肝病患者化验指标，用于临床研究",
+                    "description_en": "Laboratory statistics of liver patients, for research",
+                    "keywords": ["肝病", "化验", "liver", "laboratory"],
+                    "resource_ids": [stage.facts[f"resource-{key}"]],
+                    "terms": terms,
+                    "negotiable": terms.but(
+                        {"uses_max": 8, "price": {"per_use_fen": 4000, "per_row_fen": 10}}
+                    ),
+                }
             )
             stage[key].submit_product(product)
             stage.facts[f"product-{key}"] = product.id
@@ -192,42 +197,53 @@ def find(stage: Stage) -> None:
             stage.say(f"✓ {word!r}: " + " | ".join(f"{hit.title_zh}" for hit in hits))
 
 
+def _haggle(stage: Stage, key: str) -> Contract:
+    """Ask for much, look at the provider's counter-offer, answer with our own, wait for both."""
+    space = stage["r"]
+    offer = space.offer(stage.facts[f"code-{key}"])
+    ask = {"uses_max": 12, "price": {"per_use_fen": 2000, "per_row_fen": 5}}
+    try:
+        space.negotiate(offer, ask=ask)
+    except NegotiationHeld as held:
+        answer = space.negotiation(held.facts["negotiation_id"])
+        # The provider's price is fair, but the study needs fewer uses than it grants.
+        ours = answer.offers[-1].terms.but({"uses_max": 6})
+        contract: Contract = space.wait_for_contract(space.counter_offer(answer, ours))
+        return contract
+    stage.insist(False, "the provider took the first offer")
+    raise AssertionError
+
+
 def agree(stage: Stage) -> None:
     """⑤ Negotiate over DSP with one counter-offer each way; both sign."""
     with stage.step("negotiate and sign over DSP", "协商与双方签署", "r"):
         for key in ("a", "b"):
-            offer = stage["r"].offer(stage.facts[f"code-{key}"])
-            ask = offer.terms.but(
-                {"uses_max": 12, "price": {"per_use_fen": 2000, "per_row_fen": 5}}
-            )
-            limit = offer.terms.but(
-                {"uses_max": 6, "price": {"per_use_fen": 4500, "per_row_fen": 10}}
-            )
             started = time.monotonic()
-            contract = stage["r"].negotiate(offer, ask=ask, accept=limit, counter=limit)
+            contract = _haggle(stage, key)
             took = (time.monotonic() - started) * 1000
-            story = [n for n in stage["r"].negotiations() if n.contract_id == contract.id][0]
+            told = next(n for n in stage["r"].negotiations() if n.contract_id == contract.id)
             moves = [
-                f"{move.by}: {move.terms.uses_max} uses at "
-                f"{move.terms.per_use_fen / 100:.2f} + {move.terms.per_row_fen / 100:.2f}"
-                for move in story.offers
+                f"{move.by} {move.terms.uses_max} uses at {yuan(move.terms.per_use_fen)}"
+                f" + {yuan(move.terms.per_row_fen)} a row"
+                for move in told.offers
             ]
-            stage.say(f"✓ {stage.nodes[key].party.name_zh} in {took:.0f} ms: " + " → ".join(moves))
+            stage.say(f"✓ {stage.nodes[key].party.name_zh} in {took:.0f} ms:")
+            for move in moves:
+                stage.say(f"    → {move}")
             stage.insist(
-                [m.by for m in story.offers] == ["consumer", "provider", "consumer"],
+                [m.by for m in told.offers] == ["consumer", "provider", "consumer"],
                 "there was no counter-offer each way",
             )
             stage.insist(contract.signature_level == "both", "not both parties signed")
-            theirs = wait_for(
-                stage,
-                "the provider's copy",
-                lambda key=key, contract=contract: [
-                    c for c in stage[key].contracts() if c.id == contract.id
-                ],
-            )[0]
+            theirs = wait_for(stage, "the provider's copy", lambda k=key, c=contract: _copy(stage, k, c))
             stage.insist(theirs.terms == contract.terms, "the two copies differ")
             stage.facts[f"contract-{key}"] = contract
             stage.say(f"  contract {contract.id}, signed by both")
+
+
+def _copy(stage: Stage, key: str, contract: Contract) -> Contract | None:
+    found = [c for c in stage[key].contracts() if c.id == contract.id]
+    return found[0] if found and found[0].state == "in_force" else None
 
 
 def query(stage: Stage) -> None:
@@ -261,7 +277,7 @@ def _refused(stage: Stage, what: str, code: str, call: Any) -> None:
     except YunheRefused as refused:
         stage.denied(what, refused)
         stage.insist(refused.code == code, f"{what}: expected {code}, got {refused.code}")
-        stage.insist(bool(refused.text("zh") and refused.remedy_text("zh")), f"{what}: no sentence")
+        stage.insist(bool(refused.sentence("zh") and refused.remedy("zh")), f"{what}: no sentence")
         return
     stage.insist(False, f"{what} was allowed")
 
@@ -282,7 +298,7 @@ def refusals(stage: Stage) -> None:
             stage,
             "a group below the minimum",
             "GROUP_TOO_SMALL",
-            sql("SELECT avg(value) FROM labs WHERE id = 1"),
+            sql("SELECT avg(bmi) FROM patients WHERE futime > 7200"),
         )
         _refused(
             stage, "a purpose not agreed", "PURPOSE_NOT_AGREED", sql(BY_SEX, "marketing")
@@ -295,8 +311,6 @@ def refusals(stage: Stage) -> None:
         _refused(stage, "one use too many", "USES_EXHAUSTED", sql(BY_SEX))
         token = space.create_token("guest", ["user"], ttl_s=1)
         time.sleep(1.1)
-        from yunhe.sdk import connect
-
         with connect(stage.nodes["r"].address, token.token) as guest:
             _refused(
                 stage,

@@ -51,6 +51,7 @@ class Verified:
     nonce_id: str
     nonce_expires_at: datetime
     credential_code: str
+    credential: str = ""  # the VC-JWT it carried, verified
 
 
 class Peers:
@@ -72,6 +73,7 @@ class Peers:
         self._memberships: OrderedDict[bytes, Membership] = OrderedDict()
         self._lock = threading.Lock()
         self._held: tuple[str, datetime] | None = None
+        self._kept: set[str] = set()  # digests of peers' credentials that the database has
         self._prune_at = db.clock.now()
 
     # -- our own tokens ----------------------------------------------------------------------
@@ -164,6 +166,7 @@ class Peers:
             nonce_id("si", did, jwts.text(claims, "jti")),
             expires_at + _SKEW,
             peer.code,
+            str(claims["credential"]) if member else "",
         )
 
     def _key_of(self, draft: jwts.Draft, did: str, member: Membership | None) -> Jwk:
@@ -219,11 +222,29 @@ class Peers:
             ends = tx.now + timedelta(seconds=2 * limits.TDS_WINDOW_S)
             if not store_access.spend_nonce(tx, nonce_id("tds", peer.did, sequence), ends):
                 raise TokenReplayed
+        if verified.credential:
+            self._keep(tx, peer.did, verified.credential)
         if tx.now >= self._prune_at:
             store_access.prune_nonces(tx)
             later = tx.now + timedelta(seconds=limits.NONCE_PRUNE_S)
             tx.after_commit(lambda: self._pruned(later))
         return peer
+
+    def _keep(self, tx: Tx, did: str, credential: str) -> None:
+        """A bundle years later shows who the parties were: keep what they showed us."""
+        digest = hashlib.sha256(credential.encode()).hexdigest()
+        if digest not in self._kept:
+            store_access.keep_peer_credential(tx, digest, did, credential)
+            tx.after_commit(lambda: self._remember_kept(digest))
+
+    def _remember_kept(self, digest: str) -> None:
+        if len(self._kept) >= limits.CREDENTIAL_CACHE_MAX:
+            self._kept.clear()
+        self._kept.add(digest)
+
+    def credential_of(self, did: str) -> str:
+        """The newest membership credential a peer has shown us; "" when it never did."""
+        return self._db.read(lambda tx: store_access.peer_credential_of(tx, did))
 
     def _pruned(self, next_at: datetime) -> None:
         self._prune_at = next_at

@@ -63,6 +63,7 @@ class Identity:
         self.revoke_token = self.tokens.revoke_token
         self.mint = self.peers.mint
         self.authenticate_peer = self.peers.authenticate_peer
+        self.credential_of = self.peers.credential_of
         self.keys_of = self.ring.keys_of
         self.apply_subject = self.registrar.apply_subject
         self.apply_connector = self.registrar.apply_connector
@@ -72,6 +73,11 @@ class Identity:
         self.list_applications = self.registrar.list_applications
         self.subjects = self.registrar.subjects
         self.connectors = self.registrar.connectors
+
+    def address_of(self, peer_did: str) -> str:
+        """The base URL of a peer, from its did:web; raises DidUnresolvable."""
+        url = did.url_of(peer_did, self.development)
+        return url.removesuffix("/did.json").removesuffix("/.well-known")
 
     def did_document(self) -> dict[str, Any]:
         """This node's DID document, for `/.well-known/did.json`."""

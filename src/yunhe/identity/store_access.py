@@ -44,6 +44,15 @@ own_credential: Final = sa.Table(
     sa.Column("stored_at", UtcTime, nullable=False),
 )
 
+peer_credential: Final = sa.Table(
+    "peer_credential",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("did", sa.Text, nullable=False, index=True),
+    sa.Column("jwt", sa.Text, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+)
+
 refusal: Final = sa.Table(
     "refusal",
     metadata,
@@ -115,6 +124,26 @@ def spend_nonce(tx: Tx, nonce_id: str, expires_at: datetime) -> bool:
 def prune_nonces(tx: Tx) -> int:
     """Drop the nonces whose tokens have expired; how many there were."""
     return tx.execute(peer_nonce.delete().where(peer_nonce.c.expires_at < tx.now)).rowcount
+
+
+# -- credentials of peers --------------------------------------------------------------------
+
+
+def keep_peer_credential(tx: Tx, digest: str, did: str, jwt: str) -> None:
+    """Keep a verified credential that a peer showed; once."""
+    row = {"digest": digest, "did": did, "jwt": jwt, "seen_at": tx.now}
+    tx.insert_once(peer_credential, row)
+
+
+def peer_credential_of(tx: Tx, did: str) -> str:
+    """The newest credential a peer showed, or the empty text."""
+    query = (
+        sa.select(peer_credential.c.jwt)
+        .where(peer_credential.c.did == did)
+        .order_by(peer_credential.c.seen_at.desc())
+        .limit(1)
+    )
+    return tx.scalar(query) or ""
 
 
 # -- our own credential ----------------------------------------------------------------------

@@ -45,7 +45,8 @@ class Batches:
     def __iter__(self) -> Iterator[pyarrow.RecordBatch]:
         with self._whole():
             yield from self._reader
-            if self._body.tail != _END:
+            # The node ends the body only when its own receipt of this use is durable.
+            if self._body.tail != _END or self._body.read(1):
                 raise EOFError
         self.close()
 

@@ -1,15 +1,17 @@
 """TDS messages between nodes (N02, N03): framing, result codes, client, router.
 
 In: messages of peers and domain errors. Out: calls of handlers, signed answers. The handlers
-translate between wire fields and the federation's verbs.
+translate between wire fields and the verbs of federation and exchange.
 """
 
 from __future__ import annotations
 
 from yunhe.protocols.tds.client import TdsClient
 from yunhe.protocols.tds.errors import AnswerUntrusted, PeerRefused, PeerUnavailable
+from yunhe.protocols.tds.handlers import TdsWire, handlers
 from yunhe.protocols.tds.messages import MESSAGES, Message
 from yunhe.protocols.tds.router import Handler, did_router, router
+from yunhe.protocols.tds.settlement import settlement
 
 __all__ = [
     "MESSAGES",
@@ -19,6 +21,9 @@ __all__ = [
     "PeerRefused",
     "PeerUnavailable",
     "TdsClient",
+    "TdsWire",
     "did_router",
+    "handlers",
     "router",
+    "settlement",
 ]

@@ -7,7 +7,7 @@ answers; deliveries. One table, MESSAGES, holds the names of each message's requ
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -117,8 +117,10 @@ def read_answer(name: str, data: Body) -> Body:
 class TdsWire:
     """Sends domain messages as TDS messages: live (`call`) or from the outbox (`deliver`)."""
 
-    def __init__(self, client: TdsClient) -> None:
+    def __init__(self, client: TdsClient, address_of: Callable[[str], str]) -> None:
+        """`address_of(did)` finds a peer whose address the sender did not know."""
         self._client = client
+        self._address_of = address_of
 
     def install(self, box: Outbox) -> None:
         """Deliver every `tds.<Name>` of the outbox."""
@@ -144,7 +146,8 @@ class TdsWire:
         name = message.kind.removeprefix("tds.")
         body = {**write_request(name, message.payload), "messageId": message.message_id}
         try:
-            return read_answer(name, self._client.call(message.address, message.peer, name, body))
+            address = message.address or self._address_of(message.peer)
+            return read_answer(name, self._client.call(address, message.peer, name, body))
         except (Unavailable, RateLimited, Internal, Unauthenticated) as error:
             # Unauthenticated: a peer whose document or key is not readable yet, or a clock off.
             raise Retry(str(error)) from error

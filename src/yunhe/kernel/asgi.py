@@ -1,16 +1,19 @@
-"""The first gate of every face: request bodies are bounded and, if JSON, well-formed.
+"""What every HTTP face shares: bounded bodies, problem answers, safe headers, threaded streams.
 
-Runs before any framework parses a byte, so size, depth and duplicate keys meet a limit and get
-a problem answer, whichever router they were for.
+The services below are synchronous; this is the one place where their results meet an event loop.
+Imported by the edges only (it needs starlette, which the base install does not have).
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
+import anyio
+import anyio.to_thread
 from starlette.datastructures import MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from yunhe.kernel import limits
@@ -28,6 +31,9 @@ def problem_response(error: YunheError) -> JSONResponse:
         log.error("%s", error)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
     return JSONResponse(error.problem(), error.status, headers, media_type=PROBLEM)
+
+
+T = TypeVar("T")
 
 
 class StrictBody:
@@ -102,3 +108,81 @@ class SafeHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class Chunks(Protocol):
+    """A stream of bytes from a synchronous source; `close` is idempotent."""
+
+    def __next__(self) -> bytes: ...
+
+    def close(self) -> None:
+        """Let go of the source; what was handed out is settled."""
+        ...
+
+
+class Threads:
+    """A bounded set of threads for one kind of call.
+
+    Queries and streams have their own, so that a terminate never waits behind forty of them
+    (DESIGN §4.1). Made lazily: a limiter belongs to the event loop that runs it.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Run `call` in a thread of this set."""
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(self._number)
+        return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+
+
+class StreamedResponse(Response):
+    """Chunks of a synchronous source, one at a time, never buffered; closed whatever happens."""
+
+    def __init__(
+        self, chunks: Chunks, threads: Threads, headers: Mapping[str, str], media_type: str
+    ) -> None:
+        self._chunks, self._threads = chunks, threads
+        self.status_code = 200
+        self.media_type = media_type
+        self.background = None
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the source ends, fails or the client goes away."""
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_until_gone, receive, group.cancel_scope)
+                await self._send(send)
+                group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._threads.run(self._chunks.close)
+
+    async def _send(self, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        while True:
+            try:
+                chunk = await self._threads.run(self._next)
+            except YunheError as error:
+                # The status is gone; an unfinished body is the one sign left, and clients of
+                # an Arrow stream see that its end mark is missing.
+                log.warning("a stream was cut: %s", error)
+                raise
+            if chunk is None:
+                break
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _next(self) -> bytes | None:
+        # StopIteration cannot cross a coroutine.
+        return next(self._chunks, None)
+
+
+async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

@@ -1,0 +1,160 @@
+"""`/negotiations` and `/contracts`: ask, answer, sign, look, end."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
+
+from yunhe import contracts
+from yunhe.api.deps import AnyCaller, Parts, Trader, User
+from yunhe.api.forms import (
+    CounterForm,
+    Empty,
+    NegotiationForm,
+    ReasonForm,
+    terms_json,
+    when,
+)
+from yunhe.kernel import limits
+
+router = APIRouter(tags=["contracts"])
+
+
+@router.post("/negotiations", status_code=202)
+def negotiate(form: NegotiationForm, parts: Parts, _who: User) -> dict[str, Any]:
+    """Ask a provider for a product; what is not `accept`ed by strategy waits for the user."""
+    strategy = contracts.Strategy(accept=None if form.accept is None else form.accept.terms())
+    asked = parts.contracts.request(
+        form.provider_did,
+        form.address,
+        form.product_code,
+        form.offer_id,
+        form.terms.terms(),
+        strategy,
+    )
+    return negotiation_json(asked)
+
+
+@router.get("/negotiations")
+def negotiations(parts: Parts, _who: Trader) -> dict[str, Any]:
+    """The latest negotiations first."""
+    return {"items": [negotiation_json(each) for each in parts.contracts.negotiations()]}
+
+
+@router.get("/negotiations/{key}")
+async def negotiation(
+    key: str,
+    parts: Parts,
+    _who: Trader,
+    wait_s: Annotated[float, Query(ge=0, le=limits.LONG_POLL_S_MAX)] = 0,
+    since_version: Annotated[int, Query(ge=0)] = 0,
+) -> dict[str, Any]:
+    """One negotiation, held until its version exceeds `since_version` or `wait_s` passes."""
+    found = await parts.waiters.until(
+        key,
+        wait_s,
+        lambda: run_in_threadpool(parts.contracts.negotiation, key),
+        lambda n: n.version > since_version,
+    )
+    return negotiation_json(found)
+
+
+@router.post("/negotiations/{key}/accept")
+def accept(key: str, parts: Parts, _who: Trader, _body: Empty | None = None) -> dict[str, Any]:
+    """Take the other's terms."""
+    return negotiation_json(parts.contracts.accept(key))
+
+
+@router.post("/negotiations/{key}/counter")
+def counter(key: str, form: CounterForm, parts: Parts, _who: Trader) -> dict[str, Any]:
+    """Answer with own terms."""
+    return negotiation_json(parts.contracts.counter(key, form.terms.terms()))
+
+
+@router.post("/negotiations/{key}/terminate")
+def end(key: str, form: ReasonForm, parts: Parts, _who: Trader) -> dict[str, Any]:
+    """End a negotiation that is not final yet."""
+    return negotiation_json(parts.contracts.terminate_negotiation(key, form.reason))
+
+
+@router.get("/contracts")
+def all_contracts(parts: Parts, _who: AnyCaller) -> dict[str, Any]:
+    """The latest contracts first."""
+    return {"items": [_contract(parts, each) for each in parts.contracts.contracts()]}
+
+
+@router.get("/contracts/{key}")
+def contract(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
+    """One contract in any state."""
+    return _contract(parts, parts.contracts.contract(key))
+
+
+@router.post("/contracts/{key}/terminate")
+def terminate(key: str, form: ReasonForm, parts: Parts, _who: Trader) -> dict[str, Any]:
+    """End a contract now; the peer is told at once."""
+    return _contract(parts, parts.contracts.terminate(key, form.reason))
+
+
+def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
+    return {
+        "id": contract.id,
+        "role": contract.role.value,
+        "peer_did": contract.peer_did,
+        "product_code": contract.product_code,
+        "state": contract.state,
+        "version": contract.version,
+        "signature_level": contract.signature_level,
+        "terms": terms_json(contract.terms),
+        "uses_left": _uses_left(parts, contract),
+        "signed_at": when(contract.agreement.signed_at),
+        "ended_reason": None if contract.end is None else _why(contract.end),
+    }
+
+
+def _uses_left(parts: Parts, contract: contracts.Contract) -> int | None:
+    """At the provider what the quota says; at the consumer what its own receipts leave."""
+    quota = parts.control.quota(contract.id)
+    if quota is not None:
+        return quota.uses_left
+    most = contract.terms.uses_max
+    return None if most is None else max(0, most - len(parts.exchange.receipts(contract.id)))
+
+
+def _why(why: contracts.Why) -> str:
+    return "; ".join((why.code, *why.reasons))
+
+
+def negotiation_json(n: contracts.Negotiation) -> dict[str, Any]:
+    """A negotiation as the API shows it, with every offer made."""
+    return {
+        "id": n.id,
+        "role": n.role.value,
+        "peer_did": n.peer_did,
+        "product_code": n.product_code,
+        "state": n.state.value,
+        "version": n.version,
+        "waiting_for": n.waiting_for,
+        "offers": [
+            {
+                "by": offer.by.value,
+                "offer_id": offer.id,
+                "terms": _terms(offer.policy),
+                "at": when(offer.at),
+            }
+            for offer in n.offers
+        ],
+        "contract_id": n.contract_id or None,
+        "error": None
+        if n.error is None
+        else {"code": n.error.code, "detail": "; ".join(n.error.reasons)},
+        "next_retry_at": when(n.next_retry),
+    }
+
+
+def _terms(policy: contracts.Policy) -> dict[str, Any] | None:
+    try:
+        return terms_json(contracts.terms_from_policy(policy))
+    except contracts.TermNotUnderstood:
+        return None  # a foreign peer's word that we would refuse; the error says which

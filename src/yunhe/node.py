@@ -1,0 +1,416 @@
+"""The composition root: builds every service of one node once and joins them.
+
+In: a NodeConfig. Out: a `Node` with its HTTP app; the only file that knows all slices. No
+business rule stands here, only who gives what to whom.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import APIRouter, Request
+from starlette.types import ASGIApp
+
+from yunhe import (
+    api,
+    catalog,
+    contracts,
+    control,
+    dataplane,
+    evidence,
+    exchange,
+    federation,
+    identity,
+    ledger,
+    migrations,
+    sources,
+)
+from yunhe.kernel import limits
+from yunhe.kernel.asgi import Threads
+from yunhe.kernel.clock import Clock, SystemClock, iso
+from yunhe.kernel.crash import CrashPoints
+from yunhe.kernel.db import Tx, open_database
+from yunhe.kernel.errors import NotFound, YunheError
+from yunhe.kernel.keys import KeyStore
+from yunhe.kernel.outbox import Outbox
+from yunhe.kernel.settings import NodeConfig
+from yunhe.protocols import arrow, dsp, tds, tlog
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A listed product as negotiation sees it: contracts.OfferedProduct."""
+
+    code: str
+    terms: contracts.Terms
+    negotiable: contracts.Terms | None
+
+
+class Node:
+    """One node: connector, functional node, or both. `start` it, serve its `app`, `stop` it."""
+
+    def __init__(self, config: NodeConfig, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.crash = CrashPoints(config.crash)
+        self.keys = KeyStore(config.data_dir / "keys")
+        self.db = open_database(config.database, self.clock, self.crash)
+        migrations.upgrade(self.db)
+        self.outbox = Outbox(self.db, self.crash)
+        self._trust()
+        self._supply()
+        self._agreement()
+        self._use()
+        self._beyond()
+        self.waiters = api.Waiters()
+        self.db.events.on(contracts.NegotiationMoved, self._moved)
+        self.app: ASGIApp = api.create_app(self._services(), self._routers())
+        self._stop = threading.Event()
+        self._timer: threading.Thread | None = None
+
+    # -- building, in the order of the house ------------------------------------------------
+
+    def _trust(self) -> None:
+        origin = urlsplit(self.config.address).netloc + "/log"
+        self.evidence = evidence.EvidenceLog(self.db, self.keys.key("log"), origin)
+        self.evidence.install()
+        self.identity = identity.Identity(
+            self.db, self.evidence, self.keys, self.clock, self.config
+        )
+
+    def _supply(self) -> None:
+        config = self.config
+        self.sources = sources.Sources(config.data_roots)
+        holding = catalog.Holding(
+            config.did, config.subject_code, config.subject_name, config.address
+        )
+        self.holder = catalog.Holder(
+            self.db, self.evidence, self.sources, _read_terms, holding
+        )
+        self.register = catalog.Register(
+            self.db,
+            self.evidence,
+            _read_terms,
+            config.region,
+            config.review,
+            config.data_dir / "search",
+        )
+
+    def _agreement(self) -> None:
+        address = self.config.address
+        self.contracts = contracts.Contracts(
+            self.db,
+            self.evidence,
+            self.keys.key("did"),
+            self.config.did,
+            dsp.OdrlAgreement(),
+            self._offered,
+            callback=address + dsp.PATH,
+            data_endpoint=address + arrow.ENDPOINT,
+        )
+        self.contracts.install(self.outbox)
+        self._http = identity.guarded_client(self.config.development, limits.PEER_CALL_S_MAX)
+        self.dsp_client = dsp.DspClient(self._http, self.identity.mint)
+        dsp.DspDelivery(self.contracts, self.dsp_client, self.clock.now).install(self.outbox)
+
+    def _use(self) -> None:
+        config = self.config
+        self.control = control.Control(self.db, self.evidence)
+        self.ledger = ledger.Ledger(self.db)
+        self.exchange = exchange.Exchange(
+            self.db,
+            self.evidence,
+            self.control,
+            self.ledger,
+            config.did,
+            self.keys.key("did"),
+            self._jwk_of,
+        )
+        self.pool = dataplane.Pool(
+            config.workers,
+            worker=dataplane.WorkerLimits(
+                memory_mb=config.worker_memory_mb, query_s=config.query_seconds_max
+            ),
+        )
+        self.plane = dataplane.DataPlane(
+            db=self.db,
+            evidence=self.evidence,
+            contracts=self.contracts,
+            control=self.control,
+            tables=self._tables,
+            pool=self.pool,
+            mask_secret=_secret(config.data_dir / "keys" / "mask.key"),
+            crash=self.crash,
+        )
+        self.relay = arrow.Relay(
+            self.contracts, self.identity.mint, self._received, config.development
+        )
+
+    def _beyond(self) -> None:
+        self.tds_client = tds.TdsClient(self.identity)
+        wire = tds.TdsWire(self.tds_client, self.identity.address_of)
+        self.federation = federation.Federation(
+            self.db,
+            self.identity,
+            self.holder,
+            self.register,
+            self.outbox,
+            self.config,
+            wire,
+        )
+        self.federation.install()
+        wire.install(self.outbox)
+
+    def _routers(self) -> list[APIRouter]:
+        handlers = tds.handlers(self.federation, tds.settlement(self.exchange))
+        made = [tds.router(self.identity, handlers), tds.did_router(self.identity)]
+        made.append(tlog.router(self.evidence))
+        if "connector" in self.config.roles:
+            shown = dsp.Catalog(
+                self.config.did, self.config.address + dsp.PATH, self._catalogue_entries
+            )
+            made += [
+                dsp.version_router(),
+                dsp.router(
+                    self.contracts, shown, self._peer, self.clock.now, self.config.development
+                ),
+                arrow.router(self.identity, self.contracts, self.plane),
+            ]
+        return made
+
+    def _services(self) -> api.Services:
+        return api.Services(
+            config=self.config,
+            identity=self.identity,
+            evidence=self.evidence,
+            holder=self.holder,
+            register=self.register,
+            federation=self.federation,
+            contracts=self.contracts,
+            control=self.control,
+            exchange=self.exchange,
+            offers=lambda code, did, base: self.dsp_client.offers(base + dsp.PATH, did, code),
+            ask=self._ask,
+            bundle=self._bundle,
+            waiters=self.waiters,
+            queries=Threads(limits.QUERY_THREADS),
+            streams=Threads(limits.STREAM_THREADS),
+        )
+
+    # -- what one slice asks of another -----------------------------------------------------
+
+    def _offered(self, code: str) -> Offered | None:
+        try:
+            product = self.holder.product(code)
+        except YunheError:
+            return None
+        if not product.listed:
+            return None
+        bounds = None if product.bounds is None else _read_terms(product.bounds)
+        return Offered(product.code, _read_terms(product.policy), bounds)
+
+    def _catalogue_entries(self) -> list[dsp.CatalogEntry]:
+        return [
+            dsp.CatalogEntry(
+                product.code,
+                product.title.zh,
+                product.title.en,
+                product.form.description.zh,
+                product.form.description.en,
+                product.form.keywords,
+                contracts.Policy.from_json(product.policy),
+            )
+            for product in self.holder.listed_products()
+        ]
+
+    def _tables(self, contract: contracts.Contract) -> Mapping[str, dataplane.TableBinding]:
+        product = self.holder.product(contract.product_code)
+        return {
+            table.name: dataplane.TableBinding(
+                {column.name: column.type for column in table.columns},
+                table.paths,
+                table.entity_key or None,
+            )
+            for table in product.tables
+        }
+
+    def _peer(self, request: Request) -> identity.Peer:
+        source = request.client.host if request.client else "?"
+        try:
+            peer = self.identity.authenticate_peer(request.headers.get("authorization", ""))
+        except YunheError as refused:
+            self.identity.refusals.refused(source, refused.code)
+            raise
+        identity.require_member(peer)
+        return peer
+
+    def _jwk_of(self, did: str) -> Mapping[str, Any]:
+        keys = self.identity.keys_of(did)
+        if not keys:
+            raise NotFound(what=f"key of {did}")
+        return keys[0]
+
+    def _ask(
+        self, contract_id: str, sql: str, purpose: str, use_id: str, principal: str
+    ) -> arrow.Passing:
+        asked = arrow.Asked(use_id, sql, purpose, principal)
+        return self.relay.open(contract_id, asked)
+
+    def _received(self, consumed: arrow.Consumed) -> None:
+        self.db.write(
+            lambda tx: self.exchange.record_receipt(
+                tx,
+                consumed.use_id,
+                consumed.contract_id,
+                consumed.rows,
+                consumed.bytes,
+                consumed.digest,
+                consumed.purpose,
+            )
+        )
+
+    def _moved(self, tx: Tx, event: contracts.NegotiationMoved) -> None:
+        tx.after_commit(lambda: self.waiters.notify(event.negotiation_id))
+
+    def _bundle(self, contract_id: str) -> dict[str, Any]:
+        """One contract from certificate to settlement, as this node can prove it."""
+        contract = self.contracts.contract(contract_id)
+        agreement = contract.agreement
+        parts = self.exchange.bundle_parts(contract_id)
+        for part in (*parts["uses"], *parts["settlements"]):
+            part["entry"] = self._entry_part(part.pop("entry_id"))
+        credentials = {
+            self.config.did: self.identity.own_credential(),
+            contract.peer_did: self.identity.credential_of(contract.peer_did),
+        }
+        whole = {
+            "exporter": self.config.did,
+            "exported_at": iso(self.clock.now()),
+            "credentials": [
+                credentials[agreement.provider_did],
+                credentials[agreement.consumer_did],
+            ],
+            "contract": {
+                "agreement": json.loads(agreement.document),
+                "provider_jws": agreement.provider_jws,
+                "consumer_jws": agreement.consumer_jws,
+                "entry": self._entry_part(self._finalized(contract_id)),
+            },
+            **parts,
+        }
+        return evidence.make_bundle(whole, self.keys.key("did"))
+
+    def _finalized(self, contract_id: str) -> str:
+        for entry in self.evidence.find("contract.finalized", limits.CONTRACT_LIST_MAX):
+            if entry.body is not None and entry.body.get("contract") == contract_id:
+                return entry.entry_id
+        raise NotFound(what="evidence of the contract")
+
+    def _entry_part(self, entry_id: str) -> dict[str, Any]:
+        proof = self.evidence.proof(entry_id, wait_s=limits.PROOF_WAIT_S_MAX)
+        return evidence.entry_part(self.evidence.entry(entry_id), proof.text())
+
+    # -- life -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Recover what a crash left, then start the threads and the workers."""
+        self.control.recover()
+        if "connector" in self.config.roles:
+            self.pool.start()
+        self.register.start()
+        self.evidence.start()
+        self.outbox.start()
+        self.federation.start()
+        self._timer = threading.Thread(target=self._tick, name="node-timer", daemon=True)
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Stop in the opposite order; what is queued stays in the database."""
+        self._stop.set()
+        if self._timer is not None:
+            self._timer.join()
+        self.federation.stop()
+        self.outbox.stop()
+        self.evidence.stop()
+        self.register.stop()
+        self.pool.stop()
+        self.relay.close()
+        self.tds_client.close()
+        self._http.close()
+        self.identity.close()
+        self.db.close()
+
+    def _tick(self) -> None:
+        while not self._stop.wait(limits.NODE_TICK_S):
+            for chore in (self.contracts.expire_due, self.identity.refusals.flush):
+                _safely(chore)
+
+
+def _safely(chore: Callable[[], object]) -> None:
+    try:
+        chore()
+    except YunheError as error:
+        log.warning("a chore failed and will be tried again: %s", error)
+
+
+def _read_terms(policy: dict[str, Any]) -> contracts.Terms:
+    return contracts.terms_from_policy(contracts.Policy.from_json(policy))
+
+
+def _secret(path: Path) -> bytes:
+    """32 bytes made on first use, mode 0600: keys the hash masks of this node."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_bytes()
+    with os.fdopen(handle, "wb") as file:
+        file.write(secret := secrets.token_bytes(32))
+    return secret
+
+
+def first_token(node: Node) -> None:
+    """Write the first admin token to `admin.token` where there is no token at all."""
+    if node.identity.tokens.list_tokens():
+        return
+    _, secret = node.identity.create_token("admin", ("admin",))
+    path = node.config.data_dir / "admin.token"
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(secret + "\n")
+    log.warning("the first admin token is in %s", path)
+
+
+def serve(config: NodeConfig) -> None:
+    """Run the node until SIGTERM or Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    config = replace(config, data_dir=config.data_dir.resolve())
+    node = Node(config)
+    first_token(node)
+    node.start()
+    try:
+        uvicorn.run(
+            node.app,
+            host=config.listen_host,
+            port=config.listen_port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            h11_max_incomplete_event_size=limits.HEAD_BYTES_MAX,
+        )
+    finally:
+        node.stop()

@@ -1,0 +1,61 @@
+"""The wire of the data plane: header names, the request body, its strict reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from yunhe.kernel import limits
+from yunhe.kernel.canonical import loads_strict
+from yunhe.kernel.errors import Invalid
+
+MEDIA_TYPE: Final = "application/vnd.apache.arrow.stream"
+PATH: Final = "/data/v1/query"
+PEER: Final = "X-Yunhe-Peer"  # the caller's self-issued token: a stolen data token is no use
+USE_ID: Final = "X-Yunhe-Use-Id"
+WITHHELD: Final = "X-Yunhe-Groups-Withheld"
+
+_MEMBERS: Final = {"use_id": 80, "sql": limits.SQL_BYTES_MAX, "purpose": 64, "principal": 128}
+
+
+class BadQuery(Invalid):
+    code = "BAD_QUERY"
+    en = "The query request is not valid: {member} {why}."
+    zh = "查询请求不合法：{member} {why}。"
+    mend_en = "Send use_id, sql and purpose as texts; see docs/sql.md."
+    mend_zh = "请以文本形式提供 use_id、sql 与 purpose；参见 docs/sql.md。"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a consumer's connector asks of the provider's data plane."""
+
+    use_id: str
+    sql: str
+    purpose: str
+    principal: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The request body."""
+        return {
+            "use_id": self.use_id,
+            "sql": self.sql,
+            "purpose": self.purpose,
+            "principal": self.principal,
+        }
+
+
+def read(body: bytes) -> Asked:
+    """The request in a body; raises BadQuery naming the member, BadJson, TooLarge."""
+    data = loads_strict(body)
+    if not isinstance(data, dict):
+        raise BadQuery(member="the body", why="is not an object")
+    if unknown := sorted(set(data) - set(_MEMBERS)):
+        raise BadQuery(member=str(unknown[0])[:64], why="is not known")
+    for name, longest in _MEMBERS.items():
+        value = data.get(name, "" if name == "principal" else None)
+        if not isinstance(value, str):
+            raise BadQuery(member=name, why="is not a text")
+        if len(value) > longest or (not value and name != "principal"):
+            raise BadQuery(member=name, why=f"has not 1 to {longest} characters")
+    return Asked(**data)

@@ -1,0 +1,35 @@
+"""Receipts, statements and their answers as TDS messages †: bodies are ours alone.
+
+In: message bodies of peers. Out: verbs of exchange; what is malformed never reaches a verb.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yunhe.exchange import Exchange
+from yunhe.identity import Peer
+from yunhe.protocols.tds.router import Handler
+
+
+def settlement(exchange: Exchange) -> dict[str, Handler]:
+    """The handlers of `SendReceipt`, `SendStatement` and `AcknowledgeStatement`.
+
+    Each is idempotent by the id inside the signed document, so a repeat is answered alike.
+    """
+
+    def receipt(body: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        return exchange.receive_receipt(peer.did, body.get("receipt"), body.get("jws"))
+
+    def statement(body: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        return exchange.receive_statement(peer.did, body.get("statement"), body.get("jws"))
+
+    def answer(body: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        said = {name: value for name, value in body.items() if name != "messageId"}
+        return exchange.receive_answer(peer.did, said)
+
+    return {
+        "SendReceipt": receipt,
+        "SendStatement": statement,
+        "AcknowledgeStatement": answer,
+    }
