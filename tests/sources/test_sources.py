@@ -23,7 +23,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_file_is_profiled(root: Path) -> None:
-    query = "SELECT i AS id, CASE WHEN i % 4 > 0 THEN 'x' || i END AS \"姓 名\" FROM range(100) t(i)"
+    query = (
+        "SELECT i AS id, CASE WHEN i % 4 > 0 THEN 'x' || i END AS \"姓 名\" FROM range(100) t(i)"
+    )
     file = parquet(root / "p.parquet", query)
     profile = Sources([root]).profile(file)
     assert profile.rows == 100
@@ -94,6 +96,6 @@ def test_broken_and_unlike_files_are_named_as_such(root: Path) -> None:
 
 def test_a_quote_in_a_name_is_only_a_name(root: Path) -> None:
     (root / "it's").mkdir()
-    source = parquet(root / "plain.parquet", "SELECT 1 AS \"a\"\"b\"")
+    source = parquet(root / "plain.parquet", 'SELECT 1 AS "a""b"')
     source.rename(root / "it's" / "x.parquet")
     assert Sources([root]).profile(root / "it's").columns[0].name == 'a"b'
