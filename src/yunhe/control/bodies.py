@@ -32,6 +32,7 @@ def bound(use: Use) -> None:
 
 
 def asked(use: Use) -> dict[str, Any]:
+    """The request itself, as evidence keeps it."""
     return {
         "use_id": use.use_id,
         "contract_id": use.contract_id,
@@ -46,6 +47,7 @@ def asked(use: Use) -> dict[str, Any]:
 
 
 def posting(tx: Tx, row: sa.Row[Any], rows: int, byte_count: int, fee: int) -> dict[str, Any]:
+    """What a use is charged for; the meter row says the same (evidence bundle: `use.posted`)."""
     return {
         "use_id": row.use_id,
         "contract_id": row.contract_id,
@@ -59,4 +61,5 @@ def posting(tx: Tx, row: sa.Row[Any], rows: int, byte_count: int, fee: int) -> d
 
 
 def posted(row: sa.Row[Any]) -> Posted:
+    """A posted row as the answer to `post`."""
     return Posted(row.use_id, row.rows, row.bytes, row.fee_fen, row.entry_id, row.ended_at)

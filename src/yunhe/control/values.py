@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -190,6 +189,3 @@ def program_overlaps(given: Program, agreed: Program) -> bool:
         and (None in (given.version, agreed.version) or given.version == agreed.version)
         and (None in (given.digest, agreed.digest) or given.digest == agreed.digest)
     )
-
-
-Reader = Callable[[str], object]
