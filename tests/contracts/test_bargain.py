@@ -105,7 +105,8 @@ terms = st.builds(
     rows_max=counts,
     row_filters=st.sampled_from([(), (("a", "x = 1"),)]),
     masks=st.lists(
-        st.builds(Mask, st.sampled_from(["a", "b"]), st.sampled_from(["null", "hash"])), unique=True
+        st.builds(Mask, st.sampled_from(["a", "b"]), st.sampled_from(["null", "hash"])),
+        unique_by=lambda mask: mask.column,
     ).map(tuple),
     minimum_group=st.integers(0, 20),
     price=st.builds(Price, st.integers(0, 500), st.integers(0, 500)),
@@ -157,6 +158,17 @@ def test_a_term_stated_twice_is_refused() -> None:
     twice = replace(rule, constraints=(*rule.constraints, Constraint("count", "lteq", "9")))
     with pytest.raises(TermNotUnderstood, match="stated twice"):
         terms_from_policy(Policy((twice,)))
+
+
+def test_nothing_is_priced_or_masked_twice() -> None:
+    policy = policy_from_terms(LISTED)
+    [rule] = policy.rules
+    mask, use, row = rule.duties
+    free = replace(use, constraints=(Constraint("payAmount", "eq", "free"), use.constraints[1]))
+    both = replace(use, constraints=(*use.constraints, Constraint("payAmount", "eq", "0.01 CNY")))
+    for duties in ((use, use), (row, row), (mask, mask), (free,), (both,)):
+        with pytest.raises(TermNotUnderstood):
+            terms_from_policy(Policy((replace(rule, duties=duties),)))
 
 
 def test_unknown_duties_are_refused() -> None:

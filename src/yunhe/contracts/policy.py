@@ -317,8 +317,16 @@ def _whole_number(value: Value) -> int:
     return int(value)
 
 
+# A mask after the use would show what it hides; a price is known only after the use.
+_PHASES: dict[str, str] = {Action.DESENSITIZE: "pre", Action.COMPENSATE: "post"}
+
+
 def _read_duty(duty: Duty, masks: list[Mask], prices: dict[str, int]) -> None:
     said = {(c.term, c.operator): c.value for c in duty.constraints}
+    if len(said) != len(duty.constraints):
+        raise TermNotUnderstood(term=duty.action, value="stated twice in a duty")
+    if duty.phase != _PHASES.get(duty.action):
+        raise TermNotUnderstood(term=duty.action, value=f"as a {duty.phase} duty")
     column = said.pop((Term.DATA_FIELD, Operator.EQ), None)
     method = said.pop((Term.MASK_METHOD, Operator.EQ), None)
     amount = said.pop((Term.PAY_AMOUNT, Operator.EQ), None)
@@ -326,8 +334,20 @@ def _read_duty(duty: Duty, masks: list[Mask], prices: dict[str, int]) -> None:
     if said:
         raise TermNotUnderstood(term=next(iter(said))[0], value="in a duty")
     if duty.action == Action.DESENSITIZE and column and method and not amount and not per:
+        if any(mask.column == column for mask in masks):
+            raise TermNotUnderstood(term=Term.MASK_METHOD, value=f"twice for {column}")
         masks.append(Mask(str(column), str(method)))
-    elif duty.action == Action.COMPENSATE and amount and per in prices and not column:
-        prices[str(per)] = parse_yuan(str(amount))
+    elif duty.action == Action.COMPENSATE and amount and per in prices and not (column or method):
+        _read_price(str(per), str(amount), prices)
     else:
         raise TermNotUnderstood(term=duty.action, value="as a duty")
+
+
+def _read_price(per: str, amount: str, prices: dict[str, int]) -> None:
+    # Twice would be two prices: which one is billed must never be a question of reading order.
+    if prices[per]:
+        raise TermNotUnderstood(term=Term.PAY_AMOUNT, value=f"twice per {per}")
+    try:
+        prices[per] = parse_yuan(amount)
+    except ValueError as error:
+        raise TermNotUnderstood(term=Term.PAY_AMOUNT, value=amount) from error
