@@ -92,7 +92,9 @@ def raw(folder: Path, group: int) -> float:
                 batch.append(job)
                 verb(job[0])
             size += len(batch)
-            connection.execute("INSERT INTO evidence_checkpoint VALUES (?, ?, ?, 1)", (size, salt, note))
+            connection.execute(
+                "INSERT INTO evidence_checkpoint VALUES (?, ?, ?, 1)", (size, salt, note)
+            )
             connection.execute("COMMIT")
             for _, done in batch:
                 done.release()
@@ -122,10 +124,22 @@ def run() -> list[Result]:
     rates.sort(key=lambda each: each[0] / each[1])
     rate, base, group = rates[1]
     return [
-        Result("evidence verbs, 64 callers: entries a commit", f"{group:.0f}", "one commit a verb = 1",
-               group, ">= 16", group >= 16),
-        Result("evidence verbs, 64 callers: rate", f"{rate:,.0f}/s",
-               f"raw sqlite3, same groups: {base:,.0f}/s", rate / base, ">= 0.5", rate / base >= 0.5),
+        Result(
+            "evidence verbs, 64 callers: entries a commit",
+            f"{group:.0f}",
+            "one commit a verb = 1",
+            group,
+            ">= 16",
+            group >= 16,
+        ),
+        Result(
+            "evidence verbs, 64 callers: rate",
+            f"{rate:,.0f}/s",
+            f"raw sqlite3, same groups: {base:,.0f}/s",
+            rate / base,
+            ">= 0.5",
+            rate / base >= 0.5,
+        ),
     ]
 
 

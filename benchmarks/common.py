@@ -27,7 +27,8 @@ class Result:
         """The line as printed."""
         ratio = "" if self.ratio is None else f"{self.ratio:.2f} x"
         verdict = {True: "ok", False: "MISSED", None: "reported"}[self.holds]
-        return f"{self.name:<46} {self.ours:<28} {self.baseline:<40} {ratio:>9}  {self.target:<10} {verdict}"
+        left = f"{self.name:<46} {self.ours:<28} {self.baseline:<40}"
+        return f"{left} {ratio:>9}  {self.target:<10} {verdict}"
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -37,7 +38,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def paired(ours: Callable[[], object], floor: Callable[[], object], runs: int) -> tuple[float, float, float]:
+def paired(
+    ours: Callable[[], object], floor: Callable[[], object], runs: int
+) -> tuple[float, float, float]:
     """Medians of ours and of the floor in seconds, and the median of their paired ratios."""
     ours(), floor()
     pairs = [(seconds(ours), seconds(floor)) for _ in range(runs)]

@@ -96,9 +96,7 @@ class Node:
         holding = catalog.Holding(
             config.did, config.subject_code, config.subject_name, config.address
         )
-        self.holder = catalog.Holder(
-            self.db, self.evidence, self.sources, _read_terms, holding
-        )
+        self.holder = catalog.Holder(self.db, self.evidence, self.sources, _read_terms, holding)
         self.register = catalog.Register(
             self.db,
             self.evidence,

@@ -49,9 +49,7 @@ def registrations(parts: Parts, _who: Reviewer, state: StateFilter = None) -> di
 
 
 @router.post("/registrations/{key}/review")
-def review_registration(
-    key: str, form: ReviewForm, parts: Parts, who: Reviewer
-) -> dict[str, Any]:
+def review_registration(key: str, form: ReviewForm, parts: Parts, who: Reviewer) -> dict[str, Any]:
     """Approve, return for edit or reject a catalogue registration; the holder is told."""
     decided = parts.register.review(key, form.decision, form.reasons, who.name)
     return _registration(decided)

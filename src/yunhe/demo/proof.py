@@ -39,11 +39,11 @@ def trusted(stage: Stage) -> dict[str, Any]:
     """The keys an auditor holds: the trust root's, both parties', both logs'."""
     with httpx.Client(trust_env=False) as client:
         roots = [_did_key(client, stage, "fn")]
-        parties = dict(_did_key(client, stage, key).values() for key in ("a", "r"))
+        known = [_did_key(client, stage, key) for key in ("a", "r")]
     keys = [stage[key].log_key() for key in ("a", "r")]
     return {
         "roots": roots,
-        "parties": parties,
+        "parties": {each["did"]: each["jwk"] for each in known},
         "logs": {key.partition("+")[0]: key for key in keys},
     }
 

@@ -83,9 +83,10 @@ def _close(stage: Stage, folder: Path, keep: bool, done: bool) -> None:
         stage.console.print("\nThe nodes stay up; each has its admin token in var/admin.token:")
         for node in stage.nodes.values():
             stage.console.print(f"  {node.address}  {node.home}  (pid {node.pid})")
-        stage.console.print("Stop them with: kill " + " ".join(
-            str(node.pid) for node in stage.nodes.values() if node.pid
-        ))
+        stage.console.print(
+            "Stop them with: kill "
+            + " ".join(str(node.pid) for node in stage.nodes.values() if node.pid)
+        )
         return
     for node in stage.nodes.values():
         node.stop()

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from rich.console import Console
 from rich.markup import escape
 
 from yunhe.demo.errors import StepFailed
 from yunhe.demo.nodes import NodeProcess
+from yunhe.kernel.errors import YunheError
 from yunhe.kernel.money import yuan
 from yunhe.sdk import Space, YunheRefused
 
@@ -61,12 +63,12 @@ class Stage:
         started = time.monotonic()
         try:
             yield record
-        except YunheRefused as refused:
-            self._fail(record, started, f"{refused.code}: {refused.sentence()}", refused)
         except StepFailed:
             record.milliseconds = (time.monotonic() - started) * 1000
             raise
-        except Exception as error:
+        except YunheRefused as refused:
+            self._fail(record, started, f"{refused.code}: {refused.sentence()}", refused)
+        except (YunheError, httpx.HTTPError, LookupError, TypeError, ValueError) as error:
             self._fail(record, started, f"{type(error).__name__}: {error}", error)
         record.milliseconds = (time.monotonic() - started) * 1000
         record.receipt = self.receipt(actor)

@@ -235,7 +235,9 @@ def agree(stage: Stage) -> None:
                 "there was no counter-offer each way",
             )
             stage.insist(contract.signature_level == "both", "not both parties signed")
-            theirs = wait_for(stage, "the provider's copy", lambda k=key, c=contract: _copy(stage, k, c))
+            theirs = wait_for(
+                stage, "the provider's copy", lambda k=key, c=contract: _copy(stage, k, c)
+            )
             stage.insist(theirs.terms == contract.terms, "the two copies differ")
             stage.facts[f"contract-{key}"] = contract
             stage.say(f"  contract {contract.id}, signed by both")
@@ -254,9 +256,11 @@ def query(stage: Stage) -> None:
             table = stage["r"].sql(BY_SEX, contract, PURPOSE)
             got = [tuple(row.values()) for row in table.to_pylist()]
             split = stage.facts["splits"][key]
-            stage.say(f"✓ {stage.nodes[key].party.name_zh}: {table.num_rows} rows of {table.schema.names}")
+            names = ", ".join(table.schema.names)
+            stage.say(f"✓ {stage.nodes[key].party.name_zh}: {table.num_rows} rows of {names}")
             for sex, number, mean in got:
-                stage.say(f"    {'male' if sex else 'female':<7} {number:>7,} HDL values, mean {mean:.2f}")
+                who = "male" if sex else "female"
+                stage.say(f"    {who:<7} {number:>7,} HDL values, mean {mean:.2f}")
             stage.insist(_equal(got, data.local_answer(split.folder)), "the answer is not right")
             ages = stage["r"].sql(BY_AGE, contract, PURPOSE)
             bands = ages.column("age").to_pylist()
@@ -300,9 +304,7 @@ def refusals(stage: Stage) -> None:
             "GROUP_TOO_SMALL",
             sql("SELECT avg(bmi) FROM patients WHERE futime > 7200"),
         )
-        _refused(
-            stage, "a purpose not agreed", "PURPOSE_NOT_AGREED", sql(BY_SEX, "marketing")
-        )
+        _refused(stage, "a purpose not agreed", "PURPOSE_NOT_AGREED", sql(BY_SEX, "marketing"))
         stage.insist(space.bill(contract.id).total_fen == before, "a refusal was billed")
         left = space.contract(contract.id).uses_left or 0
         for _ in range(left):
@@ -330,8 +332,7 @@ def settle(stage: Stage) -> None:
 
             def settled(key: str = key, contract: Contract = contract) -> bool:
                 states = {
-                    who: [s.state for s in stage[who].statements(contract.id)]
-                    for who in (key, "r")
+                    who: [s.state for s in stage[who].statements(contract.id)] for who in (key, "r")
                 }
                 stage.insist(
                     all("disputed" not in each for each in states.values()), "it is disputed"
