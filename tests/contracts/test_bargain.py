@@ -166,7 +166,8 @@ def test_nothing_is_priced_or_masked_twice() -> None:
     mask, use, row = rule.duties
     free = replace(use, constraints=(Constraint("payAmount", "eq", "free"), use.constraints[1]))
     both = replace(use, constraints=(*use.constraints, Constraint("payAmount", "eq", "0.01 CNY")))
-    for duties in ((use, use), (row, row), (mask, mask), (free,), (both,)):
+    late, early = replace(mask, phase="post"), replace(use, phase="pre")
+    for duties in ((late,), (early,), (use, use), (row, row), (mask, mask), (free,), (both,)):
         with pytest.raises(TermNotUnderstood):
             terms_from_policy(Policy((replace(rule, duties=duties),)))
 

@@ -148,6 +148,7 @@ DSP_REPLY_BYTES_MAX: Final = 1 << 20
 DSP_CATALOG_BYTES_MAX: Final = 16 << 20
 DSP_CALL_S_MAX: Final = 10
 DSP_NOT_FOUND_RETRY_S: Final = 1.0  # a peer may not know yet what it just said
+DSP_TOKEN_RETRIES_MAX: Final = 5
 DSP_CATALOG_PAGE: Final = 200
 DSP_CATALOG_PAGES_MAX: Final = 1000
 DSP_FILTERS_MAX: Final = 16

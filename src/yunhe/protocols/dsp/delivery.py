@@ -68,6 +68,8 @@ class DspDelivery:
             return self._learnt(message, got.body)
         age_s = (self._now() - letter.created_at).total_seconds()
         early = got.status == 404 and age_s < limits.DSP_NOT_FOUND_RETRY_S
+        # A fresh token each time: one that the peer could not check just now may pass the next.
+        early = early or (got.status == 401 and letter.attempts < limits.DSP_TOKEN_RETRIES_MAX)
         if early or got.status >= 500 or got.status in _AGAIN:
             raise Retry(got.why())
         raise GiveUp(got.why())
