@@ -27,6 +27,7 @@ FOLDERS = sorted(path.name for path in HOUSE.iterdir() if path.is_dir() and any(
 # Started by name, not imported: the command, the worker process, Alembic's own files.
 ENTRIES = ("yunhe", "yunhe.__main__", "yunhe.dataplane.worker")
 ENTRY_FOLDERS = ("migrations",)
+PRAGMA = re.compile(r"  # (noqa|type: ignore).*$")
 LEFTOVERS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 _MODULE_NAME = re.compile(r"[a-z_][a-z0-9_.]*")
 MAY_PRINT = ("cli", "demo")
@@ -49,7 +50,8 @@ def _label(path: Path) -> str:
 @pytest.mark.parametrize("path", FILES, ids=_label)
 def test_lines_files_and_functions_are_short(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
-    long = [i for i, line in enumerate(lines, 1) if len(line) > LINE_MAX]
+    # A pragma for a tool is no prose: the line ends where it begins (as in ruff's E501).
+    long = [i for i, line in enumerate(lines, 1) if len(PRAGMA.sub("", line)) > LINE_MAX]
     assert not long, f"lines over {LINE_MAX}: {long}"
     assert len(lines) <= FILE_LINES_MAX, f"{len(lines)} lines; split it by verb"
     for node in ast.walk(_tree(path)):

@@ -16,7 +16,8 @@ from yunhe.evidence.merkle import HASH_BYTES, Node, node_hash
 HEIGHT: Final = 8
 WIDTH: Final = 1 << HEIGHT
 _PATH = re.compile(
-    r"tile/(?P<level>entries|0|[1-9]\d?)/(?P<index>(?:x\d{3}/)*\d{3})(?:\.p/(?P<width>[1-9]\d{0,2}))?"
+    r"tile/(?P<level>entries|0|[1-9]\d?)/(?P<index>(?:x\d{3}/)*\d{3})"
+    r"(?:\.p/(?P<width>[1-9]\d{0,2}))?"
 )
 
 TileSource = Callable[[int, int, int], bytes]
