@@ -137,6 +137,16 @@ def test_a_refusal_ends_it_with_the_peers_reason(consumer: WebNode, provider: We
     assert error.code == "PRODUCT_NOT_OFFERED"
 
 
+def test_an_ugly_answer_ends_it_all_the_same(consumer: WebNode, net: Internet) -> None:
+    ugly = b'{"code": "a\\u0000\\ud800", "reason": ["\\u0000", {"x": "\\udfff"}, 7]}'
+    net.fail = lambda request: httpx.Response(400, content=ugly)
+    n = consumer.contracts.request("did:web:ugly", "https://ugly.example/dsp", CODE, "o", LISTED)
+    until(lambda: consumer.contracts.negotiation(n.id).state is State.TERMINATED)
+    error = consumer.contracts.negotiation(n.id).error
+    assert error is not None
+    assert error.code == "PEER_REFUSED"
+
+
 def test_an_unreachable_peer_shows_the_next_retry(consumer: WebNode) -> None:
     n = consumer.contracts.request("did:web:gone", "https://gone.example/dsp", CODE, "o", LISTED)
     until(lambda: consumer.contracts.negotiation(n.id).next_retry)
@@ -445,6 +455,13 @@ HOSTILE: list[Any] = [
     request_body(consumerPid=7),
     request_body(consumerPid={"@id": ["x"]}),
     request_body(consumerPid="x" * 300),
+    request_body(consumerPid="\ud800"),
+    request_body(consumerPid="a\x00b"),
+    request_body(odd=1e999),
+    request_body(offer={**OFFER, "@id": "\udc00"}),
+    request_body(offer={**OFFER, "permission": [{"action": "\ud800"}]}),
+    request_body(offer={**OFFER, "permission": [{"action": "use", "odd": 10**400}]}),
+    b'{"a":' + b"9" * 5000 + b"}",
     request_body(providerPid="p"),
     request_body(callbackAddress=None),
     request_body(callbackAddress="ftp://x"),

@@ -19,7 +19,7 @@ from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dsp.catalog import RemoteOffer, read_catalog, read_dataset
 from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent
-from yunhe.protocols.dsp.wire import CONTEXT, Json
+from yunhe.protocols.dsp.wire import CONTEXT, Json, clean
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Answer:
         reasons = self.body.get("reason") or self.body.get("detail") or "no reason given"
         texts = reasons if isinstance(reasons, list) else [reasons]
         said = " ".join(t if isinstance(t, str) else json.dumps(t) for t in texts)
-        return f"{code}: {said[: limits.REASON_CHARS_MAX]}"
+        return clean(f"{code}: {said[: limits.REASON_CHARS_MAX]}")
 
 
 class DspClient:

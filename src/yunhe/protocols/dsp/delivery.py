@@ -99,4 +99,4 @@ class DspDelivery:
     def _learnt(message: Message, body: Any) -> Json | None:
         name = "providerPid" if message.sender is Side.CONSUMER else "consumerPid"
         pid = body.get(name) if isinstance(body, dict) else None
-        return {"peer_pid": pid} if isinstance(pid, str) else None
+        return {"peer_pid": pid} if isinstance(pid, str) and wire.clean(pid) == pid else None

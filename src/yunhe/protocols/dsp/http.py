@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import TooLarge, YunheError
+from yunhe.protocols.dsp.errors import BadMessage
 from yunhe.protocols.dsp.wire import CONTEXT, Body, Json
 
 _GZIP_FROM_BYTES: Final = 1024
@@ -54,6 +55,11 @@ def read_body(request: Request, raw: bytes) -> Body:
     """The JSON object of a request; its pids are remembered for a refusal."""
     data = loads_strict(raw, limits.DSP_BODY_BYTES_MAX)
     body = Body(data)
+    if b"\\ud" in raw or b"\\uD" in raw:  # half a surrogate is no text: no database keeps it
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise BadMessage(field="the body", why="has half a surrogate pair") from error
     request.state.pids = {
         name: value
         for name in ("providerPid", "consumerPid")

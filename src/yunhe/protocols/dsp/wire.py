@@ -169,6 +169,8 @@ class Body:
             raise BadMessage(field=self._name(name), why="is not a text")
         if len(value) > (chars_max or limits.PID_CHARS_MAX):
             raise BadMessage(field=self._name(name), why="is too long")
+        if clean(value) != value:
+            raise BadMessage(field=self._name(name), why="has characters that no text may have")
         return value
 
     def object(self, name: str) -> Body:
@@ -188,16 +190,22 @@ class Body:
         reasons = reasons if isinstance(reasons, list) else [reasons]
         texts = tuple(_reason(item) for item in reasons[: limits.REASONS_MAX])
         code = self.data.get("code", "")
-        return Why(str(code)[:80] if isinstance(code, str | int) else "", texts)
+        return Why(clean(str(code)[:80]) if isinstance(code, str | int) else "", texts)
+
+
+def clean(text: str) -> str:
+    """The text without what a database cannot keep: control characters, half surrogates."""
+    kept = "".join(c for c in text if c >= " " or c in "\t\n")
+    return kept.encode("utf-8", "replace").decode()
 
 
 def _reason(item: Any) -> str:
     if isinstance(item, dict):
         for name in ("message", "@value", "description"):
             if isinstance(item.get(name), str):
-                return str(item[name])[: limits.REASON_CHARS_MAX]
+                return clean(str(item[name])[: limits.REASON_CHARS_MAX])
         item = canonical.dumps(item).decode()
-    return str(item)[: limits.REASON_CHARS_MAX]
+    return clean(str(item)[: limits.REASON_CHARS_MAX])
 
 
 def check_address(url: str, development: bool) -> str:
@@ -229,7 +237,7 @@ def _common(body: Body) -> dict[str, Any]:
     message_id = body.data.get("@id")
     fits = isinstance(message_id, str) and 0 < len(message_id) <= limits.PID_CHARS_MAX
     return {
-        "message_id": message_id if fits else "",
+        "message_id": clean(str(message_id)) if fits else "",
         "provider_pid": body.text("providerPid", ""),
         "consumer_pid": body.text("consumerPid", ""),
     }
