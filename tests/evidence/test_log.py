@@ -337,3 +337,10 @@ def test_what_cannot_be_committed_to_is_refused(
     with pytest.raises(evidence.EntryNotFound):
         sqlite_log.proof("nobody")
     assert sqlite_log.verify_all() == 0
+
+
+def test_own_leaf_is_the_canonical_leaf(any_db: Database) -> None:
+    from yunhe.evidence.model import leaf_bytes, own_leaf
+
+    made = any_db.read(lambda tx: (tx.new_id(), "use.posted", iso(tx.now), "0f" * 32))
+    assert own_leaf(*made) == leaf_bytes(*made)

@@ -233,3 +233,23 @@ def test_a_closed_database_refuses(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(DatabaseBusy):
         database.write(lambda tx: None)
+
+
+def test_prepared_statements_keep_their_types_and_rollback(any_db: Database) -> None:
+    select = sa.select(notes.c.body, notes.c.at).where(notes.c.id == sa.bindparam("key"))
+    change = sa.update(notes).where(notes.c.id == sa.bindparam("key"))
+    change = change.values(body=sa.bindparam("new"))
+
+    def verb(tx: Tx) -> bool:
+        tx.insert(notes, {"id": 1, "body": {"b": [1]}, "at": tx.now})
+        assert tx.change(change, {"key": 1, "new": {"c": None}}) == 1
+        assert tx.change(change, {"key": 2, "new": {}}) == 0
+        tx.change_each(change, [{"key": 1, "new": {"d": "中"}}])
+        row = tx.rows(select, {"key": 1})[0]
+        assert row[0] == {"d": "中"}
+        return bool(row[1] == tx.now)
+
+    assert any_db.write(verb)
+    with pytest.raises(DatabaseFailed):
+        any_db.write(lambda tx: tx.insert(notes, {"id": 1, "body": {}, "at": tx.now}))
+    assert any_db.read(lambda tx: tx.rows(select, {"key": 1}))[0][0] == {"d": "中"}

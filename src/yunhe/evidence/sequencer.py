@@ -27,10 +27,10 @@ def sequence(tx: Tx, origin: str, signer: Signer, crash: CrashPoints) -> int:
         return 0
     old = store.read_state(tx)
     frontier = old.resume()
-    hashes = [leaf_hash(row.leaf) for row in rows]
+    hashes = [leaf_hash(leaf) for _, leaf in rows]
     for hash_ in hashes:
         frontier.append(hash_)
-    store.assign(tx, [row.seq for row in rows], old.size)
+    store.assign(tx, [seq for seq, _ in rows], old.size)
     crash.at("before_tile")
     tail = _write_full_tiles(tx, old, old.tail + b"".join(hashes))
     new = store.State(frontier.size, b"".join(frontier.hashes()), tail)

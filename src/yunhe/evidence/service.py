@@ -25,7 +25,7 @@ from yunhe.evidence.errors import (
     ProofPending,
     TileNotFound,
 )
-from yunhe.evidence.model import Entry, Proof, Receipt, Resource, leaf_bytes
+from yunhe.evidence.model import Entry, Proof, Receipt, Resource, own_leaf
 from yunhe.evidence.note import BadNote, Checkpoint, Signer, open_checkpoint, verifier_key
 from yunhe.evidence.proof import TlogProof
 from yunhe.evidence.sequencer import BATCH, sequence, sign_head
@@ -147,10 +147,10 @@ class EvidenceLog:
         if len(text) > limits.EVIDENCE_BODY_BYTES_MAX:
             limit = f"{limits.EVIDENCE_BODY_BYTES_MAX} bytes"
             raise TooLarge(what="the body of an evidence entry", limit=limit)
-        # 244 random bits: whoever knows the body still cannot test a guess against the tree.
-        salt = hashlib.sha256((tx.new_id() + tx.new_id()).encode()).digest()
+        # Random: whoever knows the body still cannot test a guess against the tree.
+        salt = tx.new_secret()
         entry_id = tx.new_id()
-        leaf = leaf_bytes(entry_id, kind, iso(tx.now), hashlib.sha256(salt + text).hexdigest())
+        leaf = own_leaf(entry_id, kind, iso(tx.now), hashlib.sha256(salt + text).hexdigest())
         entry = Entry(entry_id, kind, tx.now, leaf, None, salt, None)
         store.insert_entry(tx, entry, text.decode())
         if tx.dialect == "sqlite":

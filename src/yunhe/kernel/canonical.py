@@ -23,6 +23,7 @@ _encode = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
 _INT_MAX = 2**53 - 1
+_PLAIN = frozenset((str, bool, type(None)))
 
 
 def dumps(value: Any) -> bytes:
@@ -45,17 +46,19 @@ def _plain(value: Any, depth: int) -> bool:
     # No floats (their text differs), exact types (a subclass may print itself otherwise), keys
     # without surrogate pairs (UTF-16 order differs from code point order above U+D7FF).
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind in _PLAIN:
         return True
     if kind is int:
         return abs(int(value)) <= _INT_MAX
     if depth == 0:
         return False
     if kind is dict:
-        return all(
-            type(key) is str and key.isascii() and _plain(each, depth - 1)
-            for key, each in value.items()
-        )
+        for key, each in value.items():
+            if type(key) is not str or not key.isascii():
+                return False
+            if type(each) not in _PLAIN and not _plain(each, depth - 1):
+                return False
+        return True
     return kind is list and all(_plain(each, depth - 1) for each in value)
 
 

@@ -24,7 +24,8 @@ from yunhe.kernel.clock import Clock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db.base import Database
 from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, translate
-from yunhe.kernel.db.tx import Inserts, Tx
+from yunhe.kernel.db.prepared import Prepared
+from yunhe.kernel.db.tx import Tx
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class SqliteDatabase(Database):
         self._writer = self._engine.connect()
         self._writer.exec_driver_sql("PRAGMA query_only = OFF")
         self._raw: Any = self._writer.connection.driver_connection
-        self._inserts = Inserts(self._writer)
+        self._prepared = Prepared(self._writer)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._last_group = 1
         self._closed = False
@@ -155,7 +156,7 @@ class SqliteDatabase(Database):
             return None, True
 
     def _new_tx(self) -> Tx:
-        return Tx(self._writer, self.clock.now(), self.events, self.dialect, self._inserts)
+        return Tx(self._writer, self.clock.now(), self.events, self.dialect, self._prepared)
 
     def _verb(self, job: _Job) -> None:
         raw = self._raw

@@ -10,41 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from yunhe.kernel.db.prepared import Prepared
 from yunhe.kernel.events import Events
 
 Params = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
-
-
-class Inserts:
-    """Prepared single-row INSERTs of one SQLite writer: text and bind processors, made once."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self._execute = connection.connection.driver_connection.execute  # type: ignore[union-attr]
-        self._dialect = connection.dialect
-        self._made: dict[sa.Table, tuple[str, list[tuple[str, Any]]]] = {}
-
-    def insert(self, table: sa.Table, values: Mapping[str, Any]) -> None:
-        """Insert `values`; a column that is left out takes its database default or NULL."""
-        made = self._made.get(table)
-        if made is None:
-            made = self._made[table] = self._make(table)
-        text, columns = made
-        self._execute(
-            text,
-            [
-                process(values.get(name)) if process else values.get(name)
-                for name, process in columns
-            ],
-        )
-
-    def _make(self, table: sa.Table) -> tuple[str, list[tuple[str, Any]]]:
-        columns = [
-            (c.name, c.type.dialect_impl(self._dialect).bind_processor(self._dialect))
-            for c in table.columns
-        ]
-        names = ", ".join(name for name, _ in columns)
-        marks = ", ".join("?" for _ in columns)
-        return f"INSERT INTO {table.name} ({names}) VALUES ({marks})", columns  # noqa: S608
 
 
 class Tx:
@@ -56,12 +25,12 @@ class Tx:
         now: datetime,
         events: Events,
         dialect: str,
-        inserts: Inserts | None = None,
+        prepared: Prepared | None = None,
     ) -> None:
         self.connection = connection
         self.now = now
         self.dialect = dialect
-        self._inserts = inserts
+        self._prepared = prepared
         self.after: list[Callable[[], None]] = []
         self._events = events
 
@@ -77,12 +46,33 @@ class Tx:
         """32 random bytes; with `new_id` the only randomness a verb may use."""
         return os.urandom(32)
 
+    # The next four are for hot paths: on SQLite they go past SQLAlchemy, with its types.
+
     def insert(self, table: sa.Table, values: Mapping[str, Any]) -> None:
-        """Insert one row on a hot path: on SQLite past SQLAlchemy's machinery, with its types."""
-        if self._inserts is None:
+        """Insert one row; a column that is left out becomes NULL."""
+        if self._prepared is None:
             self.execute(sa.insert(table), values)
         else:
-            self._inserts.insert(table, values)
+            self._prepared.insert(table, values)
+
+    def change(self, statement: sa.Executable, values: Mapping[str, Any]) -> int:
+        """Run a statement that is built once, at import; how many rows it changed."""
+        if self._prepared is None:
+            return self.execute(statement, values).rowcount
+        return self._prepared.change(statement, values)
+
+    def change_each(self, statement: sa.Executable, values: Sequence[Mapping[str, Any]]) -> None:
+        """As `change`, once for each of `values`."""
+        if self._prepared is None:
+            self.execute(statement, values)
+        else:
+            self._prepared.change_each(statement, values)
+
+    def rows(self, statement: sa.Executable, values: Mapping[str, Any]) -> Sequence[Any]:
+        """The rows of a SELECT of columns that is built once, at import; as tuples."""
+        if self._prepared is None:
+            return self.all(statement, values)
+        return self._prepared.rows(statement, values)
 
     def execute(self, statement: sa.Executable, params: Params = None) -> sa.CursorResult[Any]:
         """Run a Core statement; `rowcount` of an UPDATE is reliable on both engines."""
