@@ -304,17 +304,11 @@ class Node:
                 "agreement": json.loads(agreement.document),
                 "provider_jws": agreement.provider_jws,
                 "consumer_jws": agreement.consumer_jws,
-                "entry": self._entry_part(self._finalized(contract_id)),
+                "entry": self._entry_part(contract.entry_id),
             },
             **parts,
         }
         return evidence.make_bundle(whole, self.keys.key("did"))
-
-    def _finalized(self, contract_id: str) -> str:
-        for entry in self.evidence.find("contract.finalized", limits.CONTRACT_LIST_MAX):
-            if entry.body is not None and entry.body.get("contract") == contract_id:
-                return entry.entry_id
-        raise NotFound(what="evidence of the contract")
 
     def _entry_part(self, entry_id: str) -> dict[str, Any]:
         proof = self.evidence.proof(entry_id, wait_s=limits.PROOF_WAIT_S_MAX)
@@ -391,6 +385,22 @@ def first_token(node: Node) -> None:
     log.warning("the first admin token is in %s", path)
 
 
+def server(node: Node) -> uvicorn.Server:
+    """The HTTP server of a node, with the bounds it is served under."""
+    config = uvicorn.Config(
+        node.app,
+        host=node.config.listen_host,
+        port=node.config.listen_port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=limits.HEAD_BYTES_MAX,
+    )
+    return uvicorn.Server(config)
+
+
 def serve(config: NodeConfig) -> None:
     """Run the node until SIGTERM or Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -400,15 +410,6 @@ def serve(config: NodeConfig) -> None:
     first_token(node)
     node.start()
     try:
-        uvicorn.run(
-            node.app,
-            host=config.listen_host,
-            port=config.listen_port,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=30,
-            h11_max_incomplete_event_size=limits.HEAD_BYTES_MAX,
-        )
+        server(node).run()
     finally:
         node.stop()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -80,9 +81,10 @@ class Log:
 
     entries: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    def record(self, tx: Tx, kind: str, body: dict[str, Any]) -> None:
+    def record(self, tx: Tx, kind: str, body: dict[str, Any]) -> SimpleNamespace:
         dumps(body)
         tx.after_commit(lambda: self.entries.append((kind, body)))
+        return SimpleNamespace(entry_id=tx.new_id())
 
     def kinds(self) -> list[str]:
         return [kind for kind, _ in self.entries]

@@ -100,6 +100,7 @@ def test_one_counter_offer_each_way_then_both_sign(pair: Pair) -> None:
         "contract.agreed",
         "contract.verified",
         "contract.finalized",
+        "contract.in_force",
     ]
     assert pair.consumer.log.kinds() == pair.provider.log.kinds()
 

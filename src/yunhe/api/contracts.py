@@ -106,7 +106,7 @@ def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
         "state": contract.state,
         "version": contract.version,
         "signature_level": contract.signature_level,
-        "terms": terms_json(contract.terms),
+        "terms": _terms(contract.policy),
         "uses_left": _uses_left(parts, contract),
         "signed_at": when(contract.agreement.signed_at),
         "ended_reason": None if contract.end is None else _why(contract.end),
@@ -118,8 +118,10 @@ def _uses_left(parts: Parts, contract: contracts.Contract) -> int | None:
     quota = parts.control.quota(contract.id)
     if quota is not None:
         return quota.uses_left
-    most = contract.terms.uses_max
-    return None if most is None else max(0, most - len(parts.exchange.receipts(contract.id)))
+    terms = _read(contract.policy)
+    if terms is None or terms.uses_max is None:
+        return None
+    return max(0, terms.uses_max - len(parts.exchange.receipts(contract.id)))
 
 
 def _why(why: contracts.Why) -> str:
@@ -154,7 +156,12 @@ def negotiation_json(n: contracts.Negotiation) -> dict[str, Any]:
 
 
 def _terms(policy: contracts.Policy) -> dict[str, Any] | None:
+    terms = _read(policy)
+    return None if terms is None else terms_json(terms)
+
+
+def _read(policy: contracts.Policy) -> contracts.Terms | None:
     try:
-        return terms_json(contracts.terms_from_policy(policy))
+        return contracts.terms_from_policy(policy)
     except contracts.TermNotUnderstood:
-        return None  # a foreign peer's word that we would refuse; the error says which
+        return None  # a foreign peer's word; every use under it is denied, and says which

@@ -32,6 +32,16 @@ def put_in_force(desk: Desk, tx: Tx, n: Negotiation, said_by: Side) -> Negotiati
     agreement = n.agreement
     if agreement is None:  # the table lets nobody finalize before VERIFIED
         raise LookupError(n.id)
+    facts = {
+        "contract": agreement.id,
+        "document_sha256": sha256_hex(agreement.document),
+        "provider_jws": agreement.provider_jws,
+        "consumer_jws": agreement.consumer_jws,
+        "signature_level": agreement.signature_level,
+    }
+    moved = move(desk, tx, n, Verb.FINALIZE, said_by, facts, contract_id=agreement.id)
+    # Its own entry, which a bundle discloses: nothing of the haggling before stands in it.
+    entry = desk.evidence.record(tx, "contract.in_force", {**facts, "at": iso(tx.now)})
     contract = Contract(
         id=agreement.id,
         role=n.role,
@@ -45,16 +55,9 @@ def put_in_force(desk: Desk, tx: Tx, n: Negotiation, said_by: Side) -> Negotiati
         negotiation_id=n.id,
         in_force_at=tx.now,
         expires_at=_expiry(agreement.policy),
+        entry_id=entry.entry_id,
     )
     store.insert_contract(tx, contract)
-    facts = {
-        "contract": contract.id,
-        "document_sha256": sha256_hex(agreement.document),
-        "provider_jws": agreement.provider_jws,
-        "consumer_jws": agreement.consumer_jws,
-        "signature_level": contract.signature_level,
-    }
-    moved = move(desk, tx, n, Verb.FINALIZE, said_by, facts, contract_id=contract.id)
     tx.emit(ContractInForce(contract, tx.now))
     return moved
 

@@ -250,6 +250,7 @@ class Contract:
     expires_at: datetime | None = None
     ended_at: datetime | None = None
     end: Why | None = None
+    entry_id: str = ""  # the evidence entry that put it in force
 
     @property
     def signature_level(self) -> str:

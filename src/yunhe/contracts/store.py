@@ -82,6 +82,7 @@ contracts = sa.Table(
     sa.Column("expires_at", UtcTime),
     sa.Column("ended_at", UtcTime),
     sa.Column("end_why", Json),
+    sa.Column("entry_id", _ID, nullable=False),
     sa.Index("contracts_expiry", "state", "expires_at"),
 )
 
@@ -262,6 +263,7 @@ def insert_contract(tx: Tx, c: Contract) -> None:
         "negotiation_id": c.negotiation_id,
         "in_force_at": c.in_force_at,
         "expires_at": c.expires_at,
+        "entry_id": c.entry_id,
     }
     tx.execute(sa.insert(contracts), row)
 
@@ -306,6 +308,7 @@ def _contract(tx: Tx, row: Any) -> Contract:
         expires_at=row.expires_at,
         ended_at=row.ended_at,
         end=_why(row.end_why),
+        entry_id=row.entry_id,
     )
 
 

@@ -112,6 +112,7 @@ def _contracts() -> None:
         sa.Column("expires_at", UtcTime(), nullable=True),
         sa.Column("ended_at", UtcTime(), nullable=True),
         sa.Column("end_why", Json(), nullable=True),
+        sa.Column("entry_id", sa.String(length=255), nullable=False),
         sa.ForeignKeyConstraint(
             ["id"],
             ["contract_agreements.id"],
