@@ -25,6 +25,7 @@ from yunhe.cli import (
     sql,
     statement,
     tokens,
+    trust,
     verify,
 )
 
@@ -52,7 +53,7 @@ def _root(
     """Root options; --version acts in its callback."""
 
 
-for single in (init, serve, demo, register, publish, search, negotiate, sql, verify):
+for single in (init, serve, demo, register, publish, search, negotiate, sql, verify, trust):
     app.add_typer(single.app)
 for noun, group in {
     "products": products.app,

@@ -13,11 +13,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from yunhe import evidence
 from yunhe.demo.stage import Stage
 from yunhe.kernel.keys import KeyStore
+from yunhe.sdk import gather_trust
 
 
 def verify(stage: Stage) -> None:
@@ -37,21 +36,8 @@ def verify(stage: Stage) -> None:
 
 def trusted(stage: Stage) -> dict[str, Any]:
     """The keys an auditor holds: the trust root's, both parties', both logs'."""
-    with httpx.Client(trust_env=False) as client:
-        roots = [_did_key(client, stage, "fn")]
-        known = [_did_key(client, stage, key) for key in ("a", "r")]
-    keys = [stage[key].log_key() for key in ("a", "r")]
-    return {
-        "roots": roots,
-        "parties": {each["did"]: each["jwk"] for each in known},
-        "logs": {key.partition("+")[0]: key for key in keys},
-    }
-
-
-def _did_key(client: httpx.Client, stage: Stage, key: str) -> dict[str, Any]:
-    node = stage.nodes[key]
-    document = client.get(f"{node.address}/.well-known/did.json").json()
-    return {"did": document["id"], "jwk": document["verificationMethod"][0]["publicKeyJwk"]}
+    address = {key: node.address for key, node in stage.nodes.items()}
+    return gather_trust([address["fn"]], [address["a"], address["r"]])
 
 
 def _by_command(stage: Stage, bundle: Path, trust: Path) -> None:

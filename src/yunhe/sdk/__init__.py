@@ -35,6 +35,7 @@ from yunhe.sdk.model import (
 )
 from yunhe.sdk.space import AsyncSpace, Space, connect, connect_async
 from yunhe.sdk.stream import Batches
+from yunhe.sdk.trust import gather_trust
 
 __all__ = [
     "Application",
@@ -67,4 +68,5 @@ __all__ = [
     "YunheRefused",
     "connect",
     "connect_async",
+    "gather_trust",
 ]
