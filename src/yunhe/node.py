@@ -395,6 +395,7 @@ def server(node: Node) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         ws="none",
+        lifespan="off",  # start and stop are the node's own
         timeout_keep_alive=30,
         h11_max_incomplete_event_size=limits.HEAD_BYTES_MAX,
     )
