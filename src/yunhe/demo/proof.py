@@ -1,6 +1,6 @@
 """⑩ The evidence bundle: exported, verified offline, then attacked field by field.
 
-In: the settled contract of hospital A. Out: a bundle and a trust file in the demo's folder. The
+In: the settled contract of hospital A. Out: a bundle and a trust file that stay. The
 trusted keys come from the nodes' DID documents and logs, not from the bundle.
 """
 
@@ -25,13 +25,12 @@ def verify(stage: Stage) -> None:
         contract = stage.facts["contract-a"]
         bundle = stage["r"].bundle(contract.id)
         trust = trusted(stage)
-        folder = stage.nodes["r"].home.parent
-        paths = folder / "bundle.json", folder / "trust.json"
+        paths = stage.bundle_file, stage.trust_file
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
         for path, content in zip(paths, (bundle, trust), strict=True):
             path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-        stage.facts["bundle"], stage.facts["trust"] = paths
         _by_command(stage, *paths)
-        _attacked(stage, bundle, trust, folder)
+        _attacked(stage, bundle, trust, stage.nodes["r"].home.parent)
 
 
 def trusted(stage: Stage) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -31,9 +33,12 @@ def run(
     console = console or Console()
     folder = home or Path(tempfile.mkdtemp(prefix="yunhe-demo-"))
     started = time.monotonic()
-    stage = Stage(lay_out(folder), console, lang)
+    stage = Stage(lay_out(folder), console, lang, _files(json_file))
     console.print("[bold]运河 Yunhe[/] · the life of a data product, four nodes on loopback")
     done = False
+    if threading.current_thread() is threading.main_thread():
+        # Ended by a supervisor, the demo still takes its nodes with it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _open(stage, folder)
         story.play(stage)
@@ -47,11 +52,23 @@ def run(
     finally:
         seconds = time.monotonic() - started
         if json_file is not None:
-            stage.write(json_file, seconds)
+            stage.write(json_file, seconds, done)
         _close(stage, folder, keep, done)
     if done:
-        console.print(f"\n[bold green]十步全部达成 · all ten steps held[/] ({seconds:.1f} s)")
+        console.print(
+            f"\nThe proof stays: yunhe verify {stage.bundle_file} --trust {stage.trust_file}",
+            highlight=False,
+        )
+        console.print(f"[bold green]十步全部达成 · all ten steps held[/] ({seconds:.1f} s)")
     return 0 if done else 1
+
+
+def _files(json_file: Path | None) -> tuple[Path, Path]:
+    """Where bundle and trust file are left: beside `--json FILE`, else in `.demo`."""
+    if json_file is None:
+        return Path(".demo/bundle.json"), Path(".demo/trust.json")
+    stem = json_file.with_suffix("")
+    return Path(f"{stem}-bundle.json"), Path(f"{stem}-trust.json")
 
 
 def _open(stage: Stage, folder: Path) -> None:

@@ -40,8 +40,15 @@ class Record:
 class Stage:
     """The four nodes, a client of each, what the steps found out, and the audience."""
 
-    def __init__(self, nodes: dict[str, NodeProcess], console: Console, lang: str) -> None:
+    def __init__(
+        self,
+        nodes: dict[str, NodeProcess],
+        console: Console,
+        lang: str,
+        files: tuple[Path, Path] = (Path(".demo/bundle.json"), Path(".demo/trust.json")),
+    ) -> None:
         self.nodes = nodes
+        self.bundle_file, self.trust_file = files
         self.spaces: dict[str, Space] = {}
         self.facts: dict[str, Any] = {}
         self.records: list[Record] = []
@@ -112,11 +119,14 @@ class Stage:
         self.say(f"¥ {who}: {bill.uses} uses, {bill.rows} rows, {yuan(bill.total_fen)} CNY")
         return bill.total_fen
 
-    def write(self, path: Path, seconds: float) -> None:
-        """The record of every step as JSON."""
+    def write(self, path: Path, seconds: float, done: bool) -> None:
+        """The record of every step as JSON; `done` once the whole story was played."""
+        held = done and all(record.outcome == "ok" for record in self.records)
         whole = {
-            "outcome": "ok" if all(r.outcome == "ok" for r in self.records) else "failed",
+            "outcome": "ok" if held else "failed",
             "seconds": round(seconds, 3),
+            "bundle": str(self.bundle_file),
+            "trust": str(self.trust_file),
             "steps": [asdict(record) for record in self.records],
         }
         path.write_text(json.dumps(whole, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
