@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from yunhe.contracts import Side, State, TransferState, TransferVerb, Verb, may_say
 from yunhe.contracts.rules import after, transfer_after
 
+FIXTURES = Path(__file__).parent / "fixtures"
 # One column a (message, sender): C consumer, P provider; '.' refuses.
-NEGOTIATION = """
-state      request/C request/P offer/C offer/P accept/C accept/P agree/C agree/P verify/C verify/P finalize/C finalize/P terminate/C terminate/P
--          REQUESTED .         .       OFFERED .        .        .       .       .        .        .          .          .           .
-REQUESTED  .         .         .       OFFERED .        .        .       AGREED  .        .        .          .          TERMINATED  TERMINATED
-OFFERED    REQUESTED .         .       .       ACCEPTED .        .       .       .        .        .          .          TERMINATED  TERMINATED
-ACCEPTED   .         .         .       .       .        .        .       AGREED  .        .        .          .          TERMINATED  TERMINATED
-AGREED     .         .         .       .       .        .        .       .       VERIFIED .        .          .          TERMINATED  TERMINATED
-VERIFIED   .         .         .       .       .        .        .       .       .        .        .          FINALIZED  TERMINATED  TERMINATED
-FINALIZED  .         .         .       .       .        .        .       .       .        .        .          .          .           .
-TERMINATED .         .         .       .       .        .        .       .       .        .        .          .          .           .
-"""  # noqa: E501
-
-TRANSFER = """
-state      request/C request/P start/C start/P suspend/C suspend/P complete/C complete/P terminate/C terminate/P
--          REQUESTED .         .       .       .         .         .          .          .           .
-REQUESTED  .         .         .       STARTED .         .         .          .          TERMINATED  TERMINATED
-STARTED    .         .         .       .       SUSPENDED SUSPENDED COMPLETED  COMPLETED  TERMINATED  TERMINATED
-SUSPENDED  .         .         STARTED STARTED .         .         .          .          TERMINATED  TERMINATED
-COMPLETED  .         .         .       .       .         .         .          .          .           .
-TERMINATED .         .         .       .       .         .         .          .          .           .
-"""  # noqa: E501
+NEGOTIATION = (FIXTURES / "negotiation_states.txt").read_text()
+TRANSFER = (FIXTURES / "transfer_states.txt").read_text()
 
 
 def cells(grid: str) -> list[tuple[str, str, str, str]]:
