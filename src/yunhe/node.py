@@ -153,7 +153,7 @@ class Node:
             crash=self.crash,
         )
         self.relay = arrow.Relay(
-            self.contracts, self.identity.mint, self._received, config.development
+            self.contracts, self.identity.mint, self.exchange, self._received, config.development
         )
 
     def _beyond(self) -> None:
@@ -170,6 +170,7 @@ class Node:
         )
         self.federation.install()
         wire.install(self.outbox)
+        self.exchange.install(self.outbox)
 
     def _routers(self) -> list[APIRouter]:
         handlers = tds.handlers(self.federation, tds.settlement(self.exchange))
@@ -326,6 +327,7 @@ class Node:
         self.outbox.start()
         self.federation.start()
         self._timer = threading.Thread(target=self._tick, name="node-timer", daemon=True)
+        self.exchange.sweep_uses(self.relay.live)
         self._timer.start()
 
     def stop(self) -> None:
@@ -346,8 +348,9 @@ class Node:
 
     def _tick(self) -> None:
         while not self._stop.wait(limits.NODE_TICK_S):
-            for chore in (self.contracts.expire_due, self.identity.refusals.flush):
-                _safely(chore)
+            _safely(self.contracts.expire_due)
+            _safely(self.identity.refusals.flush)
+            _safely(lambda: self.exchange.sweep_uses(self.relay.live))
 
 
 def _safely(chore: Callable[[], object]) -> None:

@@ -300,6 +300,37 @@ class Control:
         self._evidence.record(tx, "use.voided", body | {"at": iso(tx.now)})
         tx.emit(UseVoided(row.use_id, row.contract_id, why, tx.now))
 
+    def fence(self, use_id: str, contract_id: str, peer_did: str) -> UseRecord:
+        """The use as it stands; one that was never admitted is voided, so that it never will be.
+
+        For a peer that lost our answer: what it is told then stays true. Raises UseIdTaken.
+        """
+
+        def verb(tx: Tx) -> UseRecord:
+            values = {
+                "use_id": use_id,
+                "contract_id": contract_id,
+                "peer_did": peer_did,
+                "principal": "",
+                "action": "read",
+                "purpose": "",
+                "rows_max": 0,
+                "state": "void",
+                "complete": True,
+                "reserved_at": tx.now,
+                "ended_at": tx.now,
+                "why": "NEVER_ADMITTED",
+            }
+            if store.add_use(tx, values):
+                body = {"use_id": use_id, "contract_id": contract_id, "why": "NEVER_ADMITTED"}
+                self._evidence.record(tx, "use.voided", body | {"at": iso(tx.now)})
+            row = store.find_use(tx, use_id)
+            if row is None or (row.contract_id, row.peer_did) != (contract_id, peer_did):
+                raise UseIdTaken
+            return store.as_use(row)
+
+        return self._db.write(verb)
+
     def recover(self, older_than_s: float = 0.0) -> Recovered:
         """After a crash: reserved uses are given back, released ones billed at the maximum.
 

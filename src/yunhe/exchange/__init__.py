@@ -3,7 +3,7 @@
 In: UsePosted and UseCorrected of control, ContractInForce of contracts, receipts and statements
 of the other party. Out: meter rows, signed receipts, signed statements, ledger transfers, and the
 events StatementIssued, StatementSettled, StatementDisputed. Messages leave as `tds.SendReceipt`,
-`tds.SendStatement` and `tds.AcknowledgeStatement`.
+`tds.SendStatement`, `tds.AcknowledgeStatement` and `tds.GetUseOutcome`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from yunhe.exchange.errors import (
     MeterNotEvidenced,
     NotAParty,
     NothingToBill,
+    ReceiptAwaited,
     ReceiptDiffers,
+    StatementEarly,
     StatementUnknown,
+    UseInDoubt,
     UsesInFlight,
+    UseUnderWay,
 )
 from yunhe.exchange.events import StatementDisputed, StatementIssued, StatementSettled
 from yunhe.exchange.model import (
@@ -44,14 +48,18 @@ __all__ = [
     "MeterNotEvidenced",
     "NotAParty",
     "NothingToBill",
+    "ReceiptAwaited",
     "ReceiptDiffers",
     "RunningBill",
     "SignedReceipt",
     "Statement",
     "StatementDisputed",
+    "StatementEarly",
     "StatementIssued",
     "StatementSettled",
     "StatementUnknown",
+    "UseInDoubt",
+    "UseUnderWay",
     "UsesInFlight",
     "ddl",
 ]

@@ -21,7 +21,7 @@ _COUNT_MAX = 1 << 53  # beyond, JSON numbers are not exact
 def receipt_body(
     bill: Bill, use_id: str, rows: int, byte_count: int, digest: str, purpose: str, at: datetime
 ) -> dict[str, Any]:
-    """What the consumer signs about one use; `digest`: SHA-256 of the Arrow stream, hex."""
+    """What the consumer signs about one use; `digest`: SHA-256 of what passed, hex."""
     return {
         "type": RECEIPT,
         "use_id": use_id,
@@ -37,9 +37,17 @@ def receipt_body(
 
 
 def statement_body(
-    bill: Bill, statement_id: str, meters: Sequence[Meter], until: datetime, now: datetime
+    bill: Bill,
+    statement_id: str,
+    meters: Sequence[Meter],
+    held: Sequence[str],
+    until: datetime,
+    now: datetime,
 ) -> dict[str, Any]:
-    """What the provider signs: one line a use, the price rule, the total, the period covered."""
+    """What the provider signs: one line a use, the price rule, the total, the period covered.
+
+    `held`: uses of the period that wait for their receipt and go on a later statement.
+    """
     lines = [
         {
             "use_id": meter.use_id,
@@ -52,7 +60,8 @@ def statement_body(
         }
         for meter in meters
     ]
-    return {
+    waiting = {"held": list(held)} if held else {}
+    return waiting | {
         "type": STATEMENT,
         "id": statement_id,
         "contract_id": bill.contract_id,
@@ -105,6 +114,15 @@ _RECEIPT: dict[str, Check] = {
     "purpose": _text,
     "at": _time,
 }
+_RECEIPT_MAY: dict[str, Check] = {"in_doubt": lambda v: v is True, "accepts": _hash}
+_OUTCOME: dict[str, Check] = {
+    "use_id": _RECEIPT["use_id"],
+    "state": "posted".__eq__,
+    "rows": _count,
+    "bytes": _count,
+    "complete": lambda v: isinstance(v, bool),
+    "leaf": _hash,
+}
 _LINE: dict[str, Check] = {
     "use_id": _RECEIPT["use_id"],
     "at": _time,
@@ -128,6 +146,13 @@ _STATEMENT: dict[str, Check] = {
     "lines": lambda v: isinstance(v, list) and 0 < len(v) <= limits.STATEMENT_LINES_MAX,
     "total_fen": _count,
 }
+_STATEMENT_MAY: dict[str, Check] = {
+    "held": lambda v: (
+        isinstance(v, list)
+        and 0 < len(v) <= limits.STATEMENT_LINES_MAX
+        and all(_RECEIPT["use_id"](each) for each in v)
+    )
+}
 _DIFFERENCE: dict[str, Check] = {
     "use_id": lambda v: v == "" or _RECEIPT["use_id"](v),
     "code": _text,
@@ -138,19 +163,27 @@ _DIFFERENCE: dict[str, Check] = {
 }
 
 
-def _shape(value: Any, fields: dict[str, Check]) -> str:
-    """The first field of `value` that is not as it should be; "" if all are."""
+_NONE: dict[str, Check] = {}
+
+
+def _shape(value: Any, fields: dict[str, Check], may: dict[str, Check] = _NONE) -> str:
+    """The first field of `value` that is not as it should be; "" if all are. `may`: optional."""
     if not isinstance(value, dict):
         return "it is not an object"
     for name, holds in fields.items():
         if name not in value or holds(value[name]) is not True:
             return f"{name} is missing or malformed"
-    extra = sorted(set(value) - set(fields))
+    for name, holds in may.items():
+        if name in value and holds(value[name]) is not True:
+            return f"{name} is malformed"
+    extra = sorted(set(value) - set(fields) - set(may))
     return f"{str(extra[0])[:64]} is not known" if extra else ""
 
 
-def _checked(value: Any, fields: dict[str, Check], what: str) -> dict[str, Any]:
-    why = _shape(value, fields)
+def _checked(
+    value: Any, fields: dict[str, Check], what: str, may: dict[str, Check] = _NONE
+) -> dict[str, Any]:
+    why = _shape(value, fields, may)
     if why:
         raise DocumentInvalid(what=what, why=why)
     found: dict[str, Any] = value
@@ -159,12 +192,22 @@ def _checked(value: Any, fields: dict[str, Check], what: str) -> dict[str, Any]:
 
 def read_receipt(value: Any) -> dict[str, Any]:
     """A receipt from outside, shape checked; raises DocumentInvalid naming the field."""
-    return _checked(value, _RECEIPT, "receipt")
+    return _checked(value, _RECEIPT, "receipt", _RECEIPT_MAY)
+
+
+def read_outcome(value: Any, use_id: str) -> dict[str, Any]:
+    """What a provider says became of a use; raises DocumentInvalid naming the field."""
+    if value == {"use_id": use_id, "state": "void"}:
+        return dict(value)
+    found = _checked(value, _OUTCOME, "outcome")
+    if found["use_id"] != use_id:
+        raise DocumentInvalid(what="outcome", why="it is about another use")
+    return found
 
 
 def read_statement(value: Any) -> dict[str, Any]:
     """A statement from outside, shape checked; raises DocumentInvalid naming the field."""
-    found = _checked(value, _STATEMENT, "statement")
+    found = _checked(value, _STATEMENT, "statement", _STATEMENT_MAY)
     for place, entry in enumerate(found["lines"]):
         _checked(entry, _LINE, f"statement, line {place}")
     return found

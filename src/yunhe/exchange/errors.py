@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yunhe.kernel.errors import Conflict, Denied, Internal, Invalid, NotFound
+from yunhe.kernel.errors import Conflict, Denied, Internal, Invalid, NotFound, Unavailable
 
 
 class BillUnknown(NotFound):
@@ -79,3 +79,35 @@ class ReceiptDiffers(Conflict):
     zh = "使用 {use_id} 此前已签署过不同的回执。"
     mend_en = "A receipt is signed once; a use has one outcome."
     mend_zh = "回执只签署一次，一次使用只有一个结果。"
+
+
+class ReceiptAwaited(Conflict):
+    code = "RECEIPT_AWAITED"
+    en = "The delivery of use {use_id} was cut off; its receipt is awaited until {until}."
+    zh = "使用 {use_id} 的交付曾中断；在 {until} 之前等待其回执。"
+    mend_en = "Issue the statement when the consumer's receipt has come, or after that time."
+    mend_zh = "请在收到使用方回执后或该时间之后再出账。"
+
+
+class UseInDoubt(Conflict):
+    code = "USE_IN_DOUBT"
+    en = "The use {use_id} is under way, or its outcome is being settled with the provider."
+    zh = "使用 {use_id} 正在进行，或其结果正与提供方核对。"
+    mend_en = "Ask under a new use_id; this one is charged once at most."
+    mend_zh = "请使用新的 use_id；本编号至多计费一次。"
+
+
+class UseUnderWay(Unavailable):
+    code = "USE_UNDER_WAY"
+    en = "The use {use_id} has not ended yet."
+    zh = "使用 {use_id} 尚未结束。"
+    mend_en = "Ask again in a moment."
+    mend_zh = "请稍后再询问。"
+
+
+class StatementEarly(Unavailable):
+    code = "STATEMENT_EARLY"
+    en = "The outcome of use {use_id} is not known here yet."
+    zh = "使用 {use_id} 的结果在本节点尚未确定。"
+    mend_en = "Send the statement again in a moment."
+    mend_zh = "请稍后重新发送账单。"

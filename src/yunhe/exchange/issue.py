@@ -7,7 +7,7 @@ without its evidence entry, stops everything and is named.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from yunhe.evidence import EvidenceLog
@@ -21,6 +21,7 @@ from yunhe.exchange.errors import (
     MeterNotEvidenced,
     NotAParty,
     NothingToBill,
+    ReceiptAwaited,
     StatementUnknown,
     UsesInFlight,
 )
@@ -39,6 +40,7 @@ from yunhe.exchange.model import (
 from yunhe.exchange.receipts import apply_corrections
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps, sha256_hex
+from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.keys import jws_detached, verify_jws_detached
@@ -74,18 +76,28 @@ def in_tree(evidence: EvidenceLog, entry_id: str) -> str:
     return ""
 
 
-def _billable(desk: Desk, tx: Tx, contract_id: str) -> tuple[Bill, list[Meter]]:
-    """Meters that stand on no statement; every charged use must have one."""
+def _billable(desk: Desk, tx: Tx, contract_id: str) -> tuple[Bill, list[Meter], list[str]]:
+    """Meters that stand on no statement; every charged use must have one.
+
+    Last the uses held over: cut off, so their receipt may lower them, and it has not come yet.
+    """
     bill = store.find_bill(tx, contract_id, lock=tx.dialect == "postgresql")
     if bill is None or bill.role != "provider":
         raise BillUnknown
     meters = store.meters_of(tx, contract_id)
     metered = {meter.use_id for meter in meters}
+    billed = store.billed_uses(tx, contract_id)
+    signed = {receipt.use_id for receipt in store.receipts_of(tx, contract_id)}
+    until = tx.now - timedelta(seconds=limits.RECEIPT_WAIT_S)
+    held: list[str] = []
     for use in desk.control.uses(contract_id, ("posted",)):
         if use.use_id not in metered:
             raise MeterMissing(use_id=use.use_id, entry_id=use.entry_id)
-    billed = store.billed_uses(tx, contract_id)
-    return bill, [meter for meter in meters if meter.use_id not in billed]
+        awaited = not use.complete and use.ended_at is not None and use.ended_at > until
+        if awaited and use.use_id not in billed and use.use_id not in signed:
+            held.append(use.use_id)
+    out = billed.keys() | set(held)
+    return bill, [meter for meter in meters if meter.use_id not in out], held
 
 
 def _prove(desk: Desk, meters: list[Meter]) -> None:
@@ -109,12 +121,17 @@ def _stop(meter: Meter, why: str) -> None:
 def issue(desk: Desk, contract_id: str) -> Statement:
     """Draw up, sign and send a statement of everything not billed yet.
 
-    Raises BillUnknown, NothingToBill, UsesInFlight, MeterMissing, MeterNotEvidenced, BillMoved.
+    Raises BillUnknown, NothingToBill, UsesInFlight, ReceiptAwaited, MeterMissing,
+    MeterNotEvidenced, BillMoved.
     """
     apply_corrections(desk, contract_id)
 
     def look(tx: Tx) -> list[Meter]:
-        return _billable(desk, tx, contract_id)[1][: limits.STATEMENT_LINES_MAX]
+        _, found, held = _billable(desk, tx, contract_id)
+        if held and not found:
+            until = tx.now + timedelta(seconds=limits.RECEIPT_WAIT_S)
+            raise ReceiptAwaited(use_id=held[0], until=iso(until))
+        return found[: limits.STATEMENT_LINES_MAX]
 
     meters = desk.db.write(look)  # a write, only for the lock; nothing is written
     if not meters:
@@ -122,21 +139,23 @@ def issue(desk: Desk, contract_id: str) -> Statement:
     _prove(desk, meters)
 
     def verb(tx: Tx) -> Statement:
-        bill, now_open = _billable(desk, tx, contract_id)
+        bill, now_open, held = _billable(desk, tx, contract_id)
         for use in desk.control.uses(contract_id, ("released",)):
             raise UsesInFlight(use_id=use.use_id)
         if now_open[: len(meters)] != meters:
             raise BillMoved
         whole = len(now_open) == len(meters)
         until = tx.now if whole else meters[-1].at
-        return _issue(desk, tx, bill, meters, until)
+        return _issue(desk, tx, bill, meters, held[: limits.STATEMENT_LINES_MAX], until)
 
     return desk.db.write(verb)
 
 
-def _issue(desk: Desk, tx: Tx, bill: Bill, meters: list[Meter], until: datetime) -> Statement:
+def _issue(
+    desk: Desk, tx: Tx, bill: Bill, meters: list[Meter], held: list[str], until: datetime
+) -> Statement:
     statement_id = tx.new_id()
-    body = statement_body(bill, statement_id, meters, until, tx.now)
+    body = statement_body(bill, statement_id, meters, held, until, tx.now)
     jws = jws_detached(desk.key, dumps(body))
     if body["total_fen"]:
         debit = desk.ledger.account(tx, bill.consumer_did, ACCOUNT).account_id

@@ -48,6 +48,7 @@ class Bill:
     product_code: str
     per_use_fen: int
     per_row_fen: int
+    rows_max: int | None  # of one use
 
     @property
     def peer_did(self) -> str:
@@ -119,6 +120,10 @@ SENTENCES: Final[dict[str, tuple[str, str]]] = {
     "ALREADY_SETTLED": ("The use was paid on an earlier statement.", "该使用已在先前账单结算。"),
     "FEE_WRONG": ("The fee does not follow from rows and price.", "费用与行数及价格不符。"),
     "ROWS_DIFFER": ("We received another number of rows.", "我方实际接收的行数不同。"),
+    "ENTRY_DIFFERS": (
+        "It is not the evidence entry we accepted for this use.",
+        "存证记录并非我方就该使用所认可的一条。",
+    ),
     "RECEIPT_MISSING": ("We hold no receipt for this use.", "我方没有该使用的回执。"),
     "RECEIPT_FORGED": ("Our receipt does not bear our signature.", "我方回执的签名不成立。"),
     "RECEIPT_NOT_EVIDENCED": (

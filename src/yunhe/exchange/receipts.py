@@ -31,12 +31,18 @@ def record(
     byte_count: int,
     digest: str,
     purpose: str,
+    extra: dict[str, Any] | None = None,
 ) -> SignedReceipt:
-    """Sign, store, evidence and send the receipt of one use; again with the same: no effect."""
+    """Sign, store, evidence and send the receipt of one use; again with the same: no effect.
+
+    `extra`: members of a receipt given in doubt (`doubts.resolved`).
+    """
     bill = store.find_bill(tx, contract_id)
     if bill is None or bill.role != "consumer":
         raise BillUnknown
-    body = read_receipt(receipt_body(bill, use_id, rows, byte_count, digest, purpose, tx.now))
+    body = receipt_body(bill, use_id, rows, byte_count, digest, purpose, tx.now) | (extra or {})
+    read_receipt(body)
+    store.forget_asked(tx, use_id)
     before = store.find_receipt(tx, use_id)
     if before is not None:
         if any(before.body[name] != body[name] for name in _SAID):

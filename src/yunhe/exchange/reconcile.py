@@ -14,7 +14,7 @@ from typing import Any
 
 from yunhe.exchange import store
 from yunhe.exchange.documents import read_statement
-from yunhe.exchange.errors import BillUnknown, DocumentInvalid, NotAParty
+from yunhe.exchange.errors import BillUnknown, DocumentInvalid, NotAParty, StatementEarly
 from yunhe.exchange.events import StatementDisputed, StatementSettled
 from yunhe.exchange.issue import dispute_body, in_tree, outline, transfer_part, vouched
 from yunhe.exchange.model import (
@@ -47,7 +47,8 @@ class _Own:
 def reconcile(desk: Desk, peer_did: str, statement: Any, jws: Any) -> Statement:
     """Receive a statement and answer it; the same statement again gets the same answer.
 
-    Raises DocumentInvalid, NotAParty, BillUnknown, BadSignature: then there is nothing to answer.
+    Raises DocumentInvalid, NotAParty, BillUnknown, BadSignature: then there is nothing to answer;
+    StatementEarly while a use on it has no outcome here yet.
     """
     body = read_statement(statement)
     if not isinstance(jws, str):
@@ -60,6 +61,12 @@ def reconcile(desk: Desk, peer_did: str, statement: Any, jws: Any) -> Statement:
         if before.body != body:
             raise DocumentInvalid(what="statement", why="its id belongs to another statement")
         return before
+    open_here = desk.db.read(lambda tx: store.asked_open(tx, body["contract_id"]))
+    lines = {line["use_id"] for line in body["lines"]}
+    for row in open_here:
+        if row.use_id in lines:
+            # Under way or in doubt: its receipt will say what it was, so this is no dispute yet.
+            raise StatementEarly(use_id=row.use_id)
     differences = recompute(desk, body)
     return desk.db.write(lambda tx: _answer(desk, tx, body, jws, differences))
 
@@ -97,7 +104,8 @@ def _differences(desk: Desk, body: dict[str, Any], own: _Own) -> Iterator[Differ
         yield from _line(desk, line, own)
     # One-to-one the other way: what we hold and they left out, up to the end of their period.
     # Where nothing was received, nothing needs to be billed.
-    billed = {line["use_id"] for line in body["lines"]} | set(own.settled)
+    held = set(body.get("held", ()))  # waits for our receipt: on a later statement
+    billed = {line["use_id"] for line in body["lines"]} | set(own.settled) | held
     for use_id, receipt in own.receipts.items():
         got = receipt.body["rows"] or receipt.body["bytes"]
         if use_id not in billed and got and receipt.body["at"] <= body["period"]["to"]:
@@ -134,6 +142,8 @@ def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
         yield Difference(use_id, "ROWS_DIFFER", claimed, mine)
     elif line["fee_fen"] != fee:
         yield Difference(use_id, "FEE_WRONG", claimed, mine)
+    elif receipt.body.get("accepts", line["leaf"]) != line["leaf"]:
+        yield Difference(use_id, "ENTRY_DIFFERS", line["leaf"], receipt.body["accepts"])
 
 
 def _unproven(desk: Desk, body: dict[str, Any], own: _Own) -> Iterator[Difference]:

@@ -7,12 +7,13 @@ The life of a fen: `_meter` -> `record_receipt` -> `issue_statement` -> `reconci
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from yunhe.contracts import ContractInForce, TermNotUnderstood
 from yunhe.control import Control, UseCorrected, UsePosted
 from yunhe.evidence import EvidenceLog
-from yunhe.exchange import issue, receipts, reconcile, store
+from yunhe.exchange import doubts, issue, receipts, reconcile, store
 from yunhe.exchange.errors import BillUnknown, StatementUnknown
 from yunhe.exchange.model import (
     SETTLED,
@@ -29,6 +30,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.keys import SigningKey
 from yunhe.kernel.money import charge
+from yunhe.kernel.outbox import Outbox
 from yunhe.ledger import Ledger
 
 
@@ -70,6 +72,7 @@ class Exchange:
                 "product_code": contract.product_code,
                 "per_use_fen": price.per_use,
                 "per_row_fen": price.per_row,
+                "rows_max": contract.terms.rows_max,
                 "opened_at": event.at,
             },
         )
@@ -127,6 +130,38 @@ class Exchange:
     def receipt(self, use_id: str) -> SignedReceipt | None:
         """The receipt of one use, or None."""
         return self._desk.db.read(lambda tx: store.find_receipt(tx, use_id))
+
+    # -- uses whose outcome is open ---------------------------------------------------------
+
+    def install(self, box: Outbox) -> None:
+        """Listen to what the provider says of uses in doubt."""
+        box.on_delivered(
+            doubts.KIND, lambda tx, said, reply: doubts.resolved(self._desk, tx, said, reply)
+        )
+
+    def begin_use(self, use_id: str, contract_id: str, purpose: str) -> None:
+        """The consumer will ask for this use: durable before it does; see `doubts.begin`."""
+        self._desk.db.write(lambda tx: doubts.begin(tx, use_id, contract_id, purpose))
+
+    def forget_use(self, use_id: str) -> None:
+        """The provider refused the use, or was never asked: there is nothing to sign."""
+        self._desk.db.write(lambda tx: store.forget_asked(tx, use_id))
+
+    def cut_use(self, use_id: str, rows: int, byte_count: int, digest: str) -> None:
+        """The use ended without its end mark; the provider is asked what it was."""
+        self._desk.db.write(lambda tx: doubts.cut(tx, use_id, rows, byte_count, digest))
+
+    def sweep_uses(self, live: Callable[[], Collection[str]]) -> int:
+        """Take up the uses a crash or a failed write left open; `live` are not touched."""
+        return doubts.sweep(self._desk, live)
+
+    def open_uses(self) -> list[str]:
+        """The uses under way or in doubt at this node as their consumer."""
+        return [row.use_id for row in self._desk.db.read(store.asked_open)]
+
+    def use_outcome(self, peer_did: str, body: dict[str, Any]) -> dict[str, Any]:
+        """`GetUseOutcome` at the provider; raises DocumentInvalid, NotAParty, UseUnderWay."""
+        return doubts.outcome(self._desk, peer_did, body)
 
     # -- statements -------------------------------------------------------------------------
 

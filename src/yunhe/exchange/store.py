@@ -1,6 +1,7 @@
 """All SQL of metering and settlement. Meters, receipts, lines and bills are written once.
 
-In: a `Tx` and plain values. Out: values of `model`. Only a statement's state ever changes.
+In: a `Tx` and plain values. Out: values of `model`. Only a statement's state changes, and the
+rows of `exchange_asked`, which live only while a use is under way or in doubt.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ bill = sa.Table(
     sa.Column("product_code", sa.String(64), nullable=False),
     sa.Column("per_use_fen", sa.BigInteger, nullable=False),
     sa.Column("per_row_fen", sa.BigInteger, nullable=False),
+    sa.Column("rows_max", sa.BigInteger),  # of one use; NULL: the contract states no number
     sa.Column("opened_at", UtcTime, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -68,6 +70,21 @@ receipt = sa.Table(
     sa.Column("leaf", sa.String(64), nullable=False),
     sa.Column("at", UtcTime, nullable=False),
     sa.Index("exchange_receipt_by_contract", "contract_id", "at"),
+    sqlite_with_rowid=False,
+)
+
+asked = sa.Table(
+    "exchange_asked",
+    metadata,
+    sa.Column("use_id", sa.String(128), primary_key=True),
+    sa.Column("contract_id", sa.String(255), nullable=False),
+    sa.Column("purpose", sa.String(1024), nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),  # passed on when its stream broke off
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("doubt_at", UtcTime),  # when the provider was last asked for its outcome
+    sa.Index("exchange_asked_by_contract", "contract_id"),
     sqlite_with_rowid=False,
 )
 
@@ -165,6 +182,34 @@ def receipts_of(tx: Tx, contract_id: str) -> list[SignedReceipt]:
     return [
         _as(SignedReceipt, row) for row in tx.all(query.order_by(receipt.c.at, receipt.c.use_id))
     ]
+
+
+def add_asked(tx: Tx, values: dict[str, Any]) -> bool:
+    """A use is about to be asked for; False if it is under way or in doubt already."""
+    return tx.insert_once(asked, values)
+
+
+def find_asked(tx: Tx, use_id: str) -> sa.Row[Any] | None:
+    """A use under way or in doubt, or None."""
+    return tx.one(sa.select(asked).where(asked.c.use_id == use_id))
+
+
+def count_asked(tx: Tx, use_id: str, values: dict[str, Any]) -> None:
+    """Keep what was passed on, or that its outcome was asked for."""
+    tx.execute(sa.update(asked).where(asked.c.use_id == use_id).values(**values))
+
+
+def forget_asked(tx: Tx, use_id: str) -> None:
+    """The use has its receipt, or never was."""
+    tx.execute(sa.delete(asked).where(asked.c.use_id == use_id))
+
+
+def asked_open(tx: Tx, contract_id: str | None = None) -> Sequence[sa.Row[Any]]:
+    """Every use under way or in doubt, oldest first; of one contract or of all."""
+    query = sa.select(asked)
+    if contract_id is not None:
+        query = query.where(asked.c.contract_id == contract_id)
+    return tx.all(query.order_by(asked.c.at, asked.c.use_id))
 
 
 def billed_uses(tx: Tx, contract_id: str, other_than: str = "") -> dict[str, int]:

@@ -165,6 +165,8 @@ TRANSFERS_LISTED_MAX: Final = 1000
 STATEMENT_LINES_MAX: Final = 2_000  # fits one message; the rest goes on the next statement
 STATEMENT_DIFFERENCES_MAX: Final = 500  # named in one dispute
 STATEMENTS_LISTED_MAX: Final = 1000
+RECEIPT_WAIT_S: Final = 3_600  # a cut delivery waits so long for the receipt that lowers it
+DOUBT_ASK_S: Final = 3_600  # how often the outcome of a use in doubt is asked for anew
 PROOF_WAIT_S_MAX: Final = 3.0  # for the sequencer, before a line counts as unproven
 
 # protocols.arrow

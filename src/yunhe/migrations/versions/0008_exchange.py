@@ -14,12 +14,31 @@ down_revision: str | None = "0007_control"
 
 def upgrade() -> None:
     """To this version."""
+    _exchange_asked()
     _exchange_bill()
     _exchange_line()
     _exchange_meter()
     _exchange_receipt()
     _exchange_statement()
     _immutable()
+
+
+def _exchange_asked() -> None:
+
+    op.create_table(
+        "exchange_asked",
+        sa.Column("use_id", sa.String(length=128), nullable=False),
+        sa.Column("contract_id", sa.String(length=255), nullable=False),
+        sa.Column("purpose", sa.String(length=1024), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("at", UtcTime(), nullable=False),
+        sa.Column("doubt_at", UtcTime(), nullable=True),
+        sa.PrimaryKeyConstraint("use_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("exchange_asked_by_contract", "exchange_asked", ["contract_id"], unique=False)
 
 
 def _exchange_bill() -> None:
@@ -33,6 +52,7 @@ def _exchange_bill() -> None:
         sa.Column("product_code", sa.String(length=64), nullable=False),
         sa.Column("per_use_fen", sa.BigInteger(), nullable=False),
         sa.Column("per_row_fen", sa.BigInteger(), nullable=False),
+        sa.Column("rows_max", sa.BigInteger(), nullable=True),
         sa.Column("opened_at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("contract_id"),
         sqlite_with_rowid=False,

@@ -1,7 +1,8 @@
 """The consumer's relay: ask the provider under a contract, pass the stream on, sign a receipt.
 
 In: a contract, a query, a purpose. Out: the provider's Arrow IPC stream as it arrives, and, when
-it has ended, this node's signed receipt over what it counted. The provider's token stays here.
+it has ended, this node's signed receipt over what it counted. That it will ask is durable before
+it asks; what ends without its end mark is in doubt (`exchange.doubts`). The token stays here.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from yunhe.contracts import Access, Contract
+from yunhe.control import UseAlreadySpent
 from yunhe.dataplane import IpcCount
+from yunhe.exchange import UseInDoubt
 from yunhe.identity import guarded_socket
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
@@ -27,8 +31,13 @@ class ProviderUnreachable(Unavailable):
     code = "PROVIDER_UNREACHABLE"
     en = "The provider's data plane does not answer. What it metered it will account for."
     zh = "提供方数据面暂时无应答；已计量的使用将如实入账。"
-    mend_en = "Ask again with the same use_id: it is never charged twice."
-    mend_zh = "请用同一 use_id 重试：同一编号不会重复计费。"
+    mend_en = "Ask again; if this use_id is in doubt, ask under a new one."
+    mend_zh = "请重试；若该 use_id 结果未定，请使用新的编号。"
+
+    def __init__(self, detail: str = "", *, asked: bool = True) -> None:
+        """`asked`: whether the request may have reached the provider."""
+        super().__init__(detail)
+        self.asked = asked
 
 
 class StreamCut(Unavailable):
@@ -68,6 +77,22 @@ class Consumed:
     digest: str
 
 
+class Books(Protocol):
+    """What the relay keeps of every use, each durable when it returns."""
+
+    def begin_use(self, use_id: str, contract_id: str, purpose: str) -> None:
+        """Before the provider is asked; raises where the use_id is spent or in doubt."""
+        ...
+
+    def forget_use(self, use_id: str) -> None:
+        """The provider refused, or was never asked."""
+        ...
+
+    def cut_use(self, use_id: str, rows: int, byte_count: int, digest: str) -> None:
+        """No end mark was seen; so much was passed on."""
+        ...
+
+
 class Parts(Protocol):
     """What the relay needs of the contracts slice."""
 
@@ -87,11 +112,15 @@ class Relay:
         self,
         contracts: Parts,
         mint: Callable[[str], str],
+        books: Books,
         receipt: Callable[[Consumed], None],
         development: bool,
     ) -> None:
         """`mint(did)` makes our token for a peer; `receipt` signs and keeps what was consumed."""
-        self._contracts, self._mint, self._receipt = contracts, mint, receipt
+        self._contracts, self._mint = contracts, mint
+        self._books, self._receipt = books, receipt
+        self._live: set[str] = set()
+        self._lock = threading.Lock()
         self._development = development
         self._tls = ssl.create_default_context()
         self._idle: dict[str, list[http.client.HTTPConnection]] = {}
@@ -103,29 +132,69 @@ class Relay:
         """
         contract = self._contracts.in_force(contract_id)
         access = self._contracts.access(contract_id)
-        connection, response = self._ask(contract, access, asked)
-        if response.status != 200:
-            problem = _problem(response) or {}
-            self._give_back(access.endpoint, connection)
-            raise RefusedByProvider(problem, response.status)
+        with self._lock:
+            if asked.use_id in self._live:
+                raise UseInDoubt(use_id=asked.use_id)
+            self._live.add(asked.use_id)
+        try:
+            self._books.begin_use(asked.use_id, contract.id, asked.purpose)
+            connection, response = self._answered(contract, access, asked)
+        except BaseException:
+            self._live.discard(asked.use_id)
+            raise
 
         def consumed(count: IpcCount) -> None:
-            told = (asked.use_id, contract.id, asked.purpose)
-            self._receipt(Consumed(*told, count.rows, count.bytes, count.digest))
+            try:
+                if count.complete:
+                    told = (asked.use_id, contract.id, asked.purpose)
+                    self._receipt(Consumed(*told, count.rows, count.bytes, count.digest))
+                else:
+                    self._books.cut_use(asked.use_id, count.rows, count.bytes, count.digest)
+            finally:
+                self._live.discard(asked.use_id)
 
         return Passing(
             response, connection, consumed, lambda: self._give_back(access.endpoint, connection)
         )
+
+    def live(self) -> set[str]:
+        """The uses under way in this process."""
+        with self._lock:
+            return set(self._live)
+
+    def _answered(
+        self, contract: Contract, access: Access, asked: wire.Asked
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """The head of a good answer; else the use is forgotten, or in doubt."""
+        try:
+            connection, response = self._ask(contract, access, asked)
+        except ProviderUnreachable as error:
+            if error.asked:
+                self._books.cut_use(asked.use_id, 0, 0, "")
+            else:
+                self._books.forget_use(asked.use_id)
+            raise
+        if response.status == 200:
+            return connection, response
+        problem = _problem(response)
+        self._give_back(access.endpoint, connection)
+        if problem is None or response.status >= 500 or problem["code"] == UseAlreadySpent.code:
+            # Not a plain refusal: it may have been charged, and we hold no receipt of it.
+            self._books.cut_use(asked.use_id, 0, 0, "")
+        else:
+            self._books.forget_use(asked.use_id)
+        raise RefusedByProvider(problem or {}, response.status)
 
     def _ask(
         self, contract: Contract, access: Access, asked: wire.Asked
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         body = dumps(asked.to_json())
         path = urlsplit(access.endpoint).path or wire.PATH
+        sent = False
         for fresh in (False, True):
             connection = None if fresh else self._take(access.endpoint)
             if connection is None:
-                connection = self._connect(access.endpoint)
+                connection = self._connect(access.endpoint, sent)
                 fresh = True
             headers = {
                 "Authorization": f"Bearer {access.token}",
@@ -133,6 +202,7 @@ class Relay:
                 "Content-Type": "application/json",
                 "Accept": wire.MEDIA_TYPE,
             }
+            sent = True
             try:
                 connection.request("POST", path, body, headers)
                 return connection, connection.getresponse()
@@ -144,7 +214,7 @@ class Relay:
                 # use_id makes this safe: the same one never charges twice.
         raise ProviderUnreachable
 
-    def _connect(self, endpoint: str) -> http.client.HTTPConnection:
+    def _connect(self, endpoint: str, sent: bool) -> http.client.HTTPConnection:
         parts = urlsplit(endpoint)
         tls = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if tls else 80)
@@ -153,7 +223,7 @@ class Relay:
             sock = guarded_socket(host, port, self._development, limits.RELAY_S_MAX, parts.scheme)
             connection.sock = self._tls.wrap_socket(sock, server_hostname=host) if tls else sock
         except OSError as error:
-            raise ProviderUnreachable(detail=str(error)) from error
+            raise ProviderUnreachable(str(error), asked=sent) from error
         return connection
 
     def _take(self, endpoint: str) -> http.client.HTTPConnection | None:
@@ -204,6 +274,8 @@ class Passing:
             chunk = self._response.read1(limits.RELAY_CHUNK_BYTES)
         except (OSError, http.client.HTTPException) as error:
             self.close()
+            if self.count.complete:
+                raise StopIteration from None  # all of it came; only the goodbye is missing
             raise StreamCut(detail=str(error)) from error
         if chunk:
             self.count.feed(chunk)
@@ -222,11 +294,13 @@ class Passing:
         if self._closed:
             return
         self._closed = True
-        self._consumed(self.count)
-        if reusable:
-            self._give_back()
-        else:
-            self._connection.close()
+        try:
+            self._consumed(self.count)
+        finally:
+            if reusable:
+                self._give_back()
+            else:
+                self._connection.close()
 
 
 def _problem(response: http.client.HTTPResponse) -> dict[str, Any] | None:

@@ -40,6 +40,7 @@ MESSAGES: Final = {
         Message("SendStatement", "11"),  # †
         Message("AcknowledgeStatement", "11"),  # †
         Message("SendReceipt", "11"),  # †
+        Message("GetUseOutcome", "11"),  # †
         Message("GetProofs", "10"),  # †
     )
 }

@@ -13,7 +13,7 @@ from yunhe.protocols.tds.router import Handler
 
 
 def settlement(exchange: Exchange) -> dict[str, Handler]:
-    """The handlers of `SendReceipt`, `SendStatement` and `AcknowledgeStatement`.
+    """The handlers of SendReceipt, GetUseOutcome, SendStatement and AcknowledgeStatement.
 
     Each is idempotent by the id inside the signed document, so a repeat is answered alike.
     """
@@ -28,8 +28,12 @@ def settlement(exchange: Exchange) -> dict[str, Handler]:
         said = {name: value for name, value in body.items() if name != "messageId"}
         return exchange.receive_answer(peer.did, said)
 
+    def outcome(body: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        return exchange.use_outcome(peer.did, body)
+
     return {
         "SendReceipt": receipt,
+        "GetUseOutcome": outcome,
         "SendStatement": statement,
         "AcknowledgeStatement": answer,
     }
