@@ -41,6 +41,7 @@ from yunhe.kernel.clock import Clock, SystemClock, iso
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Tx, open_database
 from yunhe.kernel.errors import NotFound, YunheError
+from yunhe.kernel.head import BoundedHead
 from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
 from yunhe.kernel.settings import NodeConfig
@@ -400,7 +401,7 @@ def server(node: Node) -> uvicorn.Server:
         ws="none",
         lifespan="off",  # start and stop are the node's own
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=limits.HEAD_BYTES_MAX,
+        http=BoundedHead,
     )
     return uvicorn.Server(config)
 

