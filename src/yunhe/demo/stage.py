@@ -99,7 +99,7 @@ class Stage:
         """Tell the audience, and keep it in the record."""
         if self._now is not None:
             self._now.notes.append(text)
-        self.console.print(f"  {escape(text)}", highlight=False)
+        self.console.print(f"  {escape(text)}", highlight=False, soft_wrap=True)
 
     def insist(self, holds: bool, why: str) -> None:
         """Fail the step unless `holds`."""
