@@ -245,3 +245,15 @@ def test_a_tick_can_end_a_waiting_query(pool, hospital) -> None:
     with pytest.raises(EndedError):
         pool.run(hospital.binding(), Job(sql), tick)
     assert time.monotonic() - started < 3
+
+
+def test_a_spare_worker_comes_on_top_of_the_bound_ones(hospital) -> None:
+    with Pool(1, 1) as pool:
+        for name in ("c1", "c2"):  # each new contract finds an unbound worker, not a cold start
+            assert drain(pool, hospital.binding(name=name), "SELECT 1 AS one").num_rows == 1
+            assert pool._taken == 1
+        until = time.monotonic() + 10
+        while not any(bound is None for bound, _ in pool._idle) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert sum(bound is None for bound, _ in pool._idle) == 1
+        assert pool._alive == 2

@@ -36,7 +36,9 @@ class Job:
 
 
 class Pool:
-    """At most `size` workers, `spare` of them unbound and ready; dead ones are replaced.
+    """At most `size` workers with a contract, `spare` more unbound and ready; dead ones replaced.
+
+    The spare ones come on top: a new contract's first query never waits for a process to start.
 
     Use as a context manager or call `start` and `stop`. Thread-safe.
     """
@@ -44,11 +46,12 @@ class Pool:
     def __init__(
         self, size: int = limits.WORKERS_MAX, spare: int = 1, worker: WorkerLimits | None = None
     ) -> None:
-        self._size, self._spare = size, min(spare, size)
+        self._size, self._spare = size, spare
         self._limits = worker or WorkerLimits()
         self._changed = threading.Condition()
         self._idle: list[tuple[Binding | None, Process]] = []  # oldest first
         self._alive = 0  # idle, busy and starting
+        self._taken = 0  # of these: those with a contract, idle or busy
         self._open = False
         self._keeper: threading.Thread | None = None
 
@@ -67,6 +70,7 @@ class Pool:
             self._open = False
             idle, self._idle = self._idle, []
             self._alive -= len(idle)
+            self._taken -= sum(1 for bound, _ in idle if bound is not None)
             self._changed.notify_all()
         for _, process in idle:
             process.kill()
@@ -107,8 +111,9 @@ class Pool:
                 if not self._open:
                     raise WorkersBusy("the pool is not started")
                 process = self._choose(binding)
-                if process is None and self._alive < self._size:
+                if process is None and self._taken < self._size:
                     self._alive += 1
+                    self._taken += 1
                     break
                 if process is None and not (
                     self._open and self._changed.wait(until - monotonic()) and self._open
@@ -118,25 +123,38 @@ class Pool:
             if process is not None:
                 if process.alive():
                     return process
-                self._lost(process)
+                self._lost(process, taken=True)
         try:
             return Process(self._limits)
         except BaseException:
-            self._lost(None)
+            self._lost(None, taken=True)
             raise
 
     def _choose(self, binding: Binding) -> Process | None:
-        """An idle worker of this contract, else an unbound one, else room by killing the oldest."""
-        for wanted in (binding, None):
-            for at, (bound, process) in enumerate(self._idle):
-                if bound == wanted:
-                    del self._idle[at]
-                    return process
-        if self._alive >= self._size and self._idle:
-            _, process = self._idle.pop(0)
-            process.kill()
-            self._alive -= 1
+        """An idle worker of this contract, else an unbound one if there is, or can be, room."""
+        for at, (bound, process) in enumerate(self._idle):
+            if bound == binding:
+                del self._idle[at]
+                return process
+        if self._taken >= self._size and not self._end_oldest():
+            return None
+        for at, (bound, process) in enumerate(self._idle):
+            if bound is None:
+                del self._idle[at]
+                self._taken += 1
+                return process
         return None
+
+    def _end_oldest(self) -> bool:
+        """Kill the worker that has been idle with its contract for longest, if there is one."""
+        for at, (bound, process) in enumerate(self._idle):
+            if bound is not None:
+                del self._idle[at]
+                process.kill()
+                self._alive -= 1
+                self._taken -= 1
+                return True
+        return False
 
     def _give(self, binding: Binding | None, process: Process, usable: bool) -> None:
         with self._changed:
@@ -144,13 +162,14 @@ class Pool:
                 self._idle.append((binding, process))
                 self._changed.notify_all()
                 return
-        self._lost(process)
+        self._lost(process, taken=binding is not None)
 
-    def _lost(self, process: Process | None) -> None:
+    def _lost(self, process: Process | None, *, taken: bool) -> None:
         if process is not None:
             process.kill()
         with self._changed:
             self._alive -= 1
+            self._taken -= taken
             self._changed.notify_all()
 
     def _keep(self) -> None:
@@ -167,4 +186,4 @@ class Pool:
 
     def _wants_spare(self) -> bool:
         unbound = sum(1 for bound, _ in self._idle if bound is None)
-        return unbound < self._spare and self._alive < self._size
+        return unbound < self._spare and self._alive < self._size + self._spare
