@@ -102,6 +102,11 @@ class NodeProcess:
         """Whether the process has ended by itself."""
         return self._process is None or self._process.poll() is not None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended: minus the signal that killed it; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def space(self) -> Space:
         """A client of this node with its admin token."""
         token = (self.home / "var" / "admin.token").read_text(encoding="utf-8").strip()
