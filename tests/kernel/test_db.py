@@ -19,19 +19,33 @@ from yunhe.kernel.db import (
     StorageFull,
     Tx,
     UtcTime,
-    create_all,
-    metadata,
     open_database,
 )
 
+_own = sa.MetaData()  # not the house's: its history is held against what slices declare
 notes = sa.Table(
     "test_notes",
-    metadata,
+    _own,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("body", Json),
     sa.Column("at", UtcTime),
     sa.CheckConstraint("id > 0"),
 )
+
+
+@pytest.fixture
+def any_db(any_db: Database) -> Database:
+    return with_notes(any_db)
+
+
+@pytest.fixture
+def db(db: Database) -> Database:
+    return with_notes(db)
+
+
+def with_notes(database: Database) -> Database:
+    database.write(lambda tx: _own.create_all(tx.connection))
+    return database
 
 
 def put(number: int, body: object = None) -> object:
@@ -192,7 +206,7 @@ def test_a_locked_database_is_a_clear_error_and_no_half_state(
 ) -> None:
     monkeypatch.setattr(limits, "SQLITE_BUSY_S_MAX", 0.1)
     database = open_database(f"sqlite:///{tmp_path / 'l.db'}", ManualClock())
-    create_all(database)
+    with_notes(database)
     other = sa.create_engine(f"sqlite:///{tmp_path / 'l.db'}", isolation_level="AUTOCOMMIT")
     with other.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
