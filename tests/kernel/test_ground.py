@@ -85,6 +85,30 @@ def test_strict_reading_is_bounded() -> None:
     assert loads_strict(b'"' + b"[" * 1000 + b'\\""') == "[" * 1000 + '"'
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'"\\u0000"',
+        b'"a\\\\\\u0000"',
+        b'{"\\u0000": 1}',
+        b'"\\ud800"',
+        b'{"\\udfff": 1}',
+        b'"\xed\xa0\x80"',
+        b'"\xff"',
+        '"a"'.encode("utf-16"),
+        b"1e999",
+    ],
+)
+def test_texts_and_numbers_no_database_could_keep_are_refused(body: bytes) -> None:
+    with pytest.raises(BadJson):
+        loads_strict(body)
+
+
+def test_escapes_that_only_look_like_them_are_kept() -> None:
+    assert loads_strict(b'"\\\\u0000"') == "\\u0000"
+    assert loads_strict(b'"\\ud83d\\ude00"') == "\U0001f600"
+
+
 @given(st.integers(0, 10**15))
 def test_money_round_trips(fen: int) -> None:
     if fen < 10**15:

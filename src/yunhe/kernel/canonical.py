@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from typing import Any
 
@@ -74,13 +75,25 @@ def loads_strict(
 ) -> Any:
     """Read JSON from a stranger: bounded size and depth, no duplicate keys, no NaN.
 
-    Raises TooLarge or BadJson; never RecursionError.
+    UTF-8 only. No text in it holds NUL, which PostgreSQL cannot keep, or half a surrogate pair,
+    which UTF-8 cannot say. Raises TooLarge or BadJson; never RecursionError.
     """
     if len(body) > bytes_max:
         raise TooLarge(what="the body", limit=f"{bytes_max} bytes")
     _check_depth(body, depth_max)
     try:
-        return json.loads(body, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        found = json.loads(
+            body.decode(),  # given bytes, the parser would guess at encodings
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+        if b"\\u" in body:  # the only way for either into a text
+            text = json.dumps(found, ensure_ascii=False)
+            text.encode()
+            if _NUL.search(text):
+                raise ValueError("a text holds NUL")
+        return found
     except (ValueError, RecursionError) as error:
         raise BadJson(detail=str(error), why="malformed") from error
 
@@ -92,10 +105,18 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _finite(text: str) -> float:
+    found = float(text)
+    if math.isinf(found):
+        raise ValueError("a number is too large")
+    return found
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 

@@ -105,7 +105,7 @@ def test_an_ugly_answer_ends_it_all_the_same(consumer: WebNode, net: Internet) -
     until(lambda: consumer.contracts.negotiation(n.id).state is State.TERMINATED)
     error = consumer.contracts.negotiation(n.id).error
     assert error is not None
-    assert error.code == "PEER_REFUSED"
+    assert error.code == "HTTP_400"
 
 
 def test_an_unreachable_peer_shows_the_next_retry(consumer: WebNode) -> None:
