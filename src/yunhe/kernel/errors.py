@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from yunhe.kernel import limits
+
 
 class YunheError(Exception):
     """A refusal or failure that people and programs can act on.
@@ -35,7 +37,7 @@ class YunheError(Exception):
 
     def __init__(self, detail: str = "", **facts: Any) -> None:
         self.detail = detail
-        self.facts = facts
+        self.facts = {name: _bounded(fact) for name, fact in facts.items()}
         super().__init__(f"{self.code}: {self.sentence('en')}" + (f" [{detail}]" if detail else ""))
 
     def sentence(self, lang: str = "en") -> str:
@@ -58,6 +60,13 @@ class YunheError(Exception):
             "zh": {"detail": self.sentence("zh"), "remedy": self.remedy("zh")},
             "facts": self.facts,
         }
+
+
+def _bounded(fact: Any) -> Any:
+    # A stranger's own words may be among the facts; an answer is not an echo of a megabyte.
+    if isinstance(fact, str) and len(fact) > limits.FACT_CHARS_MAX:
+        return fact[: limits.FACT_CHARS_MAX] + "…"
+    return fact
 
 
 class _Fallback(dict[str, Any]):

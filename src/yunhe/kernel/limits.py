@@ -17,6 +17,7 @@ OUTBOX_WORKERS: Final = 8
 INBOX_KEEP_DAYS: Final = 30
 JSON_BYTES_MAX: Final = 1 << 20
 JSON_DEPTH_MAX: Final = 64
+FACT_CHARS_MAX: Final = 1000  # of a text in a refusal
 JWS_BYTES_MAX: Final = 16_384
 GROUP_GATHER_S_MAX: Final = 0.001
 SQLITE_BUSY_S_MAX: Final = 5
