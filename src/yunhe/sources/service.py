@@ -56,11 +56,11 @@ class Sources:
         return TableProfile(columns, rows, size, tuple(names))
 
     def _allowed(self, path: Path) -> Path:
-        if not path.is_absolute():
-            # A relative path is meant under a root, never under wherever the node was started.
-            there = (root / path for root in self._roots)
-            path = next((each for each in there if each.exists()), path)
         try:
+            if not path.is_absolute():
+                # A relative path is meant under a root, never under wherever the node was started.
+                there = (root / path for root in self._roots)
+                path = next((each for each in there if each.exists()), path)
             real = path.resolve(strict=True)
         except (OSError, RuntimeError, ValueError) as error:
             raise PathNotAllowed(detail=str(error)) from error
