@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
-from yunhe.kernel.errors import TooLarge, YunheError
+from yunhe.kernel.errors import Invalid, TooLarge, YunheError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,13 @@ class StrictBody:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body replayed, or answer with a problem."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS"):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            await problem_response(Invalid(why="the address holds NUL"))(scope, receive, send)
+            return
+        if scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS"):
             await self._app(scope, receive, send)
             return
         try:
@@ -154,7 +160,7 @@ class StreamedResponse(Response):
         """Send until the source ends, fails or the client goes away."""
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(_until_gone, receive, group.cancel_scope)
+                group.start_soon(self._until_gone, receive, group.cancel_scope)
                 await self._send(send)
                 group.cancel_scope.cancel()
         finally:
@@ -168,10 +174,10 @@ class StreamedResponse(Response):
             try:
                 chunk = await self._threads.run(self._next)
             except YunheError as error:
-                # The status is gone; an unfinished body is the one sign left, and clients of
-                # an Arrow stream see that its end mark is missing.
+                # The status is gone; an unfinished body is the one sign left (the server hangs
+                # up), and clients of an Arrow stream see that its end mark is missing.
                 log.warning("a stream was cut: %s", error)
-                raise
+                return
             if chunk is None:
                 break
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -181,8 +187,11 @@ class StreamedResponse(Response):
         # StopIteration cannot cross a coroutine.
         return next(self._chunks, None)
 
-
-async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
+    async def _until_gone(self, receive: Receive, scope: anyio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        # A thread may be waiting for the next chunk, for as long as a query runs: closing the
+        # source wakes it. In a thread of the common set, as its own may all be waiting so.
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._chunks.close)
+        scope.cancel()
