@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import Iterable
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -18,7 +18,7 @@ from yunhe import __version__
 from yunhe.api import bills, evidence_log, finding, supply, tokens, uses
 from yunhe.api import contracts as contracts_face
 from yunhe.api import registration as registration_face
-from yunhe.api.deps import Services
+from yunhe.api.deps import Services, known_parameters
 from yunhe.api.errors import MethodNotAllowed, Unexpected
 from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
 from yunhe.kernel.errors import Invalid, NotFound, YunheError
@@ -40,7 +40,7 @@ def create_app(parts: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:
     )
     app.state.services = parts
     for face in FACES:
-        app.include_router(face.router, prefix="/api/v1")
+        app.include_router(face.router, prefix="/api/v1", dependencies=[Depends(known_parameters)])
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(YunheError, _house_error)  # type: ignore[arg-type]
@@ -58,15 +58,18 @@ def _house_error(_request: Request, error: YunheError) -> Response:
 
 def _bad_form(_request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
-    return problem_response(Invalid(why=f"{where or 'the body'}: {first['msg']}", field=where))
+    where = ".".join(str(part)[:64] for part in first["loc"] if part not in ("body", "query"))
+    why = f"{where or 'the body'}: {first['msg'][:200]}"
+    return problem_response(Invalid(why=why, field=where))
 
 
 def _http_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
         return problem_response(NotFound(what=f"path {request.url.path}"))
     if error.status_code == 405:
-        return problem_response(MethodNotAllowed(method=request.method))
+        refused = problem_response(MethodNotAllowed(method=request.method))
+        refused.headers.update(error.headers or {})
+        return refused
     return problem_response(Invalid(why=str(error.detail)))
 
 

@@ -36,7 +36,8 @@ def issue(key: str, parts: Parts, _who: Provider, _body: Empty | None = None) ->
 @router.get("/contracts/{key}/statements")
 def of_contract(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
     """The statements of one contract, oldest first."""
-    found = parts.exchange.statements(key)
+    contract = parts.contracts.contract(key)
+    found = parts.exchange.statements(contract.id)
     return {"items": [_statement(each) for each in reversed(found)]}
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 
 from yunhe import catalog, contracts, control, evidence, exchange, federation, identity
 from yunhe.api.wait import Waiters
 from yunhe.kernel.asgi import Chunks, Threads
-from yunhe.kernel.errors import Unauthenticated
+from yunhe.kernel.errors import Invalid, Unauthenticated
 from yunhe.kernel.settings import NodeConfig
 
 
@@ -69,6 +70,17 @@ def services(request: Request) -> Services:
     """The services of this app's node."""
     found: Services = request.app.state.services
     return found
+
+
+def known_parameters(request: Request) -> None:
+    """A dependency: refuses a query parameter that the call does not have, or has twice."""
+    route: APIRoute = request.scope["route"]
+    known = {field.alias for field in route.dependant.query_params}
+    for name in request.query_params:
+        if name not in known:
+            raise Invalid(why=f"there is no parameter {name[:64]}")
+        if len(request.query_params.getlist(name)) > 1:
+            raise Invalid(why=f"the parameter {name} stands twice")
 
 
 def caller(*roles: str) -> Callable[..., identity.Principal]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from yunhe import evidence
 from yunhe.api.deps import AnyCaller, Parts
+from yunhe.api.forms import when
 
 router = APIRouter(prefix="/evidence", tags=["evidence"])
 
@@ -22,7 +23,7 @@ def checkpoint(parts: Parts, _who: AnyCaller) -> dict[str, Any]:
 def entries(
     parts: Parts,
     _who: AnyCaller,
-    kind: str | None = None,
+    kind: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> dict[str, Any]:
     """The newest entries first: what was recorded, not what it said."""
@@ -48,7 +49,7 @@ def _entry(entry: evidence.Entry) -> dict[str, Any]:
     return {
         "entry_id": entry.entry_id,
         "kind": entry.kind,
-        "at": entry.at.isoformat(),
+        "at": when(entry.at),
         "index": entry.index,
         "leaf": evidence.merkle.leaf_hash(entry.leaf).hex(),
     }

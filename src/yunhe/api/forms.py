@@ -8,7 +8,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+)
 
 from yunhe import contracts
 from yunhe.kernel.clock import iso
@@ -25,6 +32,22 @@ Columns = Annotated[
     list[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}$")]],
     Field(min_length=1, max_length=500),
 ]
+
+
+def _is_text(value: Any) -> Any:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("an instant is a text, as 2026-11-21T09:00:00Z")
+    return value
+
+
+def _is_in_range(moment: datetime) -> datetime:
+    # Beyond, the change of zone leaves the calendar.
+    if not 1970 <= moment.year < 9999:
+        raise ValueError("the year is not in 1970 to 9998")
+    return moment
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_is_text), AfterValidator(_is_in_range)]
 
 
 class Form(BaseModel):
@@ -59,7 +82,7 @@ class TermsForm(Form):
 
     purposes: Purposes
     columns: Columns
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
     uses_max: Count | None = None
     rows_max: Count | None = None
     row_filters: Annotated[list[FilterForm], Field(max_length=100)] = []

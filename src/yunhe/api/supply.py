@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -18,6 +18,7 @@ from yunhe.api.forms import (
     ResourcePatch,
     TableForm,
     TermsForm,
+    Text,
     terms_json,
 )
 from yunhe.kernel.errors import Invalid
@@ -146,7 +147,7 @@ def list_product(
 class WithdrawForm(Form):
     """Why it is withdrawn."""
 
-    reason: str = ""
+    reason: Text = ""
 
 
 @router.post("/products/{key}/withdraw")
@@ -214,9 +215,10 @@ def _tables(tables: list[TableForm]) -> tuple[catalog.TableForm, ...]:
 
 
 def _metadata(base: catalog.Metadata, changes: dict[str, Any]) -> catalog.Metadata:
+    known = {field.name for field in fields(base)}
     for name, value in changes.items():
-        if not hasattr(base, name):
-            raise Invalid(why=f"metadata.{name} is not known")
+        if name not in known:
+            raise Invalid(why=f"metadata.{name[:64]} is not known")
         if name == "delivery_methods" and isinstance(value, list):
             changes = {**changes, name: tuple(str(each) for each in value)}
         elif not isinstance(value, str):
