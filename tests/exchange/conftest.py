@@ -27,7 +27,7 @@ from yunhe.exchange import Exchange
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database, create_all, open_database
 from yunhe.kernel.keys import KeyStore
-from yunhe.kernel.outbox import outbox
+from yunhe.kernel.outbox import Message, Outbox, outbox
 from yunhe.ledger import Ledger
 
 PROVIDER, CONSUMER = "did:web:hospital.example", "did:web:research.example"
@@ -136,14 +136,30 @@ class Pair:
                     "tds.SendStatement": lambda e=exchange, s=said, d=sender.did: (
                         e.receive_statement(d, s["statement"], s["jws"])
                     ),
+                    "tds.GetUseOutcome": lambda e=exchange, s=said, d=sender.did: e.use_outcome(
+                        d, s
+                    ),
                     "tds.AcknowledgeStatement": lambda e=exchange, s=said, d=sender.did: (
                         e.receive_answer(d, s)
                     ),
                 }[row.kind]()
                 sent = sa.update(outbox).where(outbox.c.message_id == row.message_id)
                 sender.db.write(lambda tx, sent=sent: tx.execute(sent.values(state="sent")))
+                if row.kind == "tds.GetUseOutcome":
+                    self.resolve(row, reply)
                 replies.append(reply)
         return replies
+
+    def resolve(self, row: Any, reply: dict[str, Any] | None) -> None:
+        """Hand an outcome to its asker, as the outbox does with every reply."""
+        box = Outbox(self.research.db)
+        self.research.exchange.install(box)
+        handler = box._delivered[row.kind]
+        said = Message(
+            row.message_id, row.kind, row.peer, row.address, row.conversation, row.seq,
+            row.payload, row.attempts, row.created_at,
+        )  # fmt: skip
+        self.research.db.write(lambda tx: handler(tx, said, reply))
 
 
 @pytest.fixture
