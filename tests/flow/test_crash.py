@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -73,21 +74,22 @@ def _runs() -> int:
 @pytest.mark.skipif(_runs() == 0, reason="`make crash N=1000` runs it")
 @pytest.mark.timeout(0)
 def test_random_points(world: CrashWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    def say(text: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\ncrash: {text}")
+
     seed = int(os.environ.get("YUNHE_CRASH_SEED") or time.time())
-    dice, counts = random.Random(seed), Counter[str]()
-    with capsys.disabled():
-        print(f"\ncrash: {_runs()} runs, YUNHE_CRASH_SEED={seed}")
+    dice, counts = random.Random(seed), Counter[str]()  # noqa: S311  dice, not a secret
+    say(f"{_runs()} runs, YUNHE_CRASH_SEED={seed}")
     for number in range(_runs()):
         side = dice.choice((PROVIDER, CONSUMER))
         armed = f"random:{dice.choice((5, 20, 80))}:{dice.randrange(1 << 30)}"
         try:
             died = crash(world, side, armed)
         except BaseException:
-            with capsys.disabled():
-                print(f"crash: run {number} failed: {side} armed with {armed}")
+            say(f"run {number} failed: {side} armed with {armed}")
             raise
         counts[f"{side} {'killed itself' if died else 'was killed from outside'}"] += 1
     uses, contracts = len(world.done.uses), len(world.done.contracts)
-    with capsys.disabled():
-        told = ", ".join(f"{count} x {what}" for what, count in sorted(counts.items()))
-        print(f"crash: {told}; {uses} uses and {contracts} contracts acknowledged, none lost")
+    told = ", ".join(f"{count} x {what}" for what, count in sorted(counts.items()))
+    say(f"{told}; {uses} uses and {contracts} contracts acknowledged, none lost\n")
