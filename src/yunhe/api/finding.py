@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from yunhe import catalog, contracts
-from yunhe.api.deps import AnyCaller, Parts
+from yunhe.api.deps import Parts, User
 from yunhe.api.forms import terms_json
 from yunhe.api.supply import table_json
 from yunhe.kernel import limits
@@ -19,7 +19,7 @@ router = APIRouter(tags=["finding"])
 @router.get("/search")
 def search(
     parts: Parts,
-    _who: AnyCaller,
+    _who: User,
     q: Annotated[str, Query(min_length=1, max_length=limits.SEARCH_TEXT_CHARS_MAX)],
     limit: Annotated[int, Query(ge=1, le=limits.SEARCH_LIMIT_MAX)] = 20,
     offset: Annotated[int, Query(ge=0, le=limits.SEARCH_OFFSET_MAX)] = 0,
@@ -30,7 +30,7 @@ def search(
 
 
 @router.get("/catalogue/{code}")
-def detail(code: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
+def detail(code: str, parts: Parts, _who: User) -> dict[str, Any]:
     """Everything public of one product."""
     found = parts.federation.detail(code)
     return {
@@ -46,7 +46,7 @@ def detail(code: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
 def offer(
     code: str,
     parts: Parts,
-    _who: AnyCaller,
+    _who: User,
     provider: Annotated[str, Query(max_length=255)] = "",
     address: Annotated[str, Query(max_length=1024)] = "",
 ) -> dict[str, Any]:

@@ -13,10 +13,10 @@ app = typer.Typer(help="Statements of account.", no_args_is_help=True)
 
 
 def _rows(desk: Desk, found: list[Statement]) -> None:
-    names = ("id", "contract_id", "number", "state", "uses", "rows", "total_fen", "differences")
+    names = ("id", "contract_id", "state", "uses", "rows", "total_fen", "differences")
     heads = desk.say(
-        "ID CONTRACT NO STATE USES ROWS FEN DIFFERENCES",
-        "编号 合约 期次 状态 次数 行数 金额(分) 差异",
+        "ID CONTRACT STATE USES ROWS FEN DIFFERENCES",
+        "编号 合约 状态 次数 行数 金额(分) 差异",
     ).split()
     desk.rows(found, dict(zip(names, heads, strict=True)))
 

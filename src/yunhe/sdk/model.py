@@ -308,7 +308,6 @@ class Statement:
     uses: int
     rows: int
     total_fen: int
-    number: int = 1
     currency: str = "CNY"
     issued_at: datetime | None = None
     settled_at: datetime | None = None
