@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 N ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check serve bench crash
+.PHONY: help setup demo test check tck serve bench crash
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,9 @@ check: .venv/.dev ## Format, lint, types, layers, tidy.
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_tidy.py
+
+tck: .venv/.dev ## Run the official Dataspace Protocol kit (Java 17 and Maven needed).
+	$(BIN)/python -m tck $(TCK)
 
 serve: .venv/.demo ## Run the node of node.toml (CONFIG=… for another).
 	$(BIN)/yunhe serve $(or $(CONFIG),node.toml)

@@ -21,7 +21,11 @@ FILE_LINES_MAX = 500
 MODULES = sorted(HOUSE.rglob("*.py"))
 FILES = [
     *MODULES,
-    *(path for folder in ("tests", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py")),
+    *(
+        path
+        for folder in ("tests", "benchmarks", "docs", "tck")
+        for path in (ROOT / folder).rglob("*.py")
+    ),
 ]
 FOLDERS = sorted(path.name for path in HOUSE.iterdir() if path.is_dir() and any(path.rglob("*.py")))
 # Started by name, not imported: the command, the worker process, Alembic's own files.
