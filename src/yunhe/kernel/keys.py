@@ -1,7 +1,8 @@
-"""Keys and signatures: Ed25519 keys by purpose on disk, detached JWS, JWT.
+"""Keys and signatures: keys by purpose on disk (Ed25519, ES256 by name), detached JWS, JWT.
 
 In: a directory only the node may read. Out: signing keys, and verification of others' signatures
-from public JWKs. Primitives come from `cryptography`, token formats from `joserfc`.
+from public JWKs. Primitives come from `cryptography`, token formats from `joserfc`. Between our
+own nodes everything is Ed25519; kernel.suites has what foreign peers need beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -26,12 +28,12 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from yunhe.kernel import limits
+from yunhe.kernel import limits, suites
 from yunhe.kernel.canonical import dumps
 from yunhe.kernel.errors import Internal, Unauthenticated
 
 ALGORITHMS: Final = ["Ed25519"]  # RFC 9864 name; nothing else is ever accepted
-PURPOSES: Final = ("did", "seal", "log", "tls")
+PURPOSES: Final = ("did", "dcp", "seal", "log", "tls")
 
 Jwk = dict[str, Any]
 
@@ -59,6 +61,7 @@ class SigningKey:
     purpose: str
     private: Ed25519PrivateKey
     kid: str
+    algorithm: str = "EdDSA"  # the JOSE name foreign peers know (RFC 8037)
 
     def public_raw(self) -> bytes:
         """The 32 bytes of the public key."""
@@ -80,25 +83,62 @@ class KeyStore:
         self._folder = folder
 
     def key(self, purpose: str) -> SigningKey:
-        """The current key of `purpose`; raises KeyUnreadable, never makes a second one silently."""
-        if purpose not in PURPOSES:
-            raise KeyUnreadable(purpose=purpose)
-        path = self._folder / f"{purpose}.pem"
-        if not path.exists():
-            self._create(path)
-        try:
-            private = load_pem_private_key(path.read_bytes(), password=None)
-        except (OSError, ValueError) as error:
-            raise KeyUnreadable(detail=str(error), purpose=purpose) from error
+        """The current Ed25519 key of `purpose`.
+
+        Raises KeyUnreadable; a second one is never made silently.
+        """
+        private = self._load(purpose, "Ed25519")
         if not isinstance(private, Ed25519PrivateKey):
             raise KeyUnreadable(detail="not Ed25519", purpose=purpose)
         return SigningKey(purpose, private, _okp(private.public_key()).thumbprint())
 
-    def _create(self, path: Path) -> None:
+    def es256(self, purpose: str) -> suites.Es256Key:
+        """The current ES256 key of `purpose` (`<purpose>.es256.pem`); raises KeyUnreadable."""
+        private = self._load(purpose, "ES256")
+        if not isinstance(private, ec.EllipticCurvePrivateKey):
+            raise KeyUnreadable(detail="not P-256", purpose=purpose)
+        try:
+            return suites.es256(purpose, private)
+        except suites.KeyRefused as error:
+            raise KeyUnreadable(detail=str(error), purpose=purpose) from error
+
+    def prepare(self, purpose: str, suite: str) -> suites.Signer:
+        """The key that `promote` will make the current one; made at the first call."""
+        path = self._next(purpose, suite)
+        if not path.exists():
+            self._create(path, suite)
+        return _signer(purpose, _read(path, purpose))
+
+    def promote(self, purpose: str, suite: str) -> None:
+        """Put the prepared key in the place of the current one, whose private part is gone."""
+        self._next(purpose, suite).replace(self._path(purpose, suite))
+
+    def prepared(self, purpose: str, suite: str) -> bool:
+        """Whether a key waits for `promote`."""
+        return self._next(purpose, suite).exists()
+
+    def _load(self, purpose: str, suite: str) -> object:
+        if purpose not in PURPOSES:
+            raise KeyUnreadable(purpose=purpose)
+        path = self._path(purpose, suite)
+        if not path.exists():
+            self._create(path, suite)
+        return _read(path, purpose)
+
+    def _path(self, purpose: str, suite: str) -> Path:
+        return self._folder / f"{purpose}{'' if suite == 'Ed25519' else '.es256'}.pem"
+
+    def _next(self, purpose: str, suite: str) -> Path:
+        return self._path(purpose, suite).with_suffix(".next")
+
+    def _create(self, path: Path, suite: str) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        pem = Ed25519PrivateKey.generate().private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-        )
+        made: Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+        if suite == "Ed25519":
+            made = Ed25519PrivateKey.generate()
+        else:
+            made = ec.generate_private_key(ec.SECP256R1())
+        pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         # Linked into place whole: two processes that start together agree on one key, and a
         # crash never leaves half a key behind.
         draft = path.with_suffix(f".{os.getpid()}.tmp")
@@ -114,6 +154,21 @@ class KeyStore:
             return
         finally:
             draft.unlink()
+
+
+def _read(path: Path, purpose: str) -> object:
+    try:
+        return load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError) as error:
+        raise KeyUnreadable(detail=str(error), purpose=purpose) from error
+
+
+def _signer(purpose: str, private: object) -> suites.Signer:
+    if isinstance(private, Ed25519PrivateKey):
+        return SigningKey(purpose, private, _okp(private.public_key()).thumbprint())
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        return suites.es256(purpose, private)
+    raise KeyUnreadable(purpose=purpose)
 
 
 def _okp(public: Ed25519PublicKey) -> OKPKey:
