@@ -10,7 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from yunhe.identity import AddressForbidden, DidUnresolvable, DidWebFetcher, guarded_socket
+from yunhe.identity import (
+    AddressForbidden,
+    DidUnreachable,
+    DidUnresolvable,
+    DidWebFetcher,
+    guarded_socket,
+)
 from yunhe.identity.guard import allowed, client
 
 LINES = (Path(__file__).parent / "fixtures" / "addresses.txt").read_text().splitlines()
@@ -114,6 +120,14 @@ def test_documents_are_fetched_within_bounds(server: http.server.HTTPServer, pat
     assert fetch(f"http://127.0.0.1:{port}/plain") == b"xxxxx"
     with pytest.raises(DidUnresolvable):
         fetch(f"http://127.0.0.1:{port}/{path}")
+    fetch.close()
+
+
+def test_a_node_that_is_just_starting_is_no_refusal() -> None:
+    fetch = DidWebFetcher(development=True)
+    with pytest.raises(DidUnreachable) as error:
+        fetch("http://127.0.0.1:1/did.json")
+    assert error.value.status == 503  # so that its message is sent again, not given up
     fetch.close()
 
 

@@ -139,6 +139,14 @@ class DidUnresolvable(Unauthenticated):
     mend_zh = "请在 DID 所指地址提供 DID 文档。"
 
 
+class DidUnreachable(DidUnresolvable):
+    """Not a refusal: the peer's node may be starting, and the sender tries again."""
+
+    code, status = "DID_UNREACHABLE", 503
+    en = "The DID of the peer cannot be resolved at the moment: {why}."
+    zh = "暂时无法解析对方 DID：{why}。"
+
+
 class AddressForbidden(Denied):
     code = "ADDRESS_FORBIDDEN"
     en = "The address is not one this node may call."

@@ -162,6 +162,8 @@ def test_no_body_is_the_empty_object() -> None:
         (BadJson(why="x"), "ListDataProduct", "208008"),
         (errors.BadSignValue(), "SendReceipt", "111006"),
         (identity.TokenExpired(), "RegisterConnector", "105005"),
+        (identity.DidUnreachable(why="x"), "SendReceipt", "111001"),
+        (identity.DidUnresolvable(why="x"), "SendReceipt", "111004"),
         (identity.TokenSignature(), "RegisterConnector", "105006"),
         (identity.TokenAudience(), "RegisterConnector", "105004"),
         (identity.TokenReplayed(), "RegisterConnector", "105004"),

@@ -124,6 +124,7 @@ _RESULTS: Final[tuple[tuple[type[YunheError], str, str], ...]] = (
     (UnreadableMessage, "2", "008"),
     (BadJson, "2", "008"),
     (TooLarge, "2", "003"),
+    (identity.DidUnreachable, "1", "001"),
     (identity.TokenExpired, "1", "005"),
     (identity.CredentialExpired, "1", "005"),
     (identity.TokenSignature, "1", "006"),
