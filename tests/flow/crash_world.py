@@ -34,10 +34,10 @@ T = TypeVar("T")
 PROVIDER, CONSUMER = "a", "r"
 PARTIES = (FUNCTIONAL, HOSPITAL_A, RESEARCH)
 PURPOSE = "clinical-research"
-PATIENTS, VISITS = 300, 60_000
+PATIENTS, VISITS = 300, 300_000
 SMALL = "SELECT id, age FROM patients WHERE id < 40"
 LARGE = "SELECT id, note FROM visits"
-PER_USE_FEN, PER_ROW_FEN, ROWS_MAX = 100, 3, 100_000
+PER_USE_FEN, PER_ROW_FEN, ROWS_MAX = 100, 3, 1_000_000
 TERMS = Terms(
     purposes=(PURPOSE,),
     columns=("patients.id", "patients.age", "visits.id", "visits.note"),
@@ -65,7 +65,7 @@ def synthetic(folder: Path, seed: int) -> None:
     ages = [dice.randrange(18, 90) for _ in range(PATIENTS)]
     patients = pa.table({"id": list(range(PATIENTS)), "age": ages})
     pq.write_table(patients, folder / "patients.parquet")
-    texts = [dice.randbytes(256).hex() for _ in range(64)]
+    texts = [dice.randbytes(64).hex() for _ in range(64)]
     notes = [texts[i % 64] for i in range(VISITS)]
     visits = pa.table({"id": [i % PATIENTS for i in range(VISITS)], "note": notes})
     pq.write_table(visits, folder / "visits.parquet")
@@ -83,15 +83,21 @@ class Acknowledged:
 class CrashWorld:
     """The three processes, their clients, and the books that must agree."""
 
-    def __init__(self, home: Path, seed: int = 7) -> None:
+    def __init__(self, home: Path, seed: int = 7, provider_address: str = "") -> None:
+        """`provider_address`: where others reach the provider, when that is not its own port."""
         ports = free_ports(len(PARTIES))
         self.nodes: dict[str, NodeProcess] = {}
         for party, port in zip(PARTIES, ports, strict=True):
             node = NodeProcess(party, port, home / party.key, ports[0])
             file = node.home / "node.toml"
-            file.write_text(_SETTINGS + file.read_text("utf-8"), "utf-8")
+            text = file.read_text("utf-8")
+            if party.key == PROVIDER and provider_address:
+                text = text.replace(node.address, provider_address)
+            file.write_text(_SETTINGS + text, "utf-8")
             self.nodes[party.key] = node
         synthetic(home / PROVIDER / "data", seed)
+        self.public = {key: node.address for key, node in self.nodes.items()}
+        self.public[PROVIDER] = provider_address or self.public[PROVIDER]
         self.done = Acknowledged()
         self.contract_id = ""
         self.offer: Offer | None = None
@@ -299,12 +305,11 @@ class CrashWorld:
 
     def verify_log(self, key: str) -> int:
         """Recompute the node's log from its rows; its size. Raises LogCorrupt."""
-        node = self.nodes[key]
-        folder = node.home / "var"
+        folder = self.nodes[key].home / "var"
         database = open_database(f"sqlite:///{folder / 'node.db'}")
         try:
             signer = KeyStore(folder / "keys").key("log")
-            origin = urlsplit(node.address).netloc + "/log"
+            origin = urlsplit(self.public[key]).netloc + "/log"
             return EvidenceLog(database, signer, origin).verify_all()
         finally:
             database.close()
