@@ -43,7 +43,7 @@ TERMS = Terms(
     price=Price(100, 2),
 )
 
-free = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
+free = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 AWKWARD = """odrl:count odrl:foo urn:yunhe:odrl:phase urn:yunhe:odrl:x:a use dateTime phase a:b
 http://www.w3.org/ns/odrl/2/read https://x.example/a#b term-lteq odrl:logical"""
 awkward = st.sampled_from(AWKWARD.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import httpx
 from fastapi import FastAPI, Request
 
 from contracts.nodes import CODE, Node, Peer, Product
+from protocols.dsp import shapes
 from yunhe.contracts import policy_from_terms
 from yunhe.kernel.clock import SystemClock
 from yunhe.kernel.errors import Unauthenticated
@@ -73,6 +75,8 @@ class Internet(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         body = request.read()
+        if body:  # whatever leaves a node is strict, whoever is to read it
+            shapes.check(json.loads(body))
         with self._lock:
             self.bodies.append((str(request.url), body))
             if (answer := self.fail(request)) is not None:
@@ -83,6 +87,7 @@ class Internet(httpx.BaseTransport):
         headers = {"Authorization": request.headers["authorization"]}
         got = node.http.request(request.method, request.url.raw_path.decode(), content=body,
                                 headers=headers)  # fmt: skip
+        shapes.check(got.json())
         return httpx.Response(got.status_code, headers={"Link": got.headers.get("Link", "")},
                               content=got.content)  # fmt: skip
 
