@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from yunhe import catalog, contracts
 from yunhe.api.deps import Parts, User
-from yunhe.api.forms import terms_json
+from yunhe.api.forms import PeerAddress, terms_json
 from yunhe.api.supply import table_json
 from yunhe.kernel import limits
 from yunhe.kernel.errors import NotFound
@@ -48,7 +48,7 @@ def offer(
     parts: Parts,
     _who: User,
     provider: Annotated[str, Query(max_length=255)] = "",
-    address: Annotated[str, Query(max_length=1024)] = "",
+    address: PeerAddress | None = None,
 ) -> dict[str, Any]:
     """The provider's own offer for a product; where it is, the catalogue knows."""
     if not provider or not address:

@@ -5,9 +5,11 @@ pydantic at the edge: unknown members are refused and named; sizes are bounded.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+import httpx
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -48,6 +50,22 @@ def _is_in_range(moment: datetime) -> datetime:
 
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_is_text), AfterValidator(_is_in_range)]
+
+
+def _is_address(text: str) -> str:
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ValueError("it is no address") from error
+    if url.scheme not in ("http", "https") or not re.fullmatch(r"[\w.:-]+", url.host):
+        raise ValueError("it is no http address")
+    if url.userinfo or url.query or url.fragment or re.search(r"[\s\\]", text):
+        raise ValueError("it is more than an address")
+    return text
+
+
+# Where a peer's connector answers. Whether we may go there, the guarded client decides.
+PeerAddress = Annotated[str, Field(max_length=1024), AfterValidator(_is_address)]
 
 
 class Form(BaseModel):
@@ -211,7 +229,7 @@ class NegotiationForm(Form):
     """Ask a provider for a product."""
 
     provider_did: Name
-    address: Annotated[str, Field(pattern=r"^https?://", max_length=1024)]
+    address: PeerAddress
     product_code: Annotated[str, Field(min_length=1, max_length=65)]
     offer_id: Annotated[str, Field(min_length=1, max_length=255)]
     terms: TermsForm

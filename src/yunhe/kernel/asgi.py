@@ -29,8 +29,7 @@ def problem_response(error: YunheError) -> JSONResponse:
     """RFC 9457 answer for a house error; the private detail goes to the log only."""
     if error.status >= 500:
         log.error("%s", error)
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
-    return JSONResponse(error.problem(), error.status, headers, media_type=PROBLEM)
+    return JSONResponse(error.problem(), error.status, media_type=PROBLEM)
 
 
 T = TypeVar("T")
@@ -98,7 +97,7 @@ class _Replay:
 
 
 class SafeHeaders:
-    """ASGI middleware: no sniffing, no caching of answers; never touches a body."""
+    """ASGI middleware: no sniffing, no caching, how to authenticate; never touches a body."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -111,6 +110,8 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Cache-Control", "no-store")
+                if message["status"] == 401:
+                    headers.setdefault("WWW-Authenticate", "Bearer")
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
