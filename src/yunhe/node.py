@@ -351,6 +351,7 @@ class Node:
         while not self._stop.wait(limits.NODE_TICK_S):
             _safely(self.contracts.expire_due)
             _safely(self.identity.refusals.flush)
+            _safely(self.plane.catch_up)
             _safely(lambda: self.exchange.sweep_uses(self.relay.live))
 
 

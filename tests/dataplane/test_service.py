@@ -38,7 +38,7 @@ from yunhe.dataplane import (
 )
 from yunhe.evidence import EvidenceLog
 from yunhe.kernel.crash import CrashPoints
-from yunhe.kernel.db import Database, Tx
+from yunhe.kernel.db import Database, StorageFull, Tx
 from yunhe.kernel.errors import NotFound, YunheError
 from yunhe.kernel.keys import KeyStore
 
@@ -297,6 +297,42 @@ def test_a_worker_lost_in_the_stream_is_posted_as_far_as_it_came(node) -> None:
         for _ in stream:
             pass
     assert (node.use().state, node.use().complete) == ("posted", False)
+
+
+def full(_tx: Tx) -> None:
+    """A commit hook: the disk is full."""
+    raise StorageFull
+
+
+def test_a_use_that_could_not_be_posted_is_posted_when_the_disk_has_room(node, db) -> None:
+    node.desk.open(PRICED)
+    stream = node.query("SELECT id FROM patients")
+    db.before_commit.append(full)
+    with pytest.raises(StorageFull):
+        list(stream)  # all bytes left, but the stream must not end as if all were well
+    assert node.plane.catch_up() == 1
+    db.before_commit.remove(full)
+    assert node.use().state == "released"
+    assert node.plane.catch_up() == 0
+    use = node.use()
+    assert (use.state, use.rows, use.complete) == ("posted", stream.rows, True)
+    assert node.plane.catch_up() == 0
+
+
+def test_a_use_that_could_not_be_voided_is_voided_when_the_disk_has_room(node, db) -> None:
+    node.desk.open(PRICED)
+
+    def filling(sql: str) -> None:
+        db.before_commit.append(full)
+        raise QueryFailed(sql)
+
+    node.plane._run = lambda *_args: filling("the disk fills while the query runs")
+    with pytest.raises(QueryFailed):
+        node.query("SELECT id FROM patients")
+    db.before_commit.remove(full)
+    assert (node.use().state, node.control.quota("c1").uses_left) == ("reserved", 2)
+    assert node.plane.catch_up() == 0
+    assert (node.use().state, node.control.quota("c1").uses_left) == ("void", 3)
 
 
 def test_explain_charges_nothing(node) -> None:

@@ -7,6 +7,7 @@ release (durable), bytes, post. What fails before the release is voided; after i
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +25,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Database, Tx
-from yunhe.kernel.errors import Denied, Invalid, TooLarge, YunheError
+from yunhe.kernel.errors import Denied, Internal, Invalid, TooLarge, Unavailable, YunheError
 
 
 class Agreements(Protocol):
@@ -72,6 +73,8 @@ class DataPlane:
         self._db, self._evidence = db, evidence
         self._contracts, self._control, self._tables = contracts, control, tables
         self._pool, self._mask_secret, self._crash = pool, mask_secret, crash
+        self._owed: list[Callable[[], object]] = []
+        self._owed_lock = threading.Lock()
 
     def explain(self, peer_did: str, contract_id: str, sql: str) -> Governed:
         """What the gate would make of `sql`; runs and charges nothing. Raises as `query`."""
@@ -111,9 +114,35 @@ class DataPlane:
         except BaseException as error:
             if running is not None:
                 running.close()
-            self._control.void(grant, error.code if isinstance(error, YunheError) else "FAULT")
+            why = error.code if isinstance(error, YunheError) else "FAULT"
+            with contextlib.suppress(Unavailable, Internal):  # the first error is the one to tell
+                self._durably(lambda: self._control.void(grant, why))
             raise
-        return Stream(running, governed, grant, self._control, self._crash, watch)
+        return Stream(running, governed, grant, self._post, self._crash, watch)
+
+    def _post(self, grant: Grant, rows: int, byte_count: int, complete: bool) -> None:
+        self._durably(lambda: self._control.post(grant, rows, byte_count, complete))
+
+    def _durably(self, verb: Callable[[], object]) -> None:
+        """Do it now. What the database cannot take (a full disk) is kept for `catch_up`, too."""
+        try:
+            verb()
+        except (Unavailable, Internal):
+            with self._owed_lock:
+                self._owed.append(verb)
+            raise
+
+    def catch_up(self) -> int:
+        """Post and void what the database could not take before; how many are still owed.
+
+        A crash before that is no loss: `Control.recover` ends every use.
+        """
+        with self._owed_lock:
+            owed, self._owed = self._owed, []
+        for verb in owed:
+            with contextlib.suppress(Unavailable, Internal):
+                self._durably(verb)
+        return len(self._owed)
 
     def _run(
         self,
@@ -173,7 +202,7 @@ class Stream:
         running: Running,
         governed: Governed,
         grant: Grant,
-        control: Control,
+        post: Callable[[Grant, int, int, bool], None],
         crash: CrashPoints,
         watch: Callable[[], None],
     ) -> None:
@@ -181,7 +210,7 @@ class Stream:
         self.groups_withheld = running.groups_withheld
         self.governed = governed
         self._running, self._chunks = running, iter(running)
-        self._grant, self._control = grant, control
+        self._grant, self._settle = grant, post
         self._crash, self._watch = crash, watch
         self._started = self._posted = False
         self._lock = threading.Lock()  # a client may leave while another thread reads
@@ -226,7 +255,7 @@ class Stream:
             return
         self._posted = True
         self._running.close()
-        self._control.post(self._grant, self.rows, self.byte_count, complete)
+        self._settle(self._grant, self.rows, self.byte_count, complete)
 
     def __enter__(self) -> Stream:
         return self
