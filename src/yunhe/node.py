@@ -170,8 +170,8 @@ class Node:
             wire,
         )
         self.federation.install()
-        wire.install(self.outbox)
         self.exchange.install(self.outbox)
+        wire.install(self.outbox)
 
     def _routers(self) -> list[APIRouter]:
         handlers = tds.handlers(self.federation, tds.settlement(self.exchange))
@@ -327,8 +327,8 @@ class Node:
         self.evidence.start()
         self.outbox.start()
         self.federation.start()
-        self._timer = threading.Thread(target=self._tick, name="node-timer", daemon=True)
         self.exchange.sweep_uses(self.relay.live)
+        self._timer = threading.Thread(target=self._tick, name="node-timer", daemon=True)
         self._timer.start()
 
     def stop(self) -> None:
