@@ -7,22 +7,23 @@ it asks; what ends without its end mark is in doubt (`exchange.doubts`). The tok
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from yunhe.contracts import Access, Contract
 from yunhe.control import UseAlreadySpent
 from yunhe.dataplane import IpcCount
 from yunhe.exchange import UseInDoubt
-from yunhe.identity import guarded_socket
+from yunhe.identity import AddressForbidden, guarded_socket
 from yunhe.kernel import limits
-from yunhe.kernel.canonical import dumps
+from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.kernel.errors import Unavailable, YunheError
 from yunhe.protocols.arrow import wire
 
@@ -48,6 +49,14 @@ class StreamCut(Unavailable):
     mend_zh = "请查看该次使用与合约的状态后重试。"
 
 
+class ProviderAnswerInvalid(Unavailable):
+    code = "PROVIDER_ANSWER_INVALID"
+    en = "The provider's data plane answered what is neither a result nor a refusal: {why}."
+    zh = "提供方数据面的应答既不是结果也不是拒绝：{why}。"
+    mend_en = "Ask again under a new use_id; if it persists, tell the provider."
+    mend_zh = "请使用新的 use_id 重试；若仍如此，请告知提供方。"
+
+
 class RefusedByProvider(YunheError):
     """The provider's own refusal, passed on word for word."""
 
@@ -56,8 +65,11 @@ class RefusedByProvider(YunheError):
     zh = "提供方拒绝了该次使用。"
 
     def __init__(self, problem: dict[str, Any], status: int) -> None:
-        self._problem = problem
-        vars(self).update(code=str(problem.get("code", self.code)), status=status)
+        # What the provider does not know is our connector's token, never the caller's own: a
+        # 401 here would send a user looking for the wrong thing.
+        status = 403 if status == 401 else status
+        self._problem = problem | {"status": status}
+        vars(self).update(code=problem["code"], status=status)
         super().__init__()
 
     def problem(self) -> dict[str, Any]:
@@ -105,6 +117,12 @@ class Parts(Protocol):
         ...
 
 
+class _Connection(http.client.HTTPConnection):
+    """Remembers its socket, which http.client forgets once an answer ends the connection."""
+
+    raw: socket.socket | None = None
+
+
 class Relay:
     """Fetches under our contracts; one instance a node; thread-safe."""
 
@@ -123,7 +141,7 @@ class Relay:
         self._lock = threading.Lock()
         self._development = development
         self._tls = ssl.create_default_context()
-        self._idle: dict[str, list[http.client.HTTPConnection]] = {}
+        self._idle: dict[str, list[_Connection]] = {}
 
     def open(self, contract_id: str, asked: wire.Asked) -> Passing:
         """Ask the provider; the answer's head has arrived when this returns.
@@ -154,7 +172,11 @@ class Relay:
                 self._live.discard(asked.use_id)
 
         return Passing(
-            response, connection, consumed, lambda: self._give_back(access.endpoint, connection)
+            asked.use_id,
+            response,
+            connection,
+            consumed,
+            lambda: self._give_back(access.endpoint, connection),
         )
 
     def live(self) -> set[str]:
@@ -164,7 +186,7 @@ class Relay:
 
     def _answered(
         self, contract: Contract, access: Access, asked: wire.Asked
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    ) -> tuple[_Connection, http.client.HTTPResponse]:
         """The head of a good answer; else the use is forgotten, or in doubt."""
         try:
             connection, response = self._ask(contract, access, asked)
@@ -174,20 +196,29 @@ class Relay:
             else:
                 self._books.forget_use(asked.use_id)
             raise
-        if response.status == 200:
+        except AddressForbidden:
+            self._books.forget_use(asked.use_id)
+            raise
+        kind = response.headers.get_content_type()
+        if response.status == 200 and kind == wire.MEDIA_TYPE:
             return connection, response
-        problem = _problem(response)
-        self._give_back(access.endpoint, connection)
+        problem = _problem(response) if 400 <= response.status < 600 else None
+        if response.isclosed():
+            self._give_back(access.endpoint, connection)
+        else:
+            connection.close()  # there is more in it than a refusal
         if problem is None or response.status >= 500 or problem["code"] == UseAlreadySpent.code:
             # Not a plain refusal: it may have been charged, and we hold no receipt of it.
             self._books.cut_use(asked.use_id, 0, 0, "")
         else:
             self._books.forget_use(asked.use_id)
-        raise RefusedByProvider(problem or {}, response.status)
+        if problem is None:
+            raise ProviderAnswerInvalid(why=f"status {response.status}, {kind[:80]}")
+        raise RefusedByProvider(problem, response.status)
 
     def _ask(
         self, contract: Contract, access: Access, asked: wire.Asked
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    ) -> tuple[_Connection, http.client.HTTPResponse]:
         body = dumps(asked.to_json())
         path = urlsplit(access.endpoint).path or wire.PATH
         sent = False
@@ -214,26 +245,30 @@ class Relay:
                 # use_id makes this safe: the same one never charges twice.
         raise ProviderUnreachable
 
-    def _connect(self, endpoint: str, sent: bool) -> http.client.HTTPConnection:
+    def _connect(self, endpoint: str, sent: bool) -> _Connection:
         parts = urlsplit(endpoint)
         tls = parts.scheme == "https"
-        host, port = parts.hostname or "", parts.port or (443 if tls else 80)
-        connection = http.client.HTTPConnection(host, port, timeout=limits.RELAY_S_MAX)
+        try:
+            host, port = parts.hostname or "", parts.port or (443 if tls else 80)
+        except ValueError as error:  # a port that is none
+            raise ProviderUnreachable(str(error), asked=sent) from error
+        connection = _Connection(host, port, timeout=limits.RELAY_S_MAX)
         try:
             sock = guarded_socket(host, port, self._development, limits.RELAY_S_MAX, parts.scheme)
-            connection.sock = self._tls.wrap_socket(sock, server_hostname=host) if tls else sock
+            connection.raw = self._tls.wrap_socket(sock, server_hostname=host) if tls else sock
+            connection.sock = connection.raw
         except OSError as error:
             raise ProviderUnreachable(str(error), asked=sent) from error
         return connection
 
-    def _take(self, endpoint: str) -> http.client.HTTPConnection | None:
+    def _take(self, endpoint: str) -> _Connection | None:
         idle = self._idle.get(endpoint)
         try:
             return idle.pop() if idle else None
         except IndexError:
             return None
 
-    def _give_back(self, endpoint: str, connection: http.client.HTTPConnection) -> None:
+    def _give_back(self, endpoint: str, connection: _Connection) -> None:
         idle = self._idle.setdefault(endpoint, [])
         if connection.sock is not None and len(idle) < limits.RELAY_IDLE_MAX:
             idle.append(connection)
@@ -248,32 +283,39 @@ class Relay:
 
 
 class Passing:
-    """The stream on its way through; iterate to the end or `close`."""
+    """The stream on its way through; iterate to the end or `close`, from any thread."""
 
     def __init__(
         self,
+        use_id: str,
         response: http.client.HTTPResponse,
-        connection: http.client.HTTPConnection,
+        connection: _Connection,
         consumed: Callable[[IpcCount], None],
         give_back: Callable[[], None],
     ) -> None:
-        self.use_id = response.headers.get(wire.USE_ID, "")
+        self.use_id = use_id
         self.groups_withheld = response.headers.get(wire.WITHHELD) == "true"
         self.count = IpcCount()
         self._response, self._connection = response, connection
         self._consumed, self._give_back = consumed, give_back
+        self._socket = connection.raw
         self._closed = False
+        self._lock = threading.Lock()  # our client may leave while a thread waits for bytes
 
     def __iter__(self) -> Passing:
         return self
 
     def __next__(self) -> bytes:
+        with self._lock:
+            return self._next()
+
+    def _next(self) -> bytes:
         if self._closed:
             raise StopIteration
         try:
             chunk = self._response.read1(limits.RELAY_CHUNK_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            self._finish(reusable=False)
             if self.count.complete:
                 raise StopIteration from None  # all of it came; only the goodbye is missing
             raise StreamCut(detail=str(error)) from error
@@ -281,14 +323,18 @@ class Passing:
             self.count.feed(chunk)
             return chunk
         if not self.count.complete:
-            self.close()
+            self._finish(reusable=False)
             raise StreamCut
         self._finish(reusable=True)
         raise StopIteration
 
     def close(self) -> None:
         """Stop here; the receipt then says what has passed. Idempotent."""
-        self._finish(reusable=False)
+        if not self._closed and self._socket is not None:
+            with contextlib.suppress(OSError):  # wakes the thread that waits for the provider
+                self._socket.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._finish(reusable=False)
 
     def _finish(self, *, reusable: bool) -> None:
         if self._closed:
@@ -304,9 +350,16 @@ class Passing:
 
 
 def _problem(response: http.client.HTTPResponse) -> dict[str, Any] | None:
-    raw = response.read(limits.PROBLEM_BYTES_MAX)
+    """The problem in a refusal: the members of RFC 9457 and of this house, no others."""
     try:
-        data = json.loads(raw)
-    except ValueError:
+        data = loads_strict(response.read(limits.PROBLEM_BYTES_MAX), limits.PROBLEM_BYTES_MAX)
+    except (YunheError, OSError, http.client.HTTPException):
         return None
-    return data if isinstance(data, dict) and isinstance(data.get("code"), str) else None
+    if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in _TEXTS):
+        return None
+    texts = (*_TEXTS, "type", "title")
+    shown = {name: data[name] for name in texts if isinstance(data.get(name), str)}
+    return shown | {n: data[n] for n in ("zh", "facts") if isinstance(data.get(n), dict)}
+
+
+_TEXTS: Final = ("code", "detail", "remedy")

@@ -1,0 +1,346 @@
+"""The consumer's relay against a provider of any temper, over real sockets."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from yunhe.contracts import Access
+from yunhe.kernel import limits
+from yunhe.kernel.errors import YunheError
+from yunhe.protocols import arrow
+
+ARROW = "application/vnd.apache.arrow.stream"
+
+
+def ipc(rows: int = 3) -> bytes:
+    """A whole Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    table = pa.table({"n": list(range(rows))})
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+def head(status: str, body: bytes, kind: str = ARROW, more: str = "") -> bytes:
+    """A response whose length is that of `body`."""
+    lines = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+    )
+    return lines.encode() + body
+
+
+def refusal(code: str, status: str = "403 Forbidden", **more: Any) -> bytes:
+    """A problem as a provider says it."""
+    body = {"code": code, "detail": "no", "remedy": "ask", **more}
+    return head(status, json.dumps(body).encode(), "application/problem+json")
+
+
+@dataclass
+class Provider:
+    """Answers each request with the next of `answers` (bytes, then what to do), and keeps it."""
+
+    answers: list[tuple[bytes, str]] = field(default_factory=list)
+    seen: list[dict[str, Any]] = field(default_factory=list)
+    connections: int = 0
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self.go_on.set()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, client.makefile("rb") as stream:
+            while self._one(client, stream):
+                pass
+
+    def _one(self, client: socket.socket, stream: Any) -> bool:
+        length = 0
+        line = stream.readline()
+        if not line:
+            return False
+        while line.strip():
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+            line = stream.readline()
+        self.seen.append(json.loads(stream.read(length)))
+        answer, then = self.answers.pop(0)
+        client.sendall(answer)
+        if then == "hold":
+            self.go_on.wait(20)
+        return then == "keep"
+
+
+@dataclass
+class Books:
+    """What the relay writes down."""
+
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def begin_use(self, use_id: str, contract_id: str, purpose: str) -> None:
+        self.told.append(("begin", use_id))
+
+    def forget_use(self, use_id: str) -> None:
+        self.told.append(("forget", use_id))
+
+    def cut_use(self, use_id: str, rows: int, byte_count: int, digest: str) -> None:
+        self.told.append(("cut", use_id, rows, byte_count))
+
+    def receipt(self, consumed: arrow.Consumed) -> None:
+        self.told.append(("receipt", consumed.use_id, consumed.rows, consumed.bytes))
+
+
+@dataclass
+class Desk:
+    """A relay with its provider and its books."""
+
+    relay: arrow.Relay
+    provider: Provider
+    books: Books
+    endpoint: list[str]
+
+    def open(self, use_id: str = "use-1") -> arrow.Passing:
+        """Ask under the one contract."""
+        return self.relay.open("c", arrow.Asked(use_id, "SELECT 1", "p"))
+
+    def refused(self, use_id: str = "use-1") -> YunheError:
+        """The refusal that an `open` meets."""
+        with pytest.raises(YunheError) as caught:
+            self.open(use_id)
+        problem = caught.value.problem()
+        assert problem["code"] == caught.value.code
+        assert problem["detail"]
+        assert 400 <= problem["status"] == caught.value.status < 600
+        return caught.value
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """A consumer's relay whose contract points at a provider under the test's control."""
+    provider, books = Provider(), Books()
+    endpoint = [f"http://127.0.0.1:{provider.port}/data/v1/query"]
+    contract = SimpleNamespace(id="c", peer_did="did:web:p.example")
+    ends = datetime.now(UTC) + timedelta(minutes=5)
+    parts: Any = SimpleNamespace(
+        in_force=lambda _id, _peer=None: contract,
+        access=lambda _id, _wait=0.0: Access("c", endpoint[0], "token", ends),
+    )
+    relay = arrow.Relay(parts, lambda _did: "peer-token", books, books.receipt, True)
+    yield Desk(relay, provider, books, endpoint)
+    provider.close()
+    relay.close()
+
+
+def test_a_whole_stream_is_passed_on_and_receipted(desk: Desk) -> None:
+    body = ipc(5)
+    desk.provider.answers = [(head("200 OK", body), "keep")]
+    assert b"".join(desk.open()) == body
+    assert desk.books.told == [("begin", "use-1"), ("receipt", "use-1", 5, len(body))]
+
+
+def test_a_stream_that_ends_early_is_cut_and_the_books_say_what_passed(desk: Desk) -> None:
+    body = ipc(5)
+    whole = head("200 OK", body)
+    desk.provider.answers = [(whole[:-20], "close")]
+    passing = desk.open()
+    with pytest.raises(YunheError) as cut:
+        list(passing)
+    assert cut.value.code == "STREAM_CUT"
+    assert desk.books.told[-1][:2] == ("cut", "use-1")
+    assert desk.books.told[-1][3] <= len(body) - 20
+
+
+def test_a_stream_without_its_end_mark_is_no_whole_one(desk: Desk) -> None:
+    desk.provider.answers = [(head("200 OK", ipc(5)[:-8]), "keep")]
+    with pytest.raises(YunheError) as cut:
+        list(desk.open())
+    assert cut.value.code == "STREAM_CUT"
+    assert desk.books.told[-1][:3] == ("cut", "use-1", 5)
+
+
+@pytest.mark.parametrize("garbage", [b"\x00" * 64, b"\xff" * 4096, b"PAR1" * 40, ipc() + b"x"])
+def test_garbage_is_refused_and_never_receipted(desk: Desk, garbage: bytes) -> None:
+    desk.provider.answers = [(head("200 OK", garbage), "keep")]
+    passing = desk.open()
+    with pytest.raises(YunheError):
+        list(passing)
+    passing.close()
+    assert desk.provider.connections == 1
+    desk.provider.answers = [(head("200 OK", ipc()), "keep")]
+    assert b"".join(desk.open("use-2")) == ipc()
+    assert desk.provider.connections == 2, "a connection with garbage on it is not kept"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        head("200 OK", b"<html>hello</html>", "text/html"),
+        head("200 OK", b'{"ok": true}', "application/json"),
+        head("204 No Content", b""),
+        head("301 Moved", b"", more="Location: http://127.0.0.1:1/steal\r\n"),
+        head("307 Temporary Redirect", b"", more="Location: http://169.254.169.254/\r\n"),
+        head("403 Forbidden", b"<html>no</html>", "text/html"),
+        head("403 Forbidden", b"[]", "application/problem+json"),
+        head("403 Forbidden", b'{"code": 7}', "application/problem+json"),
+        head("403 Forbidden", b'{"code": "A", "code": "B"}', "application/problem+json"),
+        head("403 Forbidden", b"[" * 50_000, "application/problem+json"),
+        head("403 Forbidden", b'{"code": "' + b"x" * 200_000 + b'"}', "application/problem+json"),
+        head("500 Oops", b"Traceback (most recent call last)", "text/plain"),
+        head("999 What", b"", "text/plain"),
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 500\r\n\r\n{",
+    ],
+    ids=range(14),
+)
+def test_what_is_neither_result_nor_refusal_is_said_to_be_so(desk: Desk, answer: bytes) -> None:
+    desk.provider.answers = [(answer, "close")]
+    error = desk.refused()
+    assert (error.code, error.status) == ("PROVIDER_ANSWER_INVALID", 503)
+    assert len(json.dumps(error.problem())) < 2000
+    # It may have been charged: only the provider's own word can end the doubt.
+    assert desk.books.told == [("begin", "use-1"), ("cut", "use-1", 0, 0)]
+    assert len(desk.provider.seen) == 1, "nothing is followed or asked again"
+
+
+@pytest.mark.parametrize("noise", [b"not http at all\r\n\r\n", b"", b"\x00\x01\x02"])
+def test_what_is_no_http_is_unreachable(desk: Desk, noise: bytes) -> None:
+    desk.provider.answers = [(noise, "close")]
+    assert desk.refused().code == "PROVIDER_UNREACHABLE"
+    assert desk.books.told[-1] == ("cut", "use-1", 0, 0)
+
+
+def test_a_refusal_is_passed_on_and_nothing_is_in_doubt(desk: Desk) -> None:
+    more = {"zh": {"detail": "不"}, "facts": {"column": "x"}, "surprise": "y" * 50_000}
+    desk.provider.answers = [(refusal("COLUMN_NOT_AGREED", **more), "keep")]
+    error = desk.refused()
+    assert (error.code, error.status) == ("COLUMN_NOT_AGREED", 403)
+    assert error.problem()["facts"] == {"column": "x"}
+    assert "surprise" not in error.problem()
+    assert desk.books.told == [("begin", "use-1"), ("forget", "use-1")]
+
+
+def test_the_providers_401_is_not_the_callers(desk: Desk) -> None:
+    desk.provider.answers = [(refusal("DATA_TOKEN_EXPIRED", "401 Unauthorized"), "keep")]
+    error = desk.refused()
+    assert (error.code, error.status) == ("DATA_TOKEN_EXPIRED", 403)
+
+
+def test_a_kept_connection_that_was_closed_is_tried_once_anew(desk: Desk) -> None:
+    whole = head("200 OK", ipc())
+    desk.provider.answers = [(whole, "close"), (whole, "keep")]
+    list(desk.open("use-1"))
+    time.sleep(0.05)  # the provider's goodbye arrives
+    list(desk.open("use-2"))
+    assert desk.provider.connections == 2
+    assert [asked["use_id"] for asked in desk.provider.seen] == ["use-1", "use-2"]
+    assert desk.books.told[-1][:2] == ("receipt", "use-2")
+
+
+def test_a_kept_connection_that_dies_on_the_request_repeats_the_same_use(desk: Desk) -> None:
+    whole = head("200 OK", ipc())
+    desk.provider.answers = [(whole, "keep"), (b"", "close"), (whole, "keep")]
+    list(desk.open("use-1"))
+    list(desk.open("use-2"))
+    assert desk.provider.connections == 2
+    assert [asked["use_id"] for asked in desk.provider.seen] == ["use-1", "use-2", "use-2"]
+    assert [told for told in desk.books.told if told[0] == "receipt"][-1][1] == "use-2"
+
+
+def test_a_fresh_connection_that_dies_is_not_tried_again(desk: Desk) -> None:
+    desk.provider.answers = [(b"", "close"), (head("200 OK", ipc()), "keep")]
+    assert desk.refused().code == "PROVIDER_UNREACHABLE"
+    assert len(desk.provider.seen) == 1
+
+
+def _unreachable(port: int) -> str:
+    return f"http://127.0.0.1:{port}/data/v1/query"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "code"),
+    [
+        (_unreachable(1), "PROVIDER_UNREACHABLE"),
+        ("http://127.0.0.1:99999/data", "PROVIDER_UNREACHABLE"),
+        ("http://127.0.0.1:x/data", "PROVIDER_UNREACHABLE"),
+        ("http://169.254.169.254/latest", "ADDRESS_FORBIDDEN"),
+        ("http://[fe80::1]/x", "ADDRESS_FORBIDDEN"),
+        ("file:///etc/passwd", "ADDRESS_FORBIDDEN"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_asked_leaves_no_doubt(
+    desk: Desk, endpoint: str, code: str
+) -> None:
+    desk.endpoint[0] = endpoint
+    assert desk.refused().code == code
+    assert desk.books.told == [("begin", "use-1"), ("forget", "use-1")]
+    desk.endpoint[0] = _unreachable(desk.provider.port)
+    desk.provider.answers = [(head("200 OK", ipc()), "keep")]
+    list(desk.open())
+
+
+def test_a_client_that_leaves_wakes_the_thread_that_waits(desk: Desk) -> None:
+    body = ipc(5)
+    desk.provider.answers = [(head("200 OK", body)[:-30], "hold")]
+    passing = desk.open()
+    next(passing)
+    ended: list[str] = []
+    waiting = threading.Thread(target=_drain, args=(passing, ended.append))
+    waiting.start()
+    time.sleep(0.05)
+    passing.close()
+    waiting.join(5)
+    assert ended, "the thread still waits for the provider"
+    assert desk.books.told[-1][:2] == ("cut", "use-1")
+    assert len([told for told in desk.books.told if told[0] == "cut"]) == 1
+
+
+def _drain(passing: arrow.Passing, told: Callable[[str], None]) -> None:
+    try:
+        list(passing)
+        told("end")
+    except YunheError as error:
+        told(error.code)
+
+
+def test_the_same_use_is_not_asked_twice_at_once(desk: Desk) -> None:
+    desk.provider.answers = [(head("200 OK", ipc())[:-30], "hold")]
+    first = desk.open()
+    with pytest.raises(YunheError) as refused:
+        desk.open()
+    assert refused.value.status == 409
+    first.close()
+    assert desk.relay.live() == set()
+
+
+def test_kept_connections_are_bounded(desk: Desk) -> None:
+    number = limits.RELAY_IDLE_MAX + 3
+    desk.provider.answers = [(head("200 OK", ipc()), "keep")] * number
+    open_now = [desk.open(f"use-{i}") for i in range(number)]
+    for passing in open_now:
+        list(passing)
+    assert sum(map(len, desk.relay._idle.values())) == limits.RELAY_IDLE_MAX
