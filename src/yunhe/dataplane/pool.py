@@ -52,6 +52,7 @@ class Pool:
         self._idle: list[tuple[Binding | None, Process]] = []  # oldest first
         self._alive = 0  # idle, busy and starting
         self._taken = 0  # of these: those with a contract, idle or busy
+        self._ended: list[Process] = []
         self._open = False
         self._keeper: threading.Thread | None = None
 
@@ -77,6 +78,7 @@ class Pool:
         if self._keeper is not None:
             self._keeper.join()
             self._keeper = None
+        self._reap()
 
     def __enter__(self) -> Pool:
         self.start()
@@ -150,7 +152,8 @@ class Pool:
         for at, (bound, process) in enumerate(self._idle):
             if bound is not None:
                 del self._idle[at]
-                process.kill()
+                process.stop()
+                self._ended.append(process)  # reaped by the keeper: nobody waits here for it
                 self._alive -= 1
                 self._taken -= 1
                 return True
@@ -173,16 +176,24 @@ class Pool:
             self._changed.notify_all()
 
     def _keep(self) -> None:
-        """Keep `spare` unbound workers ready while there is room."""
+        """Keep `spare` unbound workers ready while there is room, and reap those that ended."""
         while True:
             with self._changed:
-                while self._open and not self._wants_spare():
+                while self._open and not self._ended and not self._wants_spare():
                     self._changed.wait()
                 if not self._open:
                     return
-                self._alive += 1
-            process = Process(self._limits)
-            self._give(None, process, usable=True)
+                if wanted := self._wants_spare():
+                    self._alive += 1
+            if wanted:
+                self._give(None, Process(self._limits), usable=True)
+            self._reap()
+
+    def _reap(self) -> None:
+        with self._changed:
+            ended, self._ended = self._ended, []
+        for process in ended:
+            process.kill()
 
     def _wants_spare(self) -> bool:
         unbound = sum(1 for bound, _ in self._idle if bound is None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -91,14 +92,20 @@ class SqliteDatabase(Database):
     def _read(self, fn: Callable[[Tx], T]) -> T:
         try:
             with self._engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN")
+                raw: Any = connection.connection.driver_connection
+                prepared = connection.info.get("prepared")  # of this connection, for its life
+                if prepared is None:
+                    prepared = connection.info["prepared"] = Prepared(connection)
+                raw.execute("BEGIN")
                 try:
-                    tx = Tx(connection, self.clock.now(), self.events, self.dialect)
+                    tx = Tx(connection, self.clock.now(), self.events, self.dialect, prepared)
                     return self._run(fn, tx)
                 finally:
-                    connection.exec_driver_sql("ROLLBACK")
+                    raw.execute("ROLLBACK")
         except DBAPIError as error:
             raise translate(error) from error
+        except sqlite3.Error as error:
+            raise translate(DBAPIError("", None, error)) from error
 
     def _write(self, fn: Callable[[Tx], T]) -> T:
         if self._closed:
