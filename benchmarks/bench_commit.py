@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 
 from benchmarks.common import Result
-
 from yunhe.kernel.db import create_all, open_database
 from yunhe.kernel.keys import KeyStore
 
 CALLERS = 64
-EACH = 60
+EACH = 120
 BODY = {"use_id": "0" * 36, "contract_id": "urn:uuid:" + "0" * 36, "rows": 10, "fee_fen": 5000}
 
 
@@ -52,8 +51,8 @@ def ours(folder: Path) -> tuple[float, float]:
 def raw(folder: Path, group: int) -> float:
     """The same rows by raw sqlite3: same tables and indices, same callers, same group size.
 
-    A savepoint a verb, one commit a group, one checkpoint row a group; the values are made
-    beforehand, so this is what the disk and the hand-over between threads cost.
+    A savepoint a verb; one commit, one checkpoint row and one state row a group. The values are
+    made beforehand, so this is what the disk and the hand-over between threads cost.
     """
     import yunhe.evidence.store  # noqa: F401  declares the tables
 
@@ -63,6 +62,7 @@ def raw(folder: Path, group: int) -> float:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
     jobs: queue.SimpleQueue[tuple[int, threading.Lock] | None] = queue.SimpleQueue()
+    connection.execute("INSERT INTO evidence_state VALUES (1, 0, ?, ?)", (b"", b""))
     text, leaf, salt = str({**BODY, "k": "use.posted"}), b"l" * 220, b"s" * 32
     note = "n" * 220
 
@@ -95,6 +95,7 @@ def raw(folder: Path, group: int) -> float:
             connection.execute(
                 "INSERT INTO evidence_checkpoint VALUES (?, ?, ?, 1)", (size, salt, note)
             )
+            connection.execute("UPDATE evidence_state SET size = ?, frontier = ?", (size, leaf))
             connection.execute("COMMIT")
             for _, done in batch:
                 done.release()
@@ -115,14 +116,14 @@ def raw(folder: Path, group: int) -> float:
 
 
 def run() -> list[Result]:
-    """Three paired runs; the median ratio counts."""
+    """Five paired runs; the median ratio counts."""
     rates: list[tuple[float, float, float]] = []
-    for _ in range(3):
+    for _ in range(5):
         with tempfile.TemporaryDirectory() as name:
             rate, group = ours(Path(name))
             rates.append((rate, raw(Path(name), round(group)), group))
     rates.sort(key=lambda each: each[0] / each[1])
-    rate, base, group = rates[1]
+    rate, base, group = rates[2]
     return [
         Result(
             "evidence verbs, 64 callers: entries a commit",

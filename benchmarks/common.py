@@ -27,8 +27,8 @@ class Result:
         """The line as printed."""
         ratio = "" if self.ratio is None else f"{self.ratio:.2f} x"
         verdict = {True: "ok", False: "MISSED", None: "reported"}[self.holds]
-        left = f"{self.name:<46} {self.ours:<28} {self.baseline:<40}"
-        return f"{left} {ratio:>9}  {self.target:<10} {verdict}"
+        left = f"{self.name:<46} {self.ours:<14} {self.baseline:<46}"
+        return f"{left} {ratio:>8}  {self.target:<12} {verdict}"
 
 
 def seconds(work: Callable[[], object]) -> float:
