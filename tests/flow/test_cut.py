@@ -123,6 +123,19 @@ def test_the_provider_is_killed_mid_stream(world: CrashWorld) -> None:
     assert (fee, complete) == (PER_USE_FEN + PER_ROW_FEN * rows, 0)
 
 
+def test_the_provider_dies_before_it_answers(world: CrashWorld) -> None:
+    world.nodes[PROVIDER].kill()  # the door still takes the request, as a dying machine may
+    with world.space(CONSUMER) as space:
+        with pytest.raises(YunheRefused, match="PROVIDER_UNREACHABLE"):
+            space.sql(LARGE, world.contract_id, PURPOSE, use_id="no-answer")
+        with pytest.raises(YunheRefused, match="USE_IN_DOUBT"):
+            space.sql(LARGE, world.contract_id, PURPOSE, use_id="no-answer")
+    world.restart(PROVIDER)
+    world.check()
+    query = "SELECT state, why FROM control_use WHERE use_id = 'no-answer'"
+    assert world.rows(PROVIDER, query) == [("void", "NEVER_ADMITTED")]
+
+
 def test_the_consumer_is_killed_mid_stream(world: CrashWorld) -> None:
     with world.space(CONSUMER) as space:
         batches = space.sql_stream(LARGE, world.contract_id, PURPOSE, use_id="killed-consumer")

@@ -122,6 +122,18 @@ def test_a_use_while_the_provider_cannot_write(world: CrashWorld, trouble: Any, 
     world.check()
 
 
+def test_a_provider_that_is_down_leaves_nothing_in_doubt(world: CrashWorld) -> None:
+    world.query()
+    world.nodes[PROVIDER].stop()
+    with world.space(CONSUMER) as space:
+        with pytest.raises(YunheRefused, match="PROVIDER_UNREACHABLE"):
+            ask(world, "provider-down")(space)
+        assert world.rows(CONSUMER, "SELECT use_id FROM exchange_asked") == []
+        world.restart(PROVIDER)
+        assert ask(world, "provider-down")(space).num_rows
+    world.check()
+
+
 @pytest.mark.parametrize(("trouble", "code"), TROUBLES, ids=["full", "locked"])
 def test_the_consumers_storage(world: CrashWorld, trouble: Any, code: str) -> None:
     until("quiet", world.idle)

@@ -87,7 +87,7 @@ def _billable(desk: Desk, tx: Tx, contract_id: str) -> tuple[Bill, list[Meter], 
     meters = store.meters_of(tx, contract_id)
     metered = {meter.use_id for meter in meters}
     billed = store.billed_uses(tx, contract_id)
-    signed = {receipt.use_id for receipt in store.receipts_of(tx, contract_id)}
+    signed = store.receipted_uses(tx, contract_id)
     until = tx.now - timedelta(seconds=limits.RECEIPT_WAIT_S)
     held: list[str] = []
     for use in desk.control.uses(contract_id, ("posted",)):

@@ -184,6 +184,12 @@ def receipts_of(tx: Tx, contract_id: str) -> list[SignedReceipt]:
     ]
 
 
+def receipted_uses(tx: Tx, contract_id: str) -> set[str]:
+    """The uses of a contract that have a receipt."""
+    query = sa.select(receipt.c.use_id).where(receipt.c.contract_id == contract_id)
+    return {row.use_id for row in tx.all(query)}
+
+
 def add_asked(tx: Tx, values: dict[str, Any]) -> bool:
     """A use is about to be asked for; False if it is under way or in doubt already."""
     return tx.insert_once(asked, values)
