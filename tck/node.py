@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,27 @@ def _token(_did: str) -> str:
 
 def _anyone(_request: Request) -> Caller:
     return Caller()
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """The kit's datasets as the catalogue reads them: dsp.Shelf."""
+
+    codes: Sequence[str]
+
+    def beside(self, code: str, back: bool, limit: int, caller: str) -> list[dsp.CatalogEntry]:
+        """See dsp.Shelf."""
+        ordered = reversed(self.codes) if back else self.codes
+        rest = [c for c in ordered if not code or (c < code if back else c > code)]
+        return [self._shown(c) for c in rest[:limit]]
+
+    def entry(self, code: str, caller: str) -> dsp.CatalogEntry | None:
+        """See dsp.Shelf."""
+        return self._shown(code) if code in self.codes else None
+
+    @staticmethod
+    def _shown(code: str) -> dsp.CatalogEntry:
+        return dsp.CatalogEntry(code, "", code, "", "", (), USE)
 
 
 class NegotiationTrigger(BaseModel):
@@ -122,9 +143,6 @@ class Cut:
     def _datasets(self) -> list[str]:
         offered = [f.key for f in self.script.flows.values() if f.group == "CN"]
         return [*offered, "CAT0101", "CAT0102"]
-
-    def _entries(self) -> list[dsp.CatalogEntry]:
-        return [dsp.CatalogEntry(code, "", code, "", "", (), USE) for code in self._datasets()]
 
     def _seed(self, tx: Tx, kit_address: str) -> None:
         """The agreements of the kit's transfer tests, as if they had been negotiated."""
@@ -202,7 +220,7 @@ class Cut:
     def _app(self) -> FastAPI:
         app = FastAPI()
         app.include_router(dsp.version_router())
-        catalog = dsp.Catalog(US, self.base, self._entries)
+        catalog = dsp.Catalog(US, self.base, Datasets(sorted(self._datasets())))
         app.include_router(dsp.router(self.contracts, catalog, _anyone, self.db.clock.now, True))
 
         @app.post("/tck/negotiations/requests")

@@ -177,18 +177,23 @@ class Node:
         handlers = tds.handlers(self.federation, tds.settlement(self.exchange))
         made = [tds.router(self.identity, handlers), tds.did_router(self.identity)]
         made.append(tlog.router(self.evidence))
-        if "connector" in self.config.roles:
-            shown = dsp.Catalog(
-                self.config.did, self.config.address + dsp.PATH, self._catalogue_entries
-            )
-            made += [
-                dsp.version_router(),
-                dsp.router(
-                    self.contracts, shown, self._peer, self.clock.now, self.config.development
-                ),
-                arrow.router(self.identity, self.contracts, self.plane),
-            ]
+        shown = dsp.Catalog(self.config.did, self.config.address + dsp.PATH, self._shelf())
+        made.append(dsp.version_router())
+        if "connector" not in self.config.roles:
+            made.append(dsp.catalog_router(shown, self._peer))
+            return made
+        made += [
+            dsp.router(self.contracts, shown, self._peer, self.clock.now, self.config.development),
+            arrow.router(self.identity, self.contracts, self.plane),
+        ]
         return made
+
+    def _shelf(self) -> dsp.Shelf:
+        """What the DSP catalogue shows: own products, and a functional node's federation."""
+        shelves: list[dsp.Shelf] = [dsp.OwnShelf(self.holder)]
+        if "functional-node" in self.config.roles:
+            shelves.append(dsp.FederationShelf(self.register, self.config.did, dsp.PATH))
+        return dsp.Shelves(shelves)
 
     def _services(self) -> api.Services:
         return api.Services(
@@ -220,20 +225,6 @@ class Node:
             return None
         bounds = None if product.bounds is None else _read_terms(product.bounds)
         return Offered(product.code, _read_terms(product.policy), bounds)
-
-    def _catalogue_entries(self) -> list[dsp.CatalogEntry]:
-        return [
-            dsp.CatalogEntry(
-                product.code,
-                product.title.zh,
-                product.title.en,
-                product.form.description.zh,
-                product.form.description.en,
-                product.form.keywords,
-                contracts.Policy.from_json(product.policy),
-            )
-            for product in self.holder.listed_products()
-        ]
 
     def _tables(self, contract: contracts.Contract) -> Mapping[str, dataplane.TableBinding]:
         product = self.holder.product(contract.product_code)

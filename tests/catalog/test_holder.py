@@ -39,14 +39,14 @@ def test_life_of_a_product(both: Side, tmp_path: Path) -> None:
     assert product.tables[0].entity_key == "id"
     assert {c.name: c.type for c in product.tables[0].columns}["age"] == "BIGINT"
     assert product.tables[0].paths[0].endswith("patients.parquet")
-    assert both.holder.listed_products() == (product,)
+    assert both.holder.listed_beside() == ((product.code, product.form),)
     assert both.holder.product(product.code) == product
     kinds = [entry.kind for entry in both.log.find()]
     for kind in ("resource_registered", "product_registered", "listed"):
         assert kinds.count(f"catalog.{kind}") == 2  # one at the holder, one at the node
 
     both.holder.withdraw(product.id, "superseded")
-    assert both.holder.listed_products() == ()
+    assert both.holder.listed_beside() == ()
     assert both.register.search("肝病").total == 1  # the node has not heard yet
     both.carry()
     assert both.register.search("肝病").total == 0

@@ -33,6 +33,7 @@ from yunhe.catalog.model import (
 from yunhe.catalog.records import Holding
 from yunhe.catalog.states import ENTRY, LISTING, can, step
 from yunhe.evidence import EvidenceLog
+from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Database, Tx
 from yunhe.sources import Sources
@@ -265,9 +266,12 @@ class Holder:
             lambda tx: tuple(self._product(tx, r.id) for r in store.all_entries(tx, "product"))
         )
 
-    def listed_products(self) -> tuple[Product, ...]:
-        """What is on offer now."""
-        return tuple(product for product in self.products() if product.listed)
+    def listed_beside(
+        self, code: str = "", back: bool = False, limit: int = limits.CATALOG_LIST_MAX
+    ) -> tuple[tuple[str, ProductForm], ...]:
+        """Code and form of what is on offer, by code: after `code`, or backwards before it."""
+        rows = self._db.read(lambda tx: store.listed_forms(tx, code, back, limit))
+        return tuple((row.code, ProductForm.from_json(row.form)) for row in rows)
 
     def working_form(self, key: str) -> ResourceForm | ProductForm:
         """The form as last edited, which may be newer than the registered version."""

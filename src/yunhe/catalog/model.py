@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from yunhe.kernel.errors import YunheError
 
@@ -190,6 +190,10 @@ class Resource:
     updated_at: datetime
 
 
+# A listed product stays on offer while a newer version of it is worked on.
+ON_OFFER: Final = ("registered", "updating", "reviewing")
+
+
 @dataclass(frozen=True)
 class Product:
     """A product at its holder, with what the data plane needs: typed tables, keys and files.
@@ -228,11 +232,7 @@ class Product:
     @property
     def listed(self) -> bool:
         """True if it is on offer now."""
-        return self.listing_state == "listed" and self.state in (
-            "registered",
-            "updating",
-            "reviewing",
-        )
+        return self.listing_state == "listed" and self.state in ON_OFFER
 
     @property
     def shown_state(self) -> str:

@@ -366,15 +366,26 @@ class Register:
         row = self._db.read(lambda tx: store.registered(tx, code))
         if row is None or not is_public(row) or not may_see(row, caller):
             raise EntryNotFound(entry=code[:65])
-        tables = tuple(
-            Table(
-                table["name"],
-                tuple(Column(c["name"], c["type"]) for c in table["columns"]),
-                table["entity_key"],
-            )
-            for table in row.record.get("tables", ())
-        )
-        return Detail(hit_of(row), tables, row.record.get("policy"), row.record)
+        return _detail(row)
+
+    def listed_beside(
+        self, code: str, back: bool, limit: int, caller: str = ""
+    ) -> tuple[Detail, ...]:
+        """What `caller` may see, by code: after `code`, or backwards before it.
+
+        Fewer than `limit` only at the end.
+        """
+        found: list[Detail] = []
+        while len(found) < limit:
+            rows = self._listed_rows(code, back, limit)
+            found += [_detail(row) for row in rows if may_see(row, caller)]
+            if len(rows) < limit:
+                break
+            code = rows[-1].code
+        return tuple(found[:limit])
+
+    def _listed_rows(self, code: str, back: bool, limit: int) -> Sequence[store.Row]:
+        return self._db.read(lambda tx: store.listed_rows(tx, code, back, limit))
 
     # -- the origin's standing ------------------------------------------------------------------
 
@@ -401,6 +412,18 @@ class Register:
 
     def _get(self, tx: Tx, registration_id: str) -> Registration:
         return _registration(self._row(tx, registration_id))
+
+
+def _detail(row: store.Row) -> Detail:
+    tables = tuple(
+        Table(
+            table["name"],
+            tuple(Column(c["name"], c["type"]) for c in table["columns"]),
+            table["entity_key"],
+        )
+        for table in row.record.get("tables", ())
+    )
+    return Detail(hit_of(row), tables, row.record.get("policy"), row.record)
 
 
 def _fingerprint(kind: str, record: Mapping[str, Any]) -> str:

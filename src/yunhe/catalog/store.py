@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from yunhe.catalog.model import ON_OFFER
 from yunhe.kernel import limits
 from yunhe.kernel.db import Json, Tx, UtcTime, metadata
 
@@ -134,6 +135,26 @@ def all_entries(tx: Tx, kind: str) -> Sequence[Row]:
     """Entries of a kind, newest first."""
     query = sa.select(entries).where(entries.c.kind == kind)
     return tx.all(query.order_by(entries.c.updated_at.desc(), entries.c.id))
+
+
+def listed_forms(tx: Tx, code: str, back: bool, rows_max: int) -> Sequence[Row]:
+    """Code and form of products on offer, by code: after `code`, or backwards before it."""
+    c = entries.c
+    shown = sa.case((c.registered_version > 0, c.registered_version), else_=c.version)
+    join = sa.and_(versions.c.entry_id == c.id, versions.c.version == shown)
+    query = (
+        sa.select(c.code, versions.c.form)
+        .select_from(entries.join(versions, join))
+        .where(c.kind == "product", c.listing_state == "listed", c.state.in_(ON_OFFER))
+    )
+    return tx.all(_beside(query, c.code, code, back, rows_max))
+
+
+def _beside(query: Any, column: Any, code: str, back: bool, rows_max: int) -> Any:
+    """A page by keyset: nothing that stays listed is skipped while others come and go."""
+    if code:
+        query = query.where(column < code if back else column > code)
+    return query.order_by(column.desc() if back else column).limit(rows_max)
 
 
 def set_entry(tx: Tx, entry_id: str, **values: Any) -> None:
@@ -307,6 +328,15 @@ def products_using(tx: Tx, origin_did: str) -> Sequence[Row]:
             register.c.state == "registered",
         )
     )
+
+
+def listed_rows(tx: Tx, code: str, back: bool, rows_max: int) -> Sequence[Row]:
+    """Publicly listed products of all members, by code: after `code`, or backwards before it."""
+    c = register.c
+    query = sa.select(register).where(
+        c.kind == "product", c.state == "registered", c.listing_state == "listed"
+    )
+    return tx.all(_beside(query, c.code, code, back, rows_max))
 
 
 def changed_since(tx: Tx, position: int, rows_max: int) -> Sequence[Row]:

@@ -137,10 +137,9 @@ _EITHER = {"ContractRequestMessage": "providerPid", "ContractOfferMessage": "con
 
 
 def nested(value: Any) -> bool:
-    """A catalogue inside another: it has no participant and no context of its own."""
+    """A catalogue inside another: it has no context of its own."""
     required, optional = BODIES["Catalog"]
-    inner = {k: v for k, v in required.items() if k != "participantId"}
-    return shape({"@type": exactly("Catalog"), **inner}, optional)(value)
+    return shape({"@type": exactly("Catalog"), **required}, optional)(value)
 
 
 def check(body: Any) -> None:

@@ -202,11 +202,11 @@ class Play:
         while True:
             got = self.http.get(f"{BASE}/{self.kind}/{self.ours}").json()
             shapes.check(got)
-            if got["state"] == state or time.monotonic() > end:
+            said = {name: got[name] for name in ("state", "providerPid", "consumerPid")}
+            if said == {"state": state, **self.pids()} or time.monotonic() > end:
                 break
             time.sleep(0.01)
-        assert got["state"] == state
-        assert {name: got[name] for name in ("providerPid", "consumerPid")} == self.pids()
+        assert said == {"state": state, **self.pids()}
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=[flow.id for flow in FLOWS])

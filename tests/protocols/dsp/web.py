@@ -43,6 +43,21 @@ def entry(product: Product, number: int = 0) -> CatalogEntry:
     )
 
 
+class Shelf:
+    """Entries in memory: dsp.Shelf."""
+
+    def __init__(self, entries: Callable[[], list[CatalogEntry]]) -> None:
+        self._entries = entries
+
+    def beside(self, code: str, back: bool, limit: int, caller: str) -> list[CatalogEntry]:
+        ordered = sorted(self._entries(), key=lambda e: e.code, reverse=back)
+        rest = [e for e in ordered if not code or (e.code < code if back else e.code > code)]
+        return rest[:limit]
+
+    def entry(self, code: str, caller: str) -> CatalogEntry | None:
+        return next((e for e in self._entries() if e.code == code), None)
+
+
 class AppClient:
     """Calls an app without a socket; a server error is raised where it happened."""
 
@@ -105,7 +120,7 @@ class WebNode(Node):
         catalog = Catalog(
             self.did,
             self.url,
-            lambda: [entry(p, i) for i, p in enumerate(self.products.values())],
+            Shelf(self.entries),
         )
         now = self.db.clock.now
         app.include_router(router(self.contracts, catalog, self.authenticate, now))
@@ -115,6 +130,9 @@ class WebNode(Node):
         self.contracts.install(self.outbox)
         DspDelivery(self.contracts, self.client, now).install(self.outbox)
         self.outbox.start()
+
+    def entries(self) -> list[CatalogEntry]:
+        return [entry(p, i) for i, p in enumerate(self.products.values())]
 
     def authenticate(self, request: Request) -> Peer:
         """A stand-in for identity: the token is `sender|audience`."""

@@ -1,23 +1,26 @@
-"""The provider's catalogue as DCAT, and how a consumer's node reads another's.
+"""The provider's catalogue as DCAT: pages by keyset, filters, nested catalogues of members.
 
-In: listed products; a peer's Catalog body. Out: datasets with one offer each; `RemoteOffer`s.
-Pages are linked by `Link` headers (DSP 2025-1 §Catalog); filters are by keyword or id.
+In: what is listed, read in order of its code (`Shelf`). Out: datasets with one offer each. Pages
+are linked by `Link` headers (DSP 2025-1 §Catalog HTTPS binding); an entry of another provider
+stands in a nested catalogue with that provider's own service, as a node serves its federation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import groupby, islice
+from typing import Any, Final, Protocol
+from urllib.parse import urlencode
 
 from yunhe.contracts import Policy
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.protocols.dsp import odrl
-from yunhe.protocols.dsp.errors import BadMessage, BadPolicy, DatasetUnknown, FilterUnsupported
-from yunhe.protocols.dsp.wire import CONTEXT, Body, Json
+from yunhe.protocols.dsp.errors import DatasetUnknown, FilterUnsupported
+from yunhe.protocols.dsp.offers import TITLE
+from yunhe.protocols.dsp.wire import CONTEXT, Json
 
-_TITLE: Final = "http://purl.org/dc/terms/title"
 _DESCRIPTION: Final = "http://purl.org/dc/terms/description"
 _KEYWORD: Final = "http://www.w3.org/ns/dcat#keyword"
 PULL: Final = "HttpData-PULL"
@@ -25,7 +28,10 @@ PULL: Final = "HttpData-PULL"
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """What the catalogue shows of one listed product; texts in zh and en, either may be empty."""
+    """What the catalogue shows of one listed product; texts in zh and en, either may be empty.
+
+    `provider_did` and `address` (its DSP base URL) where the provider is not the node itself.
+    """
 
     code: str
     title_zh: str
@@ -34,21 +40,34 @@ class CatalogEntry:
     description_en: str
     keywords: tuple[str, ...]
     policy: Policy
+    provider_did: str = ""
+    address: str = ""
+
+
+class Shelf(Protocol):
+    """What is listed, for one caller's eyes."""
+
+    def beside(self, code: str, back: bool, limit: int, caller: str) -> Sequence[CatalogEntry]:
+        """Entries in order of their code: after `code`, or `back`wards before it; empty: the end.
+
+        An empty `code` is before the first.
+        """
+        ...
+
+    def entry(self, code: str, caller: str) -> CatalogEntry | None:
+        """One entry."""
+        ...
 
 
 @dataclass(frozen=True)
-class RemoteOffer:
-    """One offer in another node's catalogue."""
+class Place:
+    """Where a page begins: after a code, or `back`wards before it. The first page has none."""
 
-    offer_id: str
-    product_code: str
-    provider_did: str
-    address: str
-    title: str
-    policy: Policy
+    code: str = ""
+    back: bool = False
 
 
-Entries = Callable[[], Iterable[CatalogEntry]]
+Filter = tuple[str, str]  # ("id" | "keyword", value)
 
 
 def offer_id(entry: CatalogEntry) -> str:
@@ -57,47 +76,79 @@ def offer_id(entry: CatalogEntry) -> str:
 
 
 class Catalog:
-    """The catalogue of one provider at `base` (its DSP base URL)."""
+    """The catalogue of one node at `base` (its DSP base URL)."""
 
-    def __init__(self, did: str, base: str, entries: Entries) -> None:
+    def __init__(self, did: str, base: str, shelf: Shelf) -> None:
         self._did = did
         self._base = base
-        self._entries = entries
-        self._service = f"{base}#service"
+        self._shelf = shelf
 
-    def page(self, wanted: Json, number: int) -> tuple[Json, dict[str, str]]:
-        """One page of the catalogue for a CatalogRequestMessage, and its Link header."""
-        keep = _filters(wanted.get("filter"))
-        found = sorted(
-            (e for e in self._entries() if all(k(e) for k in keep)), key=lambda e: e.code
-        )
-        first = (number - 1) * limits.DSP_CATALOG_PAGE
-        shown = found[first : first + limits.DSP_CATALOG_PAGE]
+    def page(
+        self, filters: Sequence[Filter], place: Place, caller: str = ""
+    ) -> tuple[Json, dict[str, str]]:
+        """One page, and its Link header."""
+        size = limits.DSP_CATALOG_PAGE
+        found = list(islice(self._kept(filters, place, caller), size + 1))
+        more = len(found) > size
+        shown = found[:size][:: -1 if place.back else 1]
         body: Json = {
             "@context": CONTEXT,
             "@type": "Catalog",
             "@id": f"{self._base}#catalog",
             "participantId": self._did,
-            "service": [self._data_service()],
+            "service": [_service(self._base)],
         }
-        if shown:
-            body["dataset"] = [self._dataset(entry) for entry in shown]
-        more = first + limits.DSP_CATALOG_PAGE < len(found)
-        return body, self._links(number, more)
+        if own := [self._dataset(e) for e in shown if not e.address]:
+            body["dataset"] = own
+        if nested := self._nested([e for e in shown if e.address]):
+            body["catalog"] = nested
+        return body, self._links(filters, place, shown, more)
 
-    def dataset(self, code: str) -> Json:
+    def dataset(self, code: str, caller: str = "") -> Json:
         """One dataset; raises DatasetUnknown."""
-        for entry in self._entries():
-            if entry.code == code:
-                return {"@context": CONTEXT, **self._dataset(entry)}
-        raise DatasetUnknown
+        entry = self._shelf.entry(code, caller)
+        if entry is None:
+            raise DatasetUnknown
+        return {"@context": CONTEXT, **self._dataset(entry)}
 
-    def _data_service(self) -> Json:
-        return {"@id": self._service, "@type": "DataService", "endpointURL": self._base}
+    def _kept(self, filters: Sequence[Filter], place: Place, caller: str) -> Iterator[CatalogEntry]:
+        ids = {value for name, value in filters if name == "id"}
+        words = [value.casefold() for name, value in filters if name == "keyword"]
+        for entry in self._named(ids, caller) if ids else self._walk(place, caller):
+            if all(any(word in text.casefold() for text in _searched(entry)) for word in words):
+                yield entry
+
+    def _named(self, ids: set[str], caller: str) -> Iterator[CatalogEntry]:
+        """Filters are joined by AND: two different ids have nothing in common."""
+        entry = self._shelf.entry(next(iter(ids)), caller) if len(ids) == 1 else None
+        if entry is not None:
+            yield entry
+
+    def _walk(self, place: Place, caller: str) -> Iterator[CatalogEntry]:
+        code, size = place.code, limits.DSP_CATALOG_PAGE + 1
+        while batch := self._shelf.beside(code, place.back, size, caller):
+            yield from batch
+            if len(batch) < size:
+                return
+            code = batch[-1].code
+
+    def _nested(self, entries: list[CatalogEntry]) -> list[Json]:
+        entries = sorted(entries, key=lambda e: (e.provider_did, e.address))
+        return [
+            {
+                "@id": f"{address}#catalog",
+                "@type": "Catalog",
+                "participantId": did,
+                "service": [_service(address)],
+                "dataset": [self._dataset(entry) for entry in theirs],
+            }
+            for (did, address), theirs in groupby(entries, lambda e: (e.provider_did, e.address))
+        ]
 
     def _dataset(self, entry: CatalogEntry) -> Json:
         offer = {"@id": offer_id(entry), "@type": "Offer", **odrl.write(entry.policy)}
-        how = {"@type": "Distribution", "format": PULL, "accessService": self._service}
+        service = _service(entry.address or self._base)["@id"]
+        how = {"@type": "Distribution", "format": PULL, "accessService": service}
         said: Json = {
             "@id": entry.code,
             "@type": "Dataset",
@@ -105,18 +156,32 @@ class Catalog:
             "distribution": [how],
         }
         if title := _texts(entry.title_zh, entry.title_en):
-            said[_TITLE] = title
+            said[TITLE] = title
         if description := _texts(entry.description_zh, entry.description_en):
             said[_DESCRIPTION] = description
         if entry.keywords:
             said[_KEYWORD] = list(entry.keywords)
         return said
 
-    def _links(self, number: int, more: bool) -> dict[str, str]:
-        url = f"{self._base}/catalog/request?page="
-        links = [f'<{url}{number - 1}>; rel="previous"'] if number > 1 else []
-        links += [f'<{url}{number + 1}>; rel="next"'] if more else []
+    def _links(
+        self, filters: Sequence[Filter], place: Place, shown: list[CatalogEntry], more: bool
+    ) -> dict[str, str]:
+        if not shown:
+            return {}
+        url = f"{self._base}/catalog/request?"
+        previous = more if place.back else bool(place.code)
+        links = []
+        if previous:
+            query = urlencode([*filters, ("before", shown[0].code)])
+            links.append(f'<{url}{query}>; rel="previous"')
+        if place.back or more:
+            query = urlencode([*filters, ("after", shown[-1].code)])
+            links.append(f'<{url}{query}>; rel="next"')
         return {"Link": ", ".join(links)} if links else {}
+
+
+def _service(base: str) -> Json:
+    return {"@id": f"{base}#service", "@type": "DataService", "endpointURL": base}
 
 
 def _texts(zh: str, en: str) -> list[Json]:
@@ -124,7 +189,8 @@ def _texts(zh: str, en: str) -> list[Json]:
     return [{"@value": text, "@language": lang} for lang, text in pairs if text]
 
 
-def _filters(said: Any) -> list[Callable[[CatalogEntry], bool]]:
+def read_filters(said: Any) -> list[Filter]:
+    """The `filter` of a CatalogRequestMessage; raises FilterUnsupported."""
     if said is None:
         return []
     if not isinstance(said, list) or len(said) > limits.DSP_FILTERS_MAX:
@@ -132,18 +198,15 @@ def _filters(said: Any) -> list[Callable[[CatalogEntry], bool]]:
     return [_filter(item) for item in said]
 
 
-def _filter(item: Any) -> Callable[[CatalogEntry], bool]:
+def _filter(item: Any) -> Filter:
     if not isinstance(item, dict) or len(item) != 1:
         raise FilterUnsupported(why="each filter is an object with one member")
     [(name, value)] = item.items()
     if not isinstance(value, str) or len(value) > limits.PID_CHARS_MAX:
         raise FilterUnsupported(why=f"{name[:40]} is not a short text")
-    if name == "id":
-        return lambda entry: entry.code == value
-    if name == "keyword":
-        word = value.casefold()
-        return lambda entry: any(word in text.casefold() for text in _searched(entry))
-    raise FilterUnsupported(why=f"{name[:40]} is neither id nor keyword")
+    if name not in ("id", "keyword"):
+        raise FilterUnsupported(why=f"{name[:40]} is neither id nor keyword")
+    return name, value
 
 
 def _searched(entry: CatalogEntry) -> Sequence[str]:
@@ -154,48 +217,3 @@ def _searched(entry: CatalogEntry) -> Sequence[str]:
         entry.description_en,
         *entry.keywords,
     )
-
-
-def read_catalog(data: Any, address: str, depth: int = 3) -> list[RemoteOffer]:
-    """The offers in a peer's Catalog, nested catalogues included; unreadable offers are left out.
-
-    Raises BadMessage if it is no catalogue at all.
-    """
-    body = Body(data, "catalog")
-    body.expect("Catalog")
-    provider = body.text("participantId", "", chars_max=limits.DID_CHARS_MAX)
-    found: list[RemoteOffer] = []
-    for item in _items(body, "dataset"):
-        found += read_dataset(item, provider, address)
-    for nested in _items(body, "catalog") if depth else ():
-        found += read_catalog(nested, address, depth - 1)
-    return found
-
-
-def read_dataset(data: Any, provider_did: str, address: str) -> list[RemoteOffer]:
-    """The offers of one Dataset."""
-    body = Body(data, "dataset")
-    code, title = body.text("@id"), _title(body.data.get(_TITLE))
-    found = []
-    for offer in _items(body, "hasPolicy"):
-        said = Body(offer, "hasPolicy")
-        try:
-            policy = odrl.read(said.data)
-            id_ = said.text("@id")
-        except (BadPolicy, BadMessage):
-            continue  # one offer that we cannot read does not hide the others
-        found.append(RemoteOffer(id_, code, provider_did, address, title, policy))
-    return found
-
-
-def _items(body: Body, name: str) -> list[Any]:
-    value = body.data.get(name, [])
-    return value if isinstance(value, list) else [value]
-
-
-def _title(value: Any) -> str:
-    for item in value if isinstance(value, list) else [value]:
-        text = item.get("@value") if isinstance(item, dict) else item
-        if isinstance(text, str) and text:
-            return text
-    return ""

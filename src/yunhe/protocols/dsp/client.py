@@ -17,8 +17,8 @@ import httpx
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import YunheError
-from yunhe.protocols.dsp.catalog import RemoteOffer, read_catalog, read_dataset
 from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent
+from yunhe.protocols.dsp.offers import RemoteOffer, read_catalog, read_dataset
 from yunhe.protocols.dsp.wire import CONTEXT, Json, clean
 
 

@@ -15,15 +15,17 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from yunhe import contracts
 from yunhe.contracts import Contracts, Party, State, TransferState
+from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.protocols.dsp import wire
-from yunhe.protocols.dsp.catalog import Catalog
+from yunhe.protocols.dsp.catalog import Catalog, Filter, Place, read_filters
 from yunhe.protocols.dsp.errors import BadMessage
 from yunhe.protocols.dsp.http import DspRoute, answer, raw_body, read_body
 from yunhe.protocols.dsp.wire import Body
 
 PATH: Final = "/dsp/2025-1"
 VERSION: Final = "2025-1"
+_FILTERS: Final = ("id", "keyword")
 
 Authenticate = Callable[[Request], Party]
 
@@ -60,34 +62,56 @@ def router(
     return whole
 
 
+def catalog_router(catalog: Catalog, authenticate: Authenticate) -> APIRouter:
+    """The catalogue alone, for a node that serves its federation and negotiates nothing."""
+
+    def caller(request: Request) -> Party:
+        return authenticate(request)
+
+    whole = APIRouter(prefix=PATH, route_class=DspRoute, tags=["dsp"])
+    whole.include_router(_catalog_router(catalog, caller))
+    return whole
+
+
 def _catalog_router(catalog: Catalog, caller: Authenticate) -> APIRouter:
     router = APIRouter(prefix="/catalog", route_class=DspRoute)
 
-    def page(request: Request, wanted: wire.Json) -> Response:
-        said = request.query_params.get("page", "1")
-        if not (said.isascii() and said.isdigit() and 0 < len(said) < 7 and int(said) > 0):
-            raise BadMessage(field="page", why="is not a page number")
-        body, links = catalog.page(wanted, int(said))
+    def page(request: Request, peer: Party, filters: list[Filter]) -> Response:
+        # A link of ours repeats the filter; a body beside it may say the same once more.
+        linked = [{name: v} for name, v in request.query_params.multi_items() if name in _FILTERS]
+        both = [*dict.fromkeys([*filters, *read_filters(linked)])]
+        body, links = catalog.page(both, _place(request), peer.did)
         return answer(request, body, 200, **links)
 
     @router.post("/request")
     def request_catalog(
-        request: Request, _peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
+        request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
     ) -> Response:
         # Some clients ask with an empty body, others without a context: both want everything.
         body = Body(loads_strict(raw) if raw.strip() else {})
         body.expect("CatalogRequestMessage")
-        return page(request, dict(body.data))
+        return page(request, peer, read_filters(body.data.get("filter")))
 
     @router.get("/request")
-    def next_page(request: Request, _peer: Party = Depends(caller)) -> Response:
-        return page(request, {})
+    def linked_page(request: Request, peer: Party = Depends(caller)) -> Response:
+        return page(request, peer, [])
 
     @router.get("/datasets/{id_:path}")
-    def dataset(request: Request, id_: str, _peer: Party = Depends(caller)) -> Response:
-        return answer(request, catalog.dataset(id_))
+    def dataset(request: Request, id_: str, peer: Party = Depends(caller)) -> Response:
+        return answer(request, catalog.dataset(id_, peer.did))
 
     return router
+
+
+def _place(request: Request) -> Place:
+    said = [
+        Place(value, back=name == "before")
+        for name, value in request.query_params.multi_items()
+        if name in ("after", "before")
+    ]
+    if len(said) > 1 or any(not 0 < len(p.code) <= limits.PID_CHARS_MAX for p in said):
+        raise BadMessage(field="after / before", why="is not the code of one entry")
+    return said[0] if said else Place()
 
 
 def _opening_router(service: Contracts, caller: Authenticate, development: bool) -> APIRouter:

@@ -134,6 +134,8 @@ def transfer(t: contracts.Transfer, state: str = "") -> Json:
 
 
 def _process(type_: str, provider_pid: str, consumer_pid: str, state: str) -> Json:
+    # Both are required, and the peer's may not be known yet: then ours stands for it, as in errors.
+    provider_pid, consumer_pid = provider_pid or consumer_pid, consumer_pid or provider_pid
     return {
         "@context": CONTEXT,
         "@type": type_,
