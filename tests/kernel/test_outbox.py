@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database
 from yunhe.kernel.outbox import GiveUp, Message, Outbox, Retry, enqueue, pending, seen
 
@@ -141,3 +142,19 @@ def test_two_replicas_on_postgresql_send_each_message_once(pg_url: str, pg_db: D
         outbox.stop()
     other.close()
     assert len({m.message_id for m in wire.sent}) == len(wire.sent) == 40
+
+
+@pytest.mark.parametrize(("attempts_max", "state"), [(40, "failed"), (60, "sent")])
+def test_a_message_is_tried_as_often_as_its_kind_wants(
+    db: Database, clock: ManualClock, attempts_max: int, state: str
+) -> None:
+    failures: list[Exception] = [Retry("asleep") for _ in range(50)]
+    outbox, wire = Outbox(db), Wire(failures)
+    outbox.deliver("k", wire, attempts_max)
+    send(db, "c", 1)
+    for _ in range(51):
+        clock.advance(120)
+        outbox._send_next("c")
+    waiting = db.read(lambda tx: pending(tx, "c"))
+    assert [each["state"] for each in waiting] == ([] if state == "sent" else ["failed"])
+    assert len(wire.sent) == (state == "sent")

@@ -12,6 +12,7 @@ GROUP_VERBS_MAX: Final = 64  # verbs in one SQLite commit
 GROUP_MS_MAX: Final = 50
 WRITE_QUEUE_MAX: Final = 4096
 OUTBOX_ATTEMPTS_MAX: Final = 40
+OUTBOX_ATTEMPTS_LONG_MAX: Final = 10_000  # some five days: what money depends on
 OUTBOX_BACKOFF_S_MAX: Final = 60
 OUTBOX_WORKERS: Final = 8
 INBOX_KEEP_DAYS: Final = 30

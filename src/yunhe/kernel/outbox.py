@@ -155,6 +155,7 @@ class Outbox:
         self._db = db
         self._crash = crash or CrashPoints()
         self._deliver: dict[str, Deliver] = {}
+        self._attempts_max: dict[str, int] = {}
         self._delivered: dict[str, OnDelivered] = {}
         self._gave_up: dict[str, OnGaveUp] = {}
         self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -165,9 +166,15 @@ class Outbox:
         self._threads: list[threading.Thread] = []
         db.events.on(Enqueued, lambda tx, event: tx.after_commit(lambda: self._wake(event)))
 
-    def deliver(self, kind: str, fn: Deliver) -> None:
-        """Send messages of `kind` with `fn`; it raises Retry or GiveUp, or returns the reply."""
+    def deliver(
+        self, kind: str, fn: Deliver, attempts_max: int = limits.OUTBOX_ATTEMPTS_MAX
+    ) -> None:
+        """Send messages of `kind` with `fn`; it raises Retry or GiveUp, or returns the reply.
+
+        After `attempts_max` retries (40: some 25 minutes) the message is given up.
+        """
         self._deliver[kind] = fn
+        self._attempts_max[kind] = attempts_max
 
     def on_delivered(self, kind: str, fn: OnDelivered) -> None:
         """Run `fn(tx, message, reply)` in the transaction that marks the message sent."""
@@ -313,7 +320,7 @@ class Outbox:
 
     def _later(self, tx: Tx, message: Message, why: str) -> None:
         attempts = message.attempts + 1
-        if attempts >= limits.OUTBOX_ATTEMPTS_MAX:
+        if attempts >= self._attempts_max.get(message.kind, limits.OUTBOX_ATTEMPTS_MAX):
             self._fail(tx, message, why)
             return
         wait = min(limits.OUTBOX_BACKOFF_S_MAX, limits.OUTBOX_BACKOFF_S_MIN * 2**attempts)

@@ -124,8 +124,9 @@ class TdsWire:
 
     def install(self, box: Outbox) -> None:
         """Deliver every `tds.<Name>` of the outbox."""
-        for name in MESSAGES:
-            box.deliver(f"tds.{name}", self.deliver)
+        for name, message in MESSAGES.items():
+            short, long = limits.OUTBOX_ATTEMPTS_MAX, limits.OUTBOX_ATTEMPTS_LONG_MAX
+            box.deliver(f"tds.{name}", self.deliver, long if message.patient else short)
 
     def call(self, address: str, did: str, name: str, payload: Body) -> Body:
         """Ask a node and wait; the domain answer.

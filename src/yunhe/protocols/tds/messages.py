@@ -13,11 +13,15 @@ VERSION: Final = "1.0.0"
 
 @dataclass(frozen=True)
 class Message:
-    """`business`: BC of N03 Annex C. `open`: a peer without a credential may send it."""
+    """`business`: BC of N03 Annex C. `open`: a peer without a credential may send it.
+
+    `patient`: sent for days, where others are given up within the hour; money depends on it.
+    """
 
     name: str
     business: str
     open: bool = False
+    patient: bool = False
 
 
 MESSAGES: Final = {
@@ -37,10 +41,10 @@ MESSAGES: Final = {
         Message("SearchDataCatalog", "08"),
         Message("GetDataCatalogDetail", "08"),
         Message("ReviewResult", "00"),  # †
-        Message("SendStatement", "11"),  # †
-        Message("AcknowledgeStatement", "11"),  # †
-        Message("SendReceipt", "11"),  # †
-        Message("GetUseOutcome", "11"),  # †
+        Message("SendStatement", "11", patient=True),  # †
+        Message("AcknowledgeStatement", "11", patient=True),  # †
+        Message("SendReceipt", "11", patient=True),  # †
+        Message("GetUseOutcome", "11", patient=True),  # †
         Message("GetProofs", "10"),  # †
     )
 }
