@@ -10,8 +10,8 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
@@ -21,16 +21,11 @@ import httpx
 from yunhe.identity import guard
 from yunhe.identity.errors import DidUnreachable, DidUnresolvable
 from yunhe.identity.model import Jwk
-from yunhe.kernel import canonical, keys, limits, suites
+from yunhe.kernel import canonical, keys, limits
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.errors import YunheError
 
-CONTEXTS: Final = (
-    "https://www.w3.org/ns/did/v1",
-    "https://w3id.org/security/suites/jws-2020/v1",
-    "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld",
-)
-RELATIONS: Final = ("authentication", "assertionMethod", "capabilityInvocation")
+CONTEXTS: Final = ("https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/jws-2020/v1")
 
 _DID_WEB = re.compile(r"did:web:[A-Za-z0-9.-]+(?:%3A[0-9]{1,5})?(?::[A-Za-z0-9._~-]+)*\Z")
 
@@ -45,85 +40,41 @@ class _Config(Protocol):
 
 
 @dataclass(frozen=True)
-class Method:
-    """A verification method: its key (of any suite we know), its fragment and `kid`."""
-
-    fragment: str
-    jwk: Jwk
-
-
-@dataclass(frozen=True)
 class DidDocument:
-    """What we use of a DID document.
-
-    `jwks` are its Ed25519 keys; `methods` all it has of our suites; `relations` names the
-    fragments of each relation it declares; `services` the endpoints by type, the first of each.
-    """
+    """What we use of a DID document: the DID and its Ed25519 keys by `kid`."""
 
     did: str
     jwks: tuple[Jwk, ...]
-    methods: tuple[Method, ...] = ()
-    relations: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    services: Mapping[str, str] = field(default_factory=dict)
-
-    def key(self, kid: object, relation: str) -> Jwk | None:
-        """The key that a token header names, if the document lets it be used for `relation`.
-
-        Without a kid the only method counts (DCP 1.0 §4.3.3). A document that declares no such
-        relation at all restricts nothing: Eclipse's wallets publish none.
-        """
-        if kid is None:
-            found = self.methods[0] if len(self.methods) == 1 else None
-        else:
-            found = next((m for m in self.methods if _names(self.did, kid, m)), None)
-        allowed = self.relations.get(relation)
-        if found is None or (allowed is not None and found.fragment not in allowed):
-            return None
-        return found.jwk
 
 
-def _names(did: str, kid: object, method: Method) -> bool:
-    owner, hash_, name = str(kid).rpartition("#")
-    return (not hash_ or owner in ("", did)) and name in (method.fragment, method.jwk["kid"])
-
-
-def document(
-    config: _Config,
-    jwks: Iterable[Jwk],
-    code: str = "",
-    services: Mapping[str, str] | None = None,
-    retired: Iterable[Jwk] = (),
-) -> dict[str, Any]:
+def document(config: _Config, jwk: Jwk, code: str = "") -> dict[str, Any]:
     """This node's DID document (DID Core 1.0 §5; spec: identifiers 10, DSP 2025-1 §discovery).
 
-    `jwks` are the public keys in use, `retired` those that still verify what they signed, `code`
-    the N04 connector code, once there is one, `services` further endpoints (type -> path).
+    `jwk` is the public key of purpose did; `code` the N04 connector code, once there is one.
     """
+    method = f"{config.did}#{jwk['kid']}"
     base = config.address.rstrip("/")
-    current = {f"{config.did}#{jwk['kid']}": jwk for jwk in jwks}
-    old = {f"{config.did}#{jwk['kid']}": jwk for jwk in retired}
-    endpoints = {
-        "DataService": "/.well-known/dspace-version",
-        "TdsService": "/tds",
-        **(services or {}),
-    }
-    names = {"DataService": "dsp", "TdsService": "tds"}
     made: dict[str, Any] = {
         "@context": list(CONTEXTS),
         "id": config.did,
         "verificationMethod": [
-            {"id": method, "type": "JsonWebKey2020", "controller": config.did, "publicKeyJwk": jwk}
-            for method, jwk in {**old, **current}.items()
+            {
+                "id": method,
+                "type": "JsonWebKey2020",
+                "controller": config.did,
+                "publicKeyJwk": jwk,
+            }
         ],
-        # A retired key verifies credentials and what was on its way; relations alike (DCP §6.9).
-        **{relation: [*old, *current] for relation in RELATIONS},
+        "authentication": [method],
+        "assertionMethod": [method],
+        "capabilityInvocation": [method],
         "service": [
             {
-                "id": f"{config.did}#{names.get(kind, kind)}",
-                "type": kind,
-                "serviceEndpoint": base + path,
-            }
-            for kind, path in endpoints.items()
+                "id": f"{config.did}#dsp",
+                "type": "DataService",
+                "serviceEndpoint": f"{base}/.well-known/dspace-version",
+            },
+            {"id": f"{config.did}#tds", "type": "TdsService", "serviceEndpoint": f"{base}/tds"},
         ],
     }
     if code:
@@ -154,8 +105,6 @@ class DidWebFetcher:
         body = bytearray()
         try:
             with self._client.stream("GET", url, headers={"accept": "application/json"}) as got:
-                if got.status_code >= 500:
-                    raise DidUnreachable(why=f"its address answers {got.status_code}")
                 if got.status_code != 200:
                     raise DidUnresolvable(why=f"its address answers {got.status_code}")
                 for chunk in got.iter_raw():
@@ -164,9 +113,7 @@ class DidWebFetcher:
                         raise DidUnresolvable(why="its document is too large")
                     if time.monotonic() > deadline:
                         raise DidUnreachable(why="its address is too slow")
-        except httpx.InvalidURL as error:
-            raise DidUnresolvable(detail=str(error), why="its address is not a URL") from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise DidUnreachable(detail=str(error), why="its address does not answer") from error
         return bytes(body)
 
@@ -196,7 +143,7 @@ class Resolver:
         url = url_of(did, self._development)
         # Strangers cause these fetches: they may wait for slow addresses, not occupy every thread.
         if not self._slots.acquire(blocking=False):
-            raise DidUnreachable(why="too many are being resolved at once")
+            raise DidUnresolvable(why="too many are being resolved at once")
         try:
             found = parse(did, self._fetch(url))
         finally:
@@ -217,54 +164,30 @@ def parse(did: str, body: bytes) -> DidDocument:
         raise DidUnresolvable(detail=str(error), why="its document is not JSON") from error
     if not isinstance(found, dict) or found.get("id") != did:
         raise DidUnresolvable(why="its document is of another DID")
-    methods = (_method(did, each) for each in _list(found, "verificationMethod"))
-    known = tuple(m for m in methods if m is not None)[: limits.DID_DOCUMENT_KEYS_MAX]
-    if not known:
-        raise DidUnresolvable(why="its document has no key of a suite we know")
-    jwks = tuple({**m.jwk, "fragment": m.fragment} for m in known if m.jwk["kty"] == "OKP")
-    return DidDocument(did, jwks, known, _relations(did, found), _services(found))
+    methods = found.get("verificationMethod")
+    jwks: list[Jwk] = []
+    for method in methods if isinstance(methods, list) else []:
+        jwk = _jwk_of(did, method)
+        if jwk is not None and len(jwks) < limits.DID_DOCUMENT_KEYS_MAX:
+            jwks.append(jwk)
+    if not jwks:
+        raise DidUnresolvable(why="its document has no Ed25519 key")
+    return DidDocument(did, tuple(jwks))
 
 
-def _method(did: str, method: Any) -> Method | None:
+def _jwk_of(did: str, method: Any) -> Jwk | None:
     if not isinstance(method, dict) or method.get("controller") != did:
         return None
     given = method.get("publicKeyJwk")
     if not isinstance(given, dict):
         return None
     try:
-        jwk = suites.public(given)
-    except suites.KeyRefused:
+        kid = keys.thumbprint(given)
+    except keys.BadSignature:
         return None  # a key of another kind; documents may list several kinds
     # Name and fragment are as the document says; both spellings find the key.
-    return Method(str(method.get("id", "")).rpartition("#")[2], jwk)
-
-
-def _relations(did: str, found: dict[str, Any]) -> dict[str, frozenset[str]]:
-    made: dict[str, frozenset[str]] = {}
-    for relation in RELATIONS:
-        if relation not in found:
-            continue
-        named = [e.get("id") if isinstance(e, dict) else e for e in _list(found, relation)]
-        own = [str(name).rpartition("#") for name in named]
-        made[relation] = frozenset(part[2] for part in own if part[0] in ("", did))
-    return made
-
-
-def _services(found: dict[str, Any]) -> dict[str, str]:
-    made: dict[str, str] = {}
-    for entry in _list(found, "service"):
-        if not isinstance(entry, dict):
-            continue
-        endpoint, kinds = entry.get("serviceEndpoint"), entry.get("type")
-        if isinstance(endpoint, str) and len(endpoint) <= limits.ADDRESS_CHARS_MAX:
-            for kind in kinds if isinstance(kinds, list) else [kinds]:
-                made.setdefault(str(kind), endpoint.rstrip("/"))
-    return made
-
-
-def _list(found: dict[str, Any], name: str) -> list[Any]:
-    value = found.get(name)
-    return value[: limits.DID_LIST_MAX] if isinstance(value, list) else []
+    fragment = str(method.get("id", "")).rpartition("#")[2]
+    return {"kty": "OKP", "crv": "Ed25519", "x": given["x"], "kid": kid, "fragment": fragment}
 
 
 def key_named(jwks: tuple[Jwk, ...], did: str, kid: object) -> Jwk | None:
