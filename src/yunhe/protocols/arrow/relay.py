@@ -313,7 +313,7 @@ class Passing:
         if self._closed:
             raise StopIteration
         try:
-            chunk = self._response.read1(limits.RELAY_CHUNK_BYTES)
+            chunk = self._read()
         except (OSError, ValueError, http.client.HTTPException) as error:
             self._finish(reusable=False)
             if self.count.complete:
@@ -327,6 +327,22 @@ class Passing:
             raise StreamCut
         self._finish(reusable=True)
         raise StopIteration
+
+    def _read(self) -> bytes:
+        """What has come of the provider's present HTTP chunk; b"" at the end.
+
+        A chunk is a frame the provider has made whole, so the rest of one is on its way and worth
+        the wait: one large piece costs one turn of the event loop, sixteen small ones sixteen.
+        """
+        response, most = self._response, limits.RELAY_CHUNK_BYTES
+        parts = [response.read1(most)]
+        size = len(parts[0])
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            # What breaks here breaks again at the next read; first goes what has come.
+            while parts[-1] and size < most and _more(response.chunk_left):
+                parts.append(response.read1(most - size))
+                size += len(parts[-1])
+        return b"".join(parts) if len(parts) > 1 else parts[0]
 
     def close(self) -> None:
         """Stop here; the receipt then says what has passed. Idempotent."""
@@ -347,6 +363,11 @@ class Passing:
                 self._give_back()
             else:
                 self._connection.close()
+
+
+def _more(chunk_left: object) -> bool:
+    """Whether more of this HTTP chunk is to come; http.client has a text here for "no chunks"."""
+    return isinstance(chunk_left, int) and chunk_left > 0
 
 
 def _problem(response: http.client.HTTPResponse) -> dict[str, Any] | None:
