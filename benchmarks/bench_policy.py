@@ -89,7 +89,8 @@ def by_hand() -> Callable[[Context], tuple[bool, list[tuple[int, str]]]]:
     ]
 
     def check(context: Context) -> tuple[bool, list[tuple[int, str]]]:
-        values, failed = context.values, []
+        values = context.values
+        failed: list[tuple[int, str]] = []
         for i, (purposes, columns, until, uses, rows) in enumerate(table):
             before = len(failed)
             if values["purpose"] not in purposes:

@@ -20,6 +20,8 @@ import yunhe.node
 from yunhe.kernel.settings import load
 from yunhe.node import Node
 
+AFTERWARDS = "/tds/SendReceipt"  # the signed receipt, sent when the caller has its answer
+
 
 class Counted:
     """The node's app; `/bench/...` is ours and is not counted."""
@@ -34,7 +36,8 @@ class Counted:
             answer = await to_thread.run_sync(self._answer, scope)
             await answer(scope, receive, send)
             return
-        self._requests += scope["type"] == "http"
+        if scope["type"] == "http" and scope["path"] != AFTERWARDS:
+            self._requests += 1
         await self._app(scope, receive, send)
 
     def _answer(self, scope: Scope) -> Response:
