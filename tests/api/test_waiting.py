@@ -1,0 +1,85 @@
+"""A long poll sleeps until its negotiation moves, and no longer than it was told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from flow.world import TERMS, World, three
+from yunhe.kernel import limits
+from yunhe.sdk import Negotiation, NegotiationHeld
+
+FURTHEST = replace(TERMS, uses_max=30, per_use_fen=90)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = three(tmp_path_factory.mktemp("waiting"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def code(world: World) -> str:
+    return world.product(TERMS, FURTHEST)
+
+
+@pytest.fixture
+def held(world: World, code: str) -> Negotiation:
+    """A negotiation that waits for our user."""
+    space = world["r"].space
+    with pytest.raises(NegotiationHeld) as caught:
+        space.negotiate(space.offer(code), ask={"uses_max": 100, "price": {"per_use_fen": 1}})
+    return space.negotiation(caught.value.facts["negotiation_id"])
+
+
+def poll(world: World, held: Negotiation, wait_s: float) -> tuple[dict[str, object], float]:
+    """The answer of one long poll and how long it took."""
+    space = world["r"].space
+    started = time.monotonic()
+    answer = space._http.get(
+        f"{space.target.base}/api/v1/negotiations/{held.id}",
+        params={"wait_s": wait_s, "since_version": held.version},
+        headers={"Authorization": f"Bearer {space.target.token}"},
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.json(), time.monotonic() - started
+
+
+def test_it_returns_after_its_time_when_nothing_moves(world: World, held: Negotiation) -> None:
+    said, took = poll(world, held, 0.4)
+    assert said["version"] == held.version
+    assert 0.4 <= took < 3
+
+
+def test_it_returns_at_once_when_there_is_news_already(world: World, held: Negotiation) -> None:
+    said, took = poll(world, replace(held, version=held.version - 1), 20)
+    assert said["version"] == held.version
+    assert took < 3
+
+
+def test_it_wakes_when_the_negotiation_moves(
+    world: World, held: Negotiation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without the reading now and then that is meant for other replicas' commits.
+    monkeypatch.setattr(limits, "LONG_POLL_READ_S", 30)
+    found: list[tuple[dict[str, object], float]] = []
+    waiting = [
+        threading.Thread(target=lambda: found.append(poll(world, held, 20))) for _ in range(5)
+    ]
+    for each in waiting:
+        each.start()
+    time.sleep(0.3)
+    assert not found
+    world["r"].space.end_negotiation(held, "changed our mind")
+    for each in waiting:
+        each.join(10)
+    assert len(found) == 5
+    for said, took in found:
+        assert said["state"] == "TERMINATED"
+        assert took < 5
+    assert not world["r"].node.waiters._sleepers
