@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from yunhe.contracts import (
+    PULL,
     AgreementUnreadable,
     Contracts,
     Decider,
@@ -114,6 +115,7 @@ class Node:
         decider: Decider | None = None,
         form: Any = None,
         db: Database | None = None,
+        formats: tuple[str, ...] = (PULL,),
     ) -> None:
         self.did = f"did:web:{name}.example"
         self.url = f"https://{name}.example/dsp/2025-1"
@@ -134,6 +136,7 @@ class Node:
             callback=self.url,
             data_endpoint=f"https://{name}.example/data/v1/query",
             decider=decider,
+            formats=formats,
         )
 
     @property

@@ -137,7 +137,10 @@ def test_nobody_asks_for_data_under_anothers_contract(pair: Pair, tmp_path: Path
     _, contract_id = pair.agree()
     mallory = Peer("did:web:mallory.example", None)
     ask = contracts.TransferRequest(
-        consumer_pid="t1", contract_id=contract_id, format="x", address="https://m.example"
+        consumer_pid="t1",
+        contract_id=contract_id,
+        format=contracts.PULL,
+        address="https://m.example",
     )
     with pytest.raises(ContractUnknown):
         pair.provider.contracts.receive(ask, mallory)

@@ -26,6 +26,7 @@ from yunhe.contracts.errors import (
     NegotiationUnknown,
     ProductNotOffered,
     TermNotUnderstood,
+    TransferFormatRefused,
     TransferUnknown,
     VerbOutOfOrder,
 )
@@ -88,10 +89,13 @@ from yunhe.contracts.policy import (
 )
 from yunhe.contracts.rules import TransferVerb, Verb, may_say
 from yunhe.contracts.service import Contracts
+from yunhe.contracts.transfers import PULL, PUSH
 
 __all__ = [
     "HOLD",
     "MESSAGES",
+    "PULL",
+    "PUSH",
     "Access",
     "AccessNotReady",
     "Action",
@@ -150,6 +154,7 @@ __all__ = [
     "Terms",
     "Transfer",
     "TransferCompletion",
+    "TransferFormatRefused",
     "TransferMessage",
     "TransferMoved",
     "TransferRequest",

@@ -63,7 +63,10 @@ class Bell:
 
 @dataclass(frozen=True)
 class Desk:
-    """The collaborators. `callback` is our own DSP base URL, `data_endpoint` our data plane's."""
+    """The collaborators. `callback` is our own DSP base URL, `data_endpoint` our data plane's.
+
+    `formats` are the transfer formats that our data plane serves as provider.
+    """
 
     db: Database
     evidence: Recorder
@@ -74,6 +77,7 @@ class Desk:
     decider: Decider
     callback: str
     data_endpoint: str
+    formats: tuple[str, ...]
     bell: Bell = field(default_factory=Bell)
 
 

@@ -56,6 +56,14 @@ class TransferUnknown(NotFound):
     zh = "不存在该传输。"
 
 
+class TransferFormatRefused(Invalid):
+    code = "TRANSFER_FORMAT_REFUSED"
+    en = "A transfer as {format} is not possible: {why}."
+    zh = "无法以 {format} 方式传输：{why}。"
+    mend_en = "Ask in a format that the dataset's distributions name."
+    mend_zh = "请使用数据集 distribution 中列出的格式。"
+
+
 class ProductNotOffered(NotFound):
     code = "PRODUCT_NOT_OFFERED"
     en = "No such product is offered here."

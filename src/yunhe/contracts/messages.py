@@ -137,7 +137,10 @@ class TransferMessage(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class TransferRequest(TransferMessage):
-    """The consumer asks for data under a contract."""
+    """The consumer asks for data under a contract; of a push it says where the data goes.
+
+    The address is filled in when it is sent, so no token lies in the outbox.
+    """
 
     kind = "dsp.transfer.request"
     verb = TransferVerb.REQUEST
@@ -145,6 +148,7 @@ class TransferRequest(TransferMessage):
     contract_id: str
     format: str
     address: str
+    data_address: DataAddress | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -274,7 +274,11 @@ class DataAddress:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One pull transfer; `id` is our own pid. Only the consumer's row holds a data address."""
+    """One transfer; `id` is our own pid.
+
+    `data_address`: of a pull, at the consumer, where the provider opened it; of a push, on both
+    sides, where the consumer takes the data.
+    """
 
     id: str
     role: Side

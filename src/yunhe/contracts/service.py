@@ -67,9 +67,11 @@ class Contracts:
         callback: str,
         data_endpoint: str,
         decider: Decider | None = None,
+        formats: tuple[str, ...] = (transfers.PULL,),
     ) -> None:
         """`key` is the node's did key; `products(code)` finds a listed product of ours;
-        `callback` is our DSP base URL; `data_endpoint` is where our data plane answers."""
+        `callback` is our DSP base URL; `data_endpoint` is where our data plane answers, which
+        serves `formats` of transfers."""
         self._db = db
         self._desk = Desk(
             db=db,
@@ -81,6 +83,7 @@ class Contracts:
             decider=decider or AutomaticDecider(),
             callback=callback,
             data_endpoint=data_endpoint,
+            formats=formats,
         )
 
     def install(self, outbox: Outbox) -> None:
@@ -234,9 +237,16 @@ class Contracts:
 
     # --- transfers --------------------------------------------------------------------------
 
-    def request_transfer(self, contract_id: str, format_: str = transfers.PULL) -> Transfer:
-        """As consumer, ask the provider to open its data address."""
-        return self._db.write(lambda tx: transfers.request(self._desk, tx, contract_id, format_))
+    def request_transfer(
+        self,
+        contract_id: str,
+        format_: str = transfers.PULL,
+        data_address: DataAddress | None = None,
+    ) -> Transfer:
+        """As consumer, ask the provider to open its data address, or to push to `data_address`."""
+        return self._db.write(
+            lambda tx: transfers.request(self._desk, tx, contract_id, format_, data_address)
+        )
 
     def access(self, contract_id: str, wait_s: float = 10.0) -> Access:
         """As consumer, where and with which token to fetch; opens or renews it when needed.
@@ -280,11 +290,9 @@ class Contracts:
         return self._db.read(lambda tx: transfers.read_token(self._desk, tx, token, peer_did, now))
 
     def data_address(self, transfer_id: str) -> DataAddress | None:
-        """As provider, the address and a fresh token for a start message about to leave."""
+        """The address that a start or request about to leave says; a pull's has a fresh token."""
         t = self.transfer(transfer_id)
-        if t.role is not Side.PROVIDER:
-            return None
-        return transfers.open_address(self._desk, t, self._db.clock.now())
+        return transfers.told_address(self._desk, t, self._db.clock.now())
 
     def transfer(self, transfer_id: str) -> Transfer:
         """One transfer; raises TransferUnknown."""

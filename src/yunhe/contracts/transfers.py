@@ -1,4 +1,4 @@
-"""Pull transfers: the consumer asks under a contract, the provider opens its data address.
+"""Transfers: the consumer asks under a contract; the provider opens its data address, or pushes.
 
 In: contract ids, a peer's transfer messages, data tokens. Out: transfers along the state table,
 and `Access` for the connector. A data token is a short JWT by the provider's key; it says who
@@ -21,6 +21,7 @@ from yunhe.contracts.errors import (
     DataTokenInvalid,
     DataTokenRevoked,
     MessageOutOfOrder,
+    TransferFormatRefused,
     TransferUnknown,
     VerbOutOfOrder,
 )
@@ -49,6 +50,7 @@ from yunhe.kernel.db import Tx
 from yunhe.kernel.keys import BadSignature, jwt, read_jwt
 
 PULL: Final = "HttpData-PULL"
+PUSH: Final = "HttpData-PUSH"
 TOKEN_TYPE: Final = "yunhe-data+jwt"  # noqa: S105  a media type, not a secret
 
 KINDS: Final = {
@@ -96,12 +98,22 @@ def _note(desk: Desk, tx: Tx, t: Transfer, verb: TransferVerb, sender: Side) -> 
     return t
 
 
-def request(desk: Desk, tx: Tx, contract_id: str, format_: str = PULL) -> Transfer:
-    """Ask the provider to open its data address; earlier transfers whose token ended complete."""
+def request(
+    desk: Desk,
+    tx: Tx,
+    contract_id: str,
+    format_: str = PULL,
+    data_address: DataAddress | None = None,
+) -> Transfer:
+    """Ask the provider to open its data address, or to push to ours.
+
+    Earlier pulls whose token ended complete. Raises TransferFormatRefused.
+    """
     contract = lifecycle.in_force(tx, contract_id, tx.now)
     if contract.role is not Side.CONSUMER:
         raise ContractUnknown
-    for old in store.transfers_of(tx, contract_id, open_only=True):
+    _check_address(format_, data_address)
+    for old in _open_pulls(tx, contract_id):
         over = old.data_address is None or old.data_address.expires_at <= tx.now
         if old.state is TransferState.STARTED and over:
             say(desk, tx, old, TransferVerb.COMPLETE)
@@ -116,6 +128,7 @@ def request(desk: Desk, tx: Tx, contract_id: str, format_: str = PULL) -> Transf
         state=TransferState.REQUESTED,
         created_at=tx.now,
         updated_at=tx.now,
+        data_address=data_address,
     )
     store.insert_transfer(tx, transfer)
     message = TransferRequest(
@@ -128,11 +141,30 @@ def request(desk: Desk, tx: Tx, contract_id: str, format_: str = PULL) -> Transf
     return _note(desk, tx, transfer, TransferVerb.REQUEST, Side.CONSUMER)
 
 
+def _check_address(format_: str, data_address: DataAddress | None) -> None:
+    """A push goes to an address of the consumer, a pull to none."""
+    if (format_ == PUSH) != (data_address is not None):
+        why = "a push needs a data address" if format_ == PUSH else "only a push has an address"
+        raise TransferFormatRefused(format=format_, why=why)
+
+
+def _open_pulls(tx: Tx, contract_id: str) -> list[Transfer]:
+    found = store.transfers_of(tx, contract_id, open_only=True)
+    return [transfer for transfer in found if transfer.format != PUSH]
+
+
 def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> Transfer:
-    """A consumer asks under a contract; raises ContractUnknown / Terminated / Expired."""
+    """A consumer asks under a contract.
+
+    Raises ContractUnknown / Terminated / Expired, TransferFormatRefused.
+    """
     contract = lifecycle.in_force(tx, message.contract_id, tx.now, peer.did)
     if contract.role is not Side.PROVIDER:
         raise ContractUnknown
+    if message.format not in desk.formats:
+        serves = " or ".join(desk.formats)
+        raise TransferFormatRefused(format=message.format[:80], why=f"this node serves {serves}")
+    _check_address(message.format, message.data_address)
     still_open = store.transfers_of(tx, contract.id, open_only=True)
     for old in still_open[limits.TRANSFERS_OPEN_MAX - 1 :]:
         why = Why("TRANSFER_SUPERSEDED", ("Too many open transfers; newer ones replace this.",))
@@ -148,6 +180,7 @@ def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> T
         state=TransferState.REQUESTED,
         created_at=tx.now,
         updated_at=tx.now,
+        data_address=message.data_address,
     )
     store.insert_transfer(tx, transfer)
     return _note(desk, tx, transfer, TransferVerb.REQUEST, Side.CONSUMER)
@@ -204,6 +237,13 @@ def _message(t: Transfer, verb: TransferVerb, why: Why) -> TransferMessage:
         case TransferVerb.TERMINATE:
             return TransferTermination(why=why, **pids)
     raise ValueError(verb)
+
+
+def told_address(desk: Desk, t: Transfer, now: datetime) -> DataAddress | None:
+    """The address that our message about to leave says: a pull's start, or a push's request."""
+    if t.role is Side.CONSUMER:
+        return t.data_address if t.format == PUSH else None
+    return None if t.format == PUSH else open_address(desk, t, now)
 
 
 def open_address(desk: Desk, t: Transfer, now: datetime) -> DataAddress:
@@ -268,7 +308,7 @@ def _claims(desk: Desk, token: str) -> dict[str, Any]:
 
 def usable(tx: Tx, contract_id: str, now: datetime) -> DataAddress | None:
     """The consumer's present data address under a contract, if its token still lives."""
-    for transfer in store.transfers_of(tx, contract_id, open_only=True):
+    for transfer in _open_pulls(tx, contract_id):
         data = transfer.data_address
         if transfer.state is TransferState.STARTED and data and data.expires_at > now:
             return data
@@ -277,7 +317,7 @@ def usable(tx: Tx, contract_id: str, now: datetime) -> DataAddress | None:
 
 def last_refusal(tx: Tx, contract_id: str) -> Why | None:
     """Why the latest transfer of a contract ended, if it did."""
-    found = store.transfers_of(tx, contract_id)
+    found = [t for t in store.transfers_of(tx, contract_id) if t.format != PUSH]
     if found and found[0].state is TransferState.TERMINATED:
         return found[0].error
     return None
@@ -288,5 +328,5 @@ def awaited(tx: Tx, contract_id: str, now: datetime) -> bool:
     since = now - timedelta(seconds=limits.DSP_CALL_S_MAX)
     return any(
         t.state is TransferState.REQUESTED and t.created_at > since
-        for t in store.transfers_of(tx, contract_id, open_only=True)
+        for t in _open_pulls(tx, contract_id)
     )

@@ -110,8 +110,11 @@ class Internet(httpx.BaseTransport):
 class WebNode(Node):
     """A participant with its HTTP face and its outbox running."""
 
-    def __init__(self, folder: Path, name: str, net: Internet, decider: Any = None) -> None:
-        super().__init__(folder, name, SystemClock(), decider, OdrlAgreement())  # type: ignore[arg-type]
+    def __init__(
+        self, folder: Path, name: str, net: Internet, decider: Any = None, **options: Any
+    ) -> None:
+        clock: Any = SystemClock()
+        super().__init__(folder, name, clock, decider, OdrlAgreement(), **options)
         assert self.url.endswith(PATH)
         self.net = net
         net.nodes[f"{name}.example"] = self

@@ -13,7 +13,7 @@ from itertools import groupby, islice
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
-from yunhe.contracts import Policy
+from yunhe.contracts import PULL, Policy
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.protocols.dsp import odrl
@@ -23,7 +23,6 @@ from yunhe.protocols.dsp.wire import CONTEXT, Json
 
 _DESCRIPTION: Final = "http://purl.org/dc/terms/description"
 _KEYWORD: Final = "http://www.w3.org/ns/dcat#keyword"
-PULL: Final = "HttpData-PULL"
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,10 @@ def offer_id(entry: CatalogEntry) -> str:
 class Catalog:
     """The catalogue of one node at `base` (its DSP base URL)."""
 
-    def __init__(self, did: str, base: str, shelf: Shelf) -> None:
+    def __init__(self, did: str, base: str, shelf: Shelf, formats: Sequence[str] = (PULL,)) -> None:
+        """`formats`: the transfers that the providers' data planes serve."""
         self._did = did
+        self._formats = formats
         self._base = base
         self._shelf = shelf
 
@@ -148,12 +149,14 @@ class Catalog:
     def _dataset(self, entry: CatalogEntry) -> Json:
         offer = {"@id": offer_id(entry), "@type": "Offer", **odrl.write(entry.policy)}
         service = _service(entry.address or self._base)["@id"]
-        how = {"@type": "Distribution", "format": PULL, "accessService": service}
         said: Json = {
             "@id": entry.code,
             "@type": "Dataset",
             "hasPolicy": [offer],
-            "distribution": [how],
+            "distribution": [
+                {"@type": "Distribution", "format": format_, "accessService": service}
+                for format_ in self._formats
+            ],
         }
         if title := _texts(entry.title_zh, entry.title_en):
             said[TITLE] = title

@@ -78,7 +78,8 @@ class DspDelivery:
         """The message with the pids as known by now, and where it goes."""
         message = contracts.from_payload(letter.kind, letter.payload, letter.message_id)
         if isinstance(message, contracts.TransferRequest):
-            return message, "transfers/request"
+            to = self._service.data_address(letter.conversation)
+            return replace(message, data_address=to), "transfers/request"
         if isinstance(message, contracts.ContractRequest) and message.address:
             return message, "negotiations/request"
         if isinstance(message, contracts.ContractOffer) and message.address:

@@ -194,7 +194,7 @@ def _transfer_router(
     def first(
         request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
     ) -> Response:
-        message = wire.transfer_request(read_body(request, raw), development)
+        message = wire.transfer_request(read_body(request, raw), development, now())
         t = heard(message, peer)
         return answer(request, wire.transfer(t, TransferState.REQUESTED.value), 201)
 

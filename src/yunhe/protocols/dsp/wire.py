@@ -83,9 +83,10 @@ def _members(message: contracts.Message) -> Json:
                 "agreementId": message.contract_id,
                 "format": message.format,
                 "callbackAddress": message.address,
+                **_data_address(message.data_address),
             }
-        case contracts.TransferStart() if message.data_address is not None:
-            return {"dataAddress": _data_address(message.data_address)}
+        case contracts.TransferStart():
+            return _data_address(message.data_address)
     return {}
 
 
@@ -106,21 +107,26 @@ def _why(why: Why) -> Json:
     return {"code": why.code, **({"reason": list(why.reasons)} if why.reasons else {})}
 
 
-def _data_address(address: contracts.DataAddress) -> Json:
+def _data_address(address: contracts.DataAddress | None) -> Json:
+    if address is None:
+        return {}
     said = {
         "authorization": address.token,
         "authType": "bearer",
         EXPIRES: iso(address.expires_at),
     }
-    return {
+    properties = [
+        {"@type": "EndpointProperty", "name": name, "value": value}
+        for name, value in said.items()
+        if value
+    ]
+    body: Json = {
         "@type": "DataAddress",
         "endpointType": HTTP_ENDPOINT,
         "endpoint": address.endpoint,
-        "endpointProperties": [
-            {"@type": "EndpointProperty", "name": name, "value": value}
-            for name, value in said.items()
-        ],
+        "endpointProperties": properties,
     }
+    return {"dataAddress": body}
 
 
 def negotiation(n: contracts.Negotiation, state: str = "") -> Json:
@@ -368,16 +374,18 @@ def termination(body: Body, pid: str) -> contracts.ContractTermination:
     )
 
 
-def transfer_request(body: Body, development: bool) -> contracts.TransferRequest:
-    """POST transfers/request."""
+def transfer_request(body: Body, development: bool, now: datetime) -> contracts.TransferRequest:
+    """POST transfers/request; a pull that brings a data address has it left out."""
     body.expect("TransferRequestMessage")
     body.text("consumerPid")
     address = body.text("callbackAddress", chars_max=limits.CALLBACK_CHARS_MAX)
+    format_ = body.text("format", chars_max=80)
     return contracts.TransferRequest(
         **{**_common(body), "provider_pid": ""},
         contract_id=body.text("agreementId"),
-        format=body.text("format", chars_max=80),
+        format=format_,
         address=check_address(address, development),
+        data_address=_given_address(body, now) if format_ == contracts.PUSH else None,
     )
 
 
@@ -385,12 +393,17 @@ def transfer_start(body: Body, pid: str, now: datetime) -> contracts.TransferSta
     """POST transfers/{pid}/start: a provider starts, either side resumes."""
     body.expect("TransferStartMessage")
     receiver = _receiver(body, pid)
-    given = body.data.get("dataAddress")
     return contracts.TransferStart(
         sender=receiver.other,
         **_addressed(body, receiver, pid),
-        data_address=None if given is None else _read_address(body.object("dataAddress"), now),
+        data_address=_given_address(body, now),
     )
+
+
+def _given_address(whole: Body, now: datetime) -> contracts.DataAddress | None:
+    if whole.data.get("dataAddress") is None:
+        return None
+    return _read_address(whole.object("dataAddress"), now)
 
 
 def _read_address(body: Body, now: datetime) -> contracts.DataAddress | None:
