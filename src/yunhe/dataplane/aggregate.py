@@ -20,6 +20,7 @@ from yunhe.dataplane.errors import (
     AggregateJoin,
     AggregateNeeded,
     AggregateRawColumn,
+    AggregateSelfJoin,
     AggregateSetOperation,
     AggregateSubquery,
     AggregateWindow,
@@ -137,7 +138,15 @@ class _Split:
         return [key.unnest() for key in group.expressions]
 
     def _check_joins(self) -> None:
-        """Each join equates entity keys, so that no join can give one entity more weight."""
+        """Each join equates entity keys, and no table joins itself.
+
+        Joined n times over, an entity of m rows has m^n: one of k would be the whole average, and
+        the time it takes would tell that it is there.
+        """
+        names = [view.table for view in self.views.values()]
+        for name in names:
+            if names.count(name) > 1:
+                raise AggregateSelfJoin(table=name)
         keys = ", ".join(sorted({str(view.entity_key) for view in self.views.values()}))
         for join in self.tree.args.get("joins") or []:
             alias, on = join.this.alias_or_name, join.args.get("on")

@@ -203,6 +203,14 @@ class AggregateJoin(AggregateOnly):
     mend_zh = "请写 JOIN ... ON a.键 = b.键（或 USING 键）。"
 
 
+class AggregateSelfJoin(AggregateOnly):
+    code = "AGGREGATE_SELF_JOIN_REFUSED"
+    en = "Table {table} is joined with itself: its rows multiply, and one entity can outweigh all."
+    zh = "表 {table} 与自身连接：其行数成倍增长，单个主体可压过其余主体。"
+    mend_en = "Use each table once, and compare parts of it by GROUP BY."
+    mend_zh = "每张表只使用一次，各部分的比较请用 GROUP BY。"
+
+
 class EntityKeyMissing(AggregateOnly):
     code = "ENTITY_KEY_MISSING"
     en = "Table {table} declares no entity key, so the size of a group cannot be known."
