@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from yunhe import control as slice_
 from yunhe.contracts import ContractExpired, ContractInForce, ContractTerminated, Price, Terms
 from yunhe.control import CorrectionRefused, UseAlreadySpent, UseIdTaken, UseOutOfOrder
+from yunhe.control.errors import UsesExhausted
+from yunhe.kernel import limits
 from yunhe.kernel.errors import Invalid, TooLarge, YunheError
 from yunhe.kernel.money import charge
 
@@ -140,6 +142,21 @@ def test_void_gives_the_use_back_once(world, use) -> None:
         world.control.release(grant)
     with pytest.raises(UseOutOfOrder):
         world.control.post(grant, 1, 1)
+
+
+def test_refusals_about_the_data_are_no_endless_oracle(any_world, use) -> None:
+    """Whether a group is large enough is one bit: uses_max must bound these questions, too."""
+    most = limits.ANSWERS_GIVEN_BACK_MAX
+    any_world.open()
+    for _ in range(most + 2):
+        any_world.control.void(any_world.control.admit(use()), "GROUP_TOO_SMALL")
+    assert any_world.control.quota("c1").uses_left == 3
+    any_world.control.void(any_world.control.admit(use()), "WORKERS_BUSY")
+    assert any_world.control.quota("c1").uses_left == 3
+    for _ in range(3):
+        any_world.control.void(any_world.control.admit(use()), "QUERY_TIMEOUT")
+    with pytest.raises(UsesExhausted):
+        any_world.control.admit(use())
 
 
 def test_a_released_use_cannot_be_given_back(world, use) -> None:

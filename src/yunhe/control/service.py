@@ -65,6 +65,15 @@ from yunhe.kernel.errors import YunheError
 from yunhe.kernel.money import charge
 
 _RESERVE_TRIES_MAX = 3
+# Refusals after the data was looked at: whether one comes is an answer of one bit.
+_ANSWERS = (
+    "GROUP_TOO_SMALL",
+    "ROWS_OVER_LIMIT",
+    "QUERY_FAILED",
+    "QUERY_MEMORY",
+    "QUERY_TIMEOUT",
+    "WORKER_LOST",
+)
 
 
 class Control:
@@ -287,7 +296,11 @@ class Control:
         return Posted(row.use_id, rows, byte_count, fee, receipt.entry_id, tx.now)
 
     def void(self, grant: Grant, why: str) -> None:
-        """Give a reserved use back: nothing left. Again: no effect. Raises UseOutOfOrder."""
+        """Give a reserved use back: nothing left. Again: no effect. Raises UseOutOfOrder.
+
+        A refusal that tells something of the data costs nothing, but only the first
+        ANSWERS_GIVEN_BACK_MAX of a contract count as no use: `uses_max` bounds the questions.
+        """
         self._db.write(lambda tx: self._void(tx, self._row(tx, grant), why))
 
     def _void(self, tx: Tx, row: sa.Row[Any], why: str) -> None:
@@ -295,7 +308,9 @@ class Control:
             return
         if not store.end_use(tx, row.use_id, "reserved", {"state": "void", "why": why}):
             raise UseOutOfOrder(state=row.state, verb="voided")
-        store.give_back(tx, row.contract_id)
+        most = limits.ANSWERS_GIVEN_BACK_MAX
+        if why not in _ANSWERS or store.voided(tx, row.contract_id, _ANSWERS, most + 1) <= most:
+            store.give_back(tx, row.contract_id)
         body = {"use_id": row.use_id, "contract_id": row.contract_id, "why": why}
         self._evidence.record(tx, "use.voided", body | {"at": iso(tx.now)})
         tx.emit(UseVoided(row.use_id, row.contract_id, why, tx.now))

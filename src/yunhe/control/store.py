@@ -118,6 +118,14 @@ def give_back(tx: Tx, contract_id: str) -> None:
     )
 
 
+def voided(tx: Tx, contract_id: str, whys: Sequence[str], limit: int) -> int:
+    """How many uses of a contract were voided for one of `whys`; counts to `limit`."""
+    found = sa.select(use.c.use_id).where(
+        use.c.contract_id == contract_id, use.c.state == "void", use.c.why.in_(whys)
+    )
+    return int(tx.scalar(sa.select(sa.func.count()).select_from(found.limit(limit).subquery())))
+
+
 def add_use(tx: Tx, values: dict[str, Any]) -> bool:
     """Insert a reserved use; False if its id is taken."""
     return tx.insert_once(use, values)
