@@ -42,13 +42,12 @@ class Verdict:
         return self.outcome == "SUCCESSFUL"
 
 
-def resolve(folder: Path) -> Path:
+def resolve(folder: Path, pom: Path = HERE / "pom.xml") -> Path:
     """The folder of the kit's jars, fetched on first use; raises CannotResolve."""
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
             raise CannotResolve(f"{program} is not installed here")
     jars, stamp = folder / "lib", folder / "pom.xml"
-    pom = HERE / "pom.xml"
     if stamp.is_file() and stamp.read_bytes() == pom.read_bytes():
         return jars
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ from yunhe.kernel.head import BoundedHead
 from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
 from yunhe.kernel.settings import NodeConfig
-from yunhe.protocols import arrow, dsp, tds, tlog
+from yunhe.protocols import arrow, dcp, dsp, tds, tlog
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,12 @@ class Node:
         )
         self.contracts.install(self.outbox)
         self._http = identity.guarded_client(self.config.development, limits.PEER_CALL_S_MAX)
-        self.dsp_client = dsp.DspClient(self._http, self.identity.mint)
+        claims = dcp.ClaimsClient(self._http, self.identity)
+        self.verifier = dcp.Verifier(self.identity, claims)
+        self.claims_delivery = dcp.ClaimsDelivery(claims, self.identity)
+        self.claims_delivery.install(self.outbox)
+        self.db.events.on(identity.CredentialStored, self._became_member)
+        self.dsp_client = dsp.DspClient(self._http, dcp.Speaker(self.identity).mint)
         dsp.DspDelivery(self.contracts, self.dsp_client, self.clock.now).install(self.outbox)
 
     def _use(self) -> None:
@@ -177,6 +182,7 @@ class Node:
         handlers = tds.handlers(self.federation, tds.settlement(self.exchange))
         made = [tds.router(self.identity, handlers), tds.did_router(self.identity)]
         made.append(tlog.router(self.evidence))
+        made.append(dcp.router(self.identity, self.config.address))
         shown = dsp.Catalog(self.config.did, self.config.address + dsp.PATH, self._shelf())
         made.append(dsp.version_router())
         if "connector" not in self.config.roles:
@@ -240,7 +246,7 @@ class Node:
     def _peer(self, request: Request) -> identity.Peer:
         source = request.client.host if request.client else "?"
         try:
-            peer = self.identity.authenticate_peer(request.headers.get("authorization", ""))
+            peer = self.verifier.authenticate(request.headers.get("authorization", ""))
         except YunheError as refused:
             self.identity.refusals.refused(source, refused.code)
             raise
@@ -274,6 +280,10 @@ class Node:
 
     def _moved(self, tx: Tx, event: contracts.NegotiationMoved) -> None:
         tx.after_commit(lambda: self.waiters.notify(event.negotiation_id))
+
+    def _became_member(self, tx: Tx, event: identity.CredentialStored) -> None:
+        # What foreign verifiers ask our wallet for, beside what our own kind takes inline.
+        self.claims_delivery.request_membership(tx, event.issuer)
 
     def _bundle(self, contract_id: str) -> dict[str, Any]:
         """One contract from certificate to settlement, as this node can prove it."""

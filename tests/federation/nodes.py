@@ -77,6 +77,10 @@ class Net:
         host = url.split("/")[2]
         if host not in self.nodes:
             raise DidUnresolvable(why="its address does not answer")
+        if "/dcp/status/" in url:
+            number, *old = url.partition("/dcp/status/")[2].split("/")
+            book = self.nodes[host].identity.book
+            return book.published(int(number), bool(old)).encode()
         return json.dumps(self.nodes[host].identity.did_document()).encode()
 
     def send(self, request: httpx.Request) -> httpx.Response:

@@ -28,6 +28,7 @@ class World:
     folder: Path
     clock: ManualClock
     documents: dict[str, bytes] = field(default_factory=dict)
+    away: set[str] = field(default_factory=set)  # addresses whose status lists do not answer
     fetched: list[str] = field(default_factory=list)
     opened: list[Database] = field(default_factory=list)
     databases: dict[str, Database] = field(default_factory=dict)
@@ -38,6 +39,11 @@ class World:
     def fetch(self, url: str) -> bytes:
         """What a DID document fetch answers here."""
         self.fetched.append(url)
+        for node in self.made:
+            address = node.address_of(node.own_did)
+            if url.startswith(f"{address}/dcp/status/") and address not in self.away:
+                number, *old = url.removeprefix(f"{address}/dcp/status/").split("/")
+                return node.book.published(int(number), bool(old)).encode()
         if url not in self.documents:
             raise DidUnresolvable(why="its address does not answer")
         return self.documents[url]

@@ -43,6 +43,14 @@ def hospital(world: World, office: Identity) -> Identity:
     return world.node("hospital")
 
 
+STATUS = {
+    "type": "StatusList2021Entry",
+    "statusPurpose": "revocation",
+    "statusListIndex": "7",
+    "statusListCredential": "http://office.example/dcp/status/1/2021",
+}
+
+
 def claims_of(me: Identity, audience: Identity, **changed: Any) -> dict[str, Any]:
     now = int(me.clock.now().timestamp())
     made = {
@@ -145,10 +153,12 @@ def test_wrong_times(
         send(office, hospital, iat=now + iat, exp=now + exp, nbf=begins)
 
 
-def test_a_minute_of_clock_difference_is_tolerated(office: Identity, hospital: Identity) -> None:
+def test_half_a_minute_of_clock_difference_is_tolerated(
+    office: Identity, hospital: Identity
+) -> None:
     now = int(office.clock.now().timestamp())
-    send(office, hospital, iat=now + 60, exp=now + 360)
-    send(office, hospital, iat=now - 200, exp=now - 59)
+    send(office, hospital, iat=now + 30, exp=now + 330)
+    send(office, hospital, iat=now - 200, exp=now - 29)
 
 
 def test_a_token_is_accepted_once(world: World, office: Identity, hospital: Identity) -> None:
@@ -187,7 +197,7 @@ def test_spent_tokens_are_pruned_only_after_they_are_dead(
 ) -> None:
     token = hospital.mint(office.own_did)
     office.authenticate_peer(f"Bearer {token}")
-    world.clock.advance(359)
+    world.clock.advance(329)
     send(office, hospital)
     with pytest.raises(e.TokenReplayed):
         office.authenticate_peer(f"Bearer {token}")
@@ -329,7 +339,7 @@ def test_a_credential_by_nobody_we_trust_makes_no_member(
     member = member_of(world, office, hospital)
     from dataclasses import replace
 
-    fake = issue(hospital.key, replace(member, issuer=hospital.own_did), office.clock.now())
+    fake = issue(hospital.key, replace(member, issuer=hospital.own_did), STATUS, office.clock.now())
     assert not send(world.node("research", RESEARCH), hospital, credential=fake).member
 
 
@@ -337,7 +347,7 @@ def test_a_forged_credential_in_the_roots_name(
     world: World, office: Identity, hospital: Identity
 ) -> None:
     member = member_of(world, office, hospital)
-    forged = issue(hospital.key, member, office.clock.now())
+    forged = issue(hospital.key, member, STATUS, office.clock.now())
     with pytest.raises(CredentialRefused, match="signature"):
         send(world.node("research", RESEARCH), hospital, credential=forged)
 

@@ -86,7 +86,8 @@ def test_a_third_node_recognises_a_member_without_asking(
     peer = other.authenticate_peer(f"Bearer {hospital.mint(other.own_did)}")
     assert peer.member
     assert peer.subject_code == HOSPITAL
-    assert world.fetched == []
+    # Only the status list, so that a member that lost its standing is one no more.
+    assert world.fetched == ["http://office.example/dcp/status/1/2021"]
 
 
 def test_returned_edited_resubmitted_every_version_stays(

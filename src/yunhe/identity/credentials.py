@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from yunhe.identity import jwts
+from yunhe.identity import jwts, vcs
 from yunhe.identity.errors import CredentialExpired, CredentialRefused
-from yunhe.identity.model import Jwk, Membership
+from yunhe.identity.model import Jwk, Membership, StatusEntry
 from yunhe.kernel import ids, keys, limits
 
 CONTEXT: Final = "https://www.w3.org/2018/credentials/v1"
@@ -19,8 +19,12 @@ TYPES: Final = ("VerifiableCredential", "MembershipCredential")
 _SKEW: Final = timedelta(seconds=limits.SI_TOKEN_SKEW_S)
 
 
-def issue(key: keys.SigningKey, member: Membership, now: datetime) -> str:
-    """Sign the credential of `member`; `member.issuer` is the registrar's DID."""
+def issue(key: keys.SigningKey, member: Membership, status: dict[str, Any], now: datetime) -> str:
+    """Sign the credential of `member`; `member.issuer` is the registrar's DID.
+
+    `status` is its credentialStatus. The id of the entry says nothing its other members do not,
+    and this credential travels with every request: it is left out.
+    """
     claims = {
         "iss": member.issuer,
         "sub": member.did,
@@ -32,6 +36,7 @@ def issue(key: keys.SigningKey, member: Membership, now: datetime) -> str:
         "vc": {
             "@context": [CONTEXT],
             "type": list(TYPES),
+            "credentialStatus": {name: status[name] for name in status if name != "id"},
             "credentialSubject": {
                 "id": member.did,
                 "subjectCode": member.subject_code,
@@ -101,7 +106,14 @@ def _verify(draft: jwts.Draft, issuer_keys: tuple[Jwk, ...], now: datetime) -> M
         jwk={"kty": "OKP", "crv": "Ed25519", "x": jwk["x"], "kid": kid},
         expires_at=expires_at,
         id=jwts.text(claims, "jti").removeprefix("urn:uuid:"),
+        status=_status(claims),
     )
+
+
+def _status(claims: dict[str, Any]) -> tuple[StatusEntry, ...]:
+    # Credentials of before the status lists have none; they end within CREDENTIAL_DAYS.
+    found = _dig(claims, "vc").get("credentialStatus")
+    return () if found is None else (vcs.status_entry(found),)
 
 
 def _dig(claims: dict[str, Any], *path: str) -> dict[str, Any]:

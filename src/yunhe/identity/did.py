@@ -10,8 +10,8 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
@@ -19,13 +19,18 @@ from urllib.parse import unquote
 import httpx
 
 from yunhe.identity import guard
-from yunhe.identity.errors import DidUnreachable, DidUnresolvable
+from yunhe.identity.errors import DidMismatch, DidUnreachable, DidUnresolvable
 from yunhe.identity.model import Jwk
-from yunhe.kernel import canonical, keys, limits
+from yunhe.kernel import canonical, limits, suites
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.errors import YunheError
 
-CONTEXTS: Final = ("https://www.w3.org/ns/did/v1", "https://w3id.org/security/suites/jws-2020/v1")
+CONTEXTS: Final = (
+    "https://www.w3.org/ns/did/v1",
+    "https://w3id.org/security/suites/jws-2020/v1",
+    "https://w3id.org/dspace-dcp/v1.0/dcp.jsonld",
+)
+RELATIONS: Final = ("authentication", "assertionMethod", "capabilityInvocation")
 
 _DID_WEB = re.compile(r"did:web:[A-Za-z0-9.-]+(?:%3A[0-9]{1,5})?(?::[A-Za-z0-9._~-]+)*\Z")
 
@@ -40,41 +45,85 @@ class _Config(Protocol):
 
 
 @dataclass(frozen=True)
+class Method:
+    """A verification method: its key (of any suite we know), its fragment and `kid`."""
+
+    fragment: str
+    jwk: Jwk
+
+
+@dataclass(frozen=True)
 class DidDocument:
-    """What we use of a DID document: the DID and its Ed25519 keys by `kid`."""
+    """What we use of a DID document.
+
+    `jwks` are its Ed25519 keys; `methods` all it has of our suites; `relations` names the
+    fragments of each relation it declares; `services` the endpoints by type, the first of each.
+    """
 
     did: str
     jwks: tuple[Jwk, ...]
+    methods: tuple[Method, ...] = ()
+    relations: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    services: Mapping[str, str] = field(default_factory=dict)
+
+    def key(self, kid: object, relation: str) -> Jwk | None:
+        """The key that a token header names, if the document lets it be used for `relation`.
+
+        Without a kid the only method counts (DCP 1.0 §4.3.3). A document that declares no such
+        relation at all restricts nothing: Eclipse's wallets publish none.
+        """
+        if kid is None:
+            found = self.methods[0] if len(self.methods) == 1 else None
+        else:
+            found = next((m for m in self.methods if _names(self.did, kid, m)), None)
+        allowed = self.relations.get(relation)
+        if found is None or (allowed is not None and found.fragment not in allowed):
+            return None
+        return found.jwk
 
 
-def document(config: _Config, jwk: Jwk, code: str = "") -> dict[str, Any]:
+def _names(did: str, kid: object, method: Method) -> bool:
+    owner, hash_, name = str(kid).rpartition("#")
+    return (not hash_ or owner in ("", did)) and name in (method.fragment, method.jwk["kid"])
+
+
+def document(
+    config: _Config,
+    jwks: Iterable[Jwk],
+    code: str = "",
+    services: Mapping[str, str] | None = None,
+    retired: Iterable[Jwk] = (),
+) -> dict[str, Any]:
     """This node's DID document (DID Core 1.0 §5; spec: identifiers 10, DSP 2025-1 §discovery).
 
-    `jwk` is the public key of purpose did; `code` the N04 connector code, once there is one.
+    `jwks` are the public keys in use, `retired` those that still verify what they signed, `code`
+    the N04 connector code, once there is one, `services` further endpoints (type -> path).
     """
-    method = f"{config.did}#{jwk['kid']}"
     base = config.address.rstrip("/")
+    current = {f"{config.did}#{jwk['kid']}": jwk for jwk in jwks}
+    old = {f"{config.did}#{jwk['kid']}": jwk for jwk in retired}
+    endpoints = {
+        "DataService": "/.well-known/dspace-version",
+        "TdsService": "/tds",
+        **(services or {}),
+    }
+    names = {"DataService": "dsp", "TdsService": "tds"}
     made: dict[str, Any] = {
         "@context": list(CONTEXTS),
         "id": config.did,
         "verificationMethod": [
-            {
-                "id": method,
-                "type": "JsonWebKey2020",
-                "controller": config.did,
-                "publicKeyJwk": jwk,
-            }
+            {"id": method, "type": "JsonWebKey2020", "controller": config.did, "publicKeyJwk": jwk}
+            for method, jwk in {**current, **old}.items()
         ],
-        "authentication": [method],
-        "assertionMethod": [method],
-        "capabilityInvocation": [method],
+        # A retired key verifies credentials and what was on its way; relations alike (DCP §6.9).
+        **{relation: [*current, *old] for relation in RELATIONS},
         "service": [
             {
-                "id": f"{config.did}#dsp",
-                "type": "DataService",
-                "serviceEndpoint": f"{base}/.well-known/dspace-version",
-            },
-            {"id": f"{config.did}#tds", "type": "TdsService", "serviceEndpoint": f"{base}/tds"},
+                "id": f"{config.did}#{names.get(kind, kind)}",
+                "type": kind,
+                "serviceEndpoint": base + path,
+            }
+            for kind, path in endpoints.items()
         ],
     }
     if code:
@@ -105,6 +154,8 @@ class DidWebFetcher:
         body = bytearray()
         try:
             with self._client.stream("GET", url, headers={"accept": "application/json"}) as got:
+                if got.status_code >= 500:
+                    raise DidUnreachable(why=f"its address answers {got.status_code}")
                 if got.status_code != 200:
                     raise DidUnresolvable(why=f"its address answers {got.status_code}")
                 for chunk in got.iter_raw():
@@ -113,7 +164,9 @@ class DidWebFetcher:
                         raise DidUnresolvable(why="its document is too large")
                     if time.monotonic() > deadline:
                         raise DidUnreachable(why="its address is too slow")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except httpx.InvalidURL as error:
+            raise DidUnresolvable(detail=str(error), why="its address is not a URL") from error
+        except httpx.HTTPError as error:
             raise DidUnreachable(detail=str(error), why="its address does not answer") from error
         return bytes(body)
 
@@ -143,7 +196,7 @@ class Resolver:
         url = url_of(did, self._development)
         # Strangers cause these fetches: they may wait for slow addresses, not occupy every thread.
         if not self._slots.acquire(blocking=False):
-            raise DidUnresolvable(why="too many are being resolved at once")
+            raise DidUnreachable(why="too many are being resolved at once")
         try:
             found = parse(did, self._fetch(url))
         finally:
@@ -163,31 +216,55 @@ def parse(did: str, body: bytes) -> DidDocument:
     except YunheError as error:
         raise DidUnresolvable(detail=str(error), why="its document is not JSON") from error
     if not isinstance(found, dict) or found.get("id") != did:
-        raise DidUnresolvable(why="its document is of another DID")
-    methods = found.get("verificationMethod")
-    jwks: list[Jwk] = []
-    for method in methods if isinstance(methods, list) else []:
-        jwk = _jwk_of(did, method)
-        if jwk is not None and len(jwks) < limits.DID_DOCUMENT_KEYS_MAX:
-            jwks.append(jwk)
-    if not jwks:
-        raise DidUnresolvable(why="its document has no Ed25519 key")
-    return DidDocument(did, tuple(jwks))
+        raise DidMismatch(why="its document is of another DID")
+    methods = (_method(did, each) for each in _list(found, "verificationMethod"))
+    known = tuple(m for m in methods if m is not None)[: limits.DID_DOCUMENT_KEYS_MAX]
+    if not known:
+        raise DidUnresolvable(why="its document has no key of a suite we know")
+    jwks = tuple({**m.jwk, "fragment": m.fragment} for m in known if m.jwk["kty"] == "OKP")
+    return DidDocument(did, jwks, known, _relations(did, found), _services(found))
 
 
-def _jwk_of(did: str, method: Any) -> Jwk | None:
+def _method(did: str, method: Any) -> Method | None:
     if not isinstance(method, dict) or method.get("controller") != did:
         return None
     given = method.get("publicKeyJwk")
     if not isinstance(given, dict):
         return None
     try:
-        kid = keys.thumbprint(given)
-    except keys.BadSignature:
+        jwk = suites.public(given)
+    except suites.KeyRefused:
         return None  # a key of another kind; documents may list several kinds
     # Name and fragment are as the document says; both spellings find the key.
-    fragment = str(method.get("id", "")).rpartition("#")[2]
-    return {"kty": "OKP", "crv": "Ed25519", "x": given["x"], "kid": kid, "fragment": fragment}
+    return Method(str(method.get("id", "")).rpartition("#")[2], jwk)
+
+
+def _relations(did: str, found: dict[str, Any]) -> dict[str, frozenset[str]]:
+    made: dict[str, frozenset[str]] = {}
+    for relation in RELATIONS:
+        if relation not in found:
+            continue
+        named = [e.get("id") if isinstance(e, dict) else e for e in _list(found, relation)]
+        own = [str(name).rpartition("#") for name in named]
+        made[relation] = frozenset(part[2] for part in own if part[0] in ("", did))
+    return made
+
+
+def _services(found: dict[str, Any]) -> dict[str, str]:
+    made: dict[str, str] = {}
+    for entry in _list(found, "service"):
+        if not isinstance(entry, dict):
+            continue
+        endpoint, kinds = entry.get("serviceEndpoint"), entry.get("type")
+        if isinstance(endpoint, str) and len(endpoint) <= limits.ADDRESS_CHARS_MAX:
+            for kind in kinds if isinstance(kinds, list) else [kinds]:
+                made.setdefault(str(kind), endpoint.rstrip("/"))
+    return made
+
+
+def _list(found: dict[str, Any], name: str) -> list[Any]:
+    value = found.get(name)
+    return value[: limits.DID_LIST_MAX] if isinstance(value, list) else []
 
 
 def key_named(jwks: tuple[Jwk, ...], did: str, kid: object) -> Jwk | None:

@@ -6,7 +6,16 @@ was tried; the sentence never repeats the token.
 
 from __future__ import annotations
 
-from yunhe.kernel.errors import Conflict, Denied, Internal, Invalid, NotFound, Unauthenticated
+from yunhe.kernel.errors import (
+    Conflict,
+    Denied,
+    Internal,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    YunheError,
+)
 
 _ADVICE_EN = "Ask for a new token and send it within its life."
 _ADVICE_ZH = "请重新获取令牌，并在有效期内使用。"
@@ -275,3 +284,142 @@ class CredentialNotHeld(NotFound):
     zh = "本节点尚未持有成员凭证。"
     mend_en = "Register the connector at its functional node."
     mend_zh = "请向功能节点登记接入连接器。"
+
+
+# -- decentralised claims: presentations, foreign credentials, issuance (DCP 1.0) ---------------
+
+
+class DidMismatch(DidUnresolvable):
+    code = "DID_MISMATCH"
+    en = "The DID document is of another DID."
+    zh = "DID 文档的标识与所请求的 DID 不一致。"
+
+
+class AccessTokenMissing(Unauthenticated):
+    code = "ACCESS_TOKEN_MISSING"
+    en = "The token carries no access token for the credential service."
+    zh = "令牌未携带凭证服务的访问令牌。"
+    mend_en = "Send the access token of the holder in the claim `token`."
+    mend_zh = "请在 `token` 声明中携带持有方的访问令牌。"
+
+
+class AccessTokenRefused(Unauthenticated):
+    code = "ACCESS_TOKEN_REFUSED"
+    en = "The access token does not open this credential service: {why}."
+    zh = "访问令牌无效：{why}。"
+    mend_en = "Use the access token that the holder sent you, within its life."
+    mend_zh = "请在有效期内使用持有方发给您的访问令牌。"
+
+
+class PresentationRefused(Unauthenticated):
+    code = "PRESENTATION_REFUSED"
+    en = "The presentation does not verify: {why}."
+    zh = "可验证表述验证不通过：{why}。"
+    mend_en = "Present credentials in a JWT signed by the holder for this verifier."
+    mend_zh = "请以持有方签名、面向本验证方的 JWT 出示凭证。"
+
+
+class PresentationIncomplete(Unauthenticated):
+    code = "PRESENTATION_INCOMPLETE"
+    en = "The presentation lacks the credential {type}."
+    zh = "可验证表述缺少凭证 {type}。"
+    mend_en = "Hold that credential, and let the access token cover its scope."
+    mend_zh = "请持有该凭证，并使访问令牌覆盖其范围。"
+
+
+class CredentialUntrusted(Unauthenticated):
+    code = "CREDENTIAL_UNTRUSTED"
+    en = "The issuer of the credential is not trusted here."
+    zh = "凭证签发方不受本节点信任。"
+    mend_en = "Present a credential of a registrar that this node names as trust root."
+    mend_zh = "请出示本节点信任根所签发的凭证。"
+
+
+class CredentialSignature(Unauthenticated):
+    code = "CREDENTIAL_SIGNATURE"
+    en = "The signature of the credential is not of its issuer."
+    zh = "凭证签名不属于其签发方。"
+
+
+class CredentialHolder(Unauthenticated):
+    code = "CREDENTIAL_HOLDER"
+    en = "The credential is about another holder."
+    zh = "凭证的主体不是出示方。"
+
+
+class CredentialNotYet(Unauthenticated):
+    code = "CREDENTIAL_NOT_YET"
+    en = "The credential is not valid yet."
+    zh = "凭证尚未生效。"
+
+
+class CredentialRevoked(Unauthenticated):
+    code = "CREDENTIAL_REVOKED"
+    en = "The credential is revoked or suspended: {purpose}."
+    zh = "凭证已被吊销或暂停：{purpose}。"
+    mend_en = "Ask the registrar; the reasons are in its record."
+    mend_zh = "请联系登记节点；原因见登记记录。"
+
+
+class CredentialSchemaViolated(Unauthenticated):
+    code = "CREDENTIAL_SCHEMA"
+    en = "The credential does not fit its schema: {why}."
+    zh = "凭证不符合其模式：{why}。"
+    mend_en = "Ask its issuer for one that fits the schema it names."
+    mend_zh = "请向签发方申请符合所列模式的凭证。"
+
+
+class StatusUnavailable(Unavailable):
+    code = "STATUS_UNAVAILABLE"
+    en = "The status of the credential cannot be had: {why}."
+    zh = "无法取得凭证状态：{why}。"
+    mend_en = "Try again when the status list of its issuer answers."
+    mend_zh = "请在签发方状态列表可用后重试。"
+
+
+class StatusRefused(Unauthenticated):
+    code = "STATUS_REFUSED"
+    en = "The status list of the credential does not verify: {why}."
+    zh = "凭证的状态列表验证不通过：{why}。"
+    mend_en = "The issuer serves its list as a JWT signed by the key of its credentials."
+    mend_zh = "签发方须以签发凭证的密钥签名并以 JWT 提供状态列表。"
+
+
+class QueryInvalid(Invalid):
+    code = "QUERY_INVALID"
+    en = "The message is not one of DCP: {field} {why}."
+    zh = "报文不符合 DCP：{field} {why}。"
+    mend_en = "Send the message as DCP 1.0 describes it."
+    mend_zh = "请按 DCP 1.0 构造报文。"
+
+
+class DefinitionUnsupported(YunheError):
+    code, status = "DEFINITION_UNSUPPORTED", 501
+    en = "Presentation definitions are not supported here."
+    zh = "本节点不支持 presentationDefinition。"
+    mend_en = "Ask by scope."
+    mend_zh = "请改用 scope 查询。"
+
+
+class IssuerUntrusted(Denied):
+    code = "ISSUER_UNTRUSTED"
+    en = "Only registrars that this node trusts may write or offer credentials."
+    zh = "仅受信任的登记节点可写入或提供凭证。"
+
+
+class CredentialRequestUnknown(NotFound):
+    code = "CREDENTIAL_REQUEST_UNKNOWN"
+    en = "There is no such credential request of yours."
+    zh = "不存在您的该凭证申请。"
+
+
+class StatusListUnknown(NotFound):
+    code = "STATUS_LIST_UNKNOWN"
+    en = "There is no such status list."
+    zh = "不存在该状态列表。"
+
+
+class StatusListFull(Internal):
+    code = "STATUS_LIST_FULL"
+    en = "No free place was found in the status lists."
+    zh = "状态列表已无可用位置。"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from yunhe.identity.model import Jwk
-from yunhe.kernel import canonical, keys, limits
+from yunhe.kernel import canonical, keys, limits, suites
 from yunhe.kernel.errors import YunheError
 
 _JSON_DEPTH_MAX: Final = 16
@@ -41,6 +41,18 @@ class Draft:
         try:
             return keys.verify(jwk, self.signed, self.signature)
         except keys.BadSignature:
+            return False
+
+    @property
+    def suite_known(self) -> bool:
+        """Whether `alg` names a suite that foreign peers may use (kernel.suites)."""
+        return str(self.header.get("alg")) in suites.ALGORITHMS
+
+    def verifies(self, jwk: Jwk) -> bool:
+        """As `signed_by`, for a key of any suite; `alg` must be of the suite of the key."""
+        try:
+            return suites.verify(jwk, self.header.get("alg"), self.signed, self.signature)
+        except suites.KeyRefused:
             return False
 
 

@@ -6,8 +6,8 @@ never from the network, except in development, where an unpinned one is resolved
 
 from __future__ import annotations
 
-from yunhe.identity.did import Resolver, key_named
-from yunhe.identity.errors import TokenKeyUnknown, TrustRootUnpinned
+from yunhe.identity.did import DidDocument, Resolver, key_named
+from yunhe.identity.errors import CredentialUntrusted, TokenKeyUnknown, TrustRootUnpinned
 from yunhe.identity.model import Jwk
 from yunhe.kernel import keys, limits
 from yunhe.kernel.settings import NodeConfig
@@ -24,7 +24,9 @@ class KeyRing:
         for root in config.trust_roots:
             if root.jwk is None and not config.development:
                 raise TrustRootUnpinned(did=root.did)
-            self._roots[root.did] = () if root.jwk is None else (_public(root.jwk),)
+            # Two entries for one DID are two keys: how a root's rotation is announced.
+            held = self._roots.get(root.did, ())
+            self._roots[root.did] = held if root.jwk is None else (*held, _public(root.jwk))
         if "functional-node" in config.roles:
             self._roots[self._own_did] = self._own
 
@@ -57,6 +59,39 @@ class KeyRing:
             found = key_named(self._resolved(did, limits.DID_REFRESH_S), did, kid)
         if found is None:
             raise TokenKeyUnknown(detail=f"{did} has no key {kid!r}")
+        return found
+
+    def document(self, did: str, age_s_max: float = limits.DID_CACHE_S) -> DidDocument:
+        """The DID document of a peer; raises DidUnresolvable, AddressForbidden."""
+        return self._resolver.resolve(did, age_s_max)
+
+    def named_key(self, did: str, kid: object, relation: str) -> Jwk:
+        """The key of any suite that `kid` names in a DID document, usable for `relation`.
+
+        An unknown name may mean that the key was rotated: the document is fetched once more.
+        Raises TokenKeyUnknown, DidUnresolvable, AddressForbidden.
+        """
+        found = self.document(did).key(kid, relation)
+        if found is None:
+            found = self.document(did, limits.DID_REFRESH_S).key(kid, relation)
+        if found is None:
+            raise TokenKeyUnknown(detail=f"{did} has no key {kid!r} for {relation}")
+        return found
+
+    def issuer_key(self, issuer: str, kid: object) -> Jwk:
+        """The key a trust root signs credentials and status lists with.
+
+        A pinned root is believed by its pinned keys alone; an unpinned one (development) by its
+        document. Raises CredentialUntrusted, TokenKeyUnknown, DidUnresolvable.
+        """
+        if issuer not in self._roots:
+            raise CredentialUntrusted
+        pinned = self._own if issuer == self._own_did else self._roots[issuer]
+        if not pinned:
+            return self.named_key(issuer, kid, "assertionMethod")
+        found = key_named(pinned, issuer, kid)
+        if found is None:
+            raise TokenKeyUnknown(detail=f"{issuer} has no pinned key {kid!r}")
         return found
 
     def _resolved(self, did: str, age_s_max: float) -> tuple[Jwk, ...]:

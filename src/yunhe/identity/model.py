@@ -169,6 +169,16 @@ class Connector:
 
 
 @dataclass(frozen=True)
+class StatusEntry:
+    """Where the state of a credential stands: bit `index` of the list at `url`."""
+
+    type: str
+    purpose: str
+    index: int
+    url: str
+
+
+@dataclass(frozen=True)
 class Membership:
     """What a membership credential says, once it is verified."""
 
@@ -182,3 +192,4 @@ class Membership:
     jwk: Jwk
     expires_at: datetime
     id: str
+    status: tuple[StatusEntry, ...] = ()

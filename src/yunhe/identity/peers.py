@@ -36,6 +36,7 @@ from yunhe.identity.errors import (
 )
 from yunhe.identity.keyring import KeyRing
 from yunhe.identity.model import Jwk, Membership, Peer, State
+from yunhe.identity.status import StatusCheck
 from yunhe.kernel import keys, limits
 from yunhe.kernel.db import Database, Tx
 
@@ -64,8 +65,10 @@ class Peers:
         key: keys.SigningKey,
         ring: KeyRing,
         registrar: bool,
+        status: StatusCheck,
     ) -> None:
         self._db = db
+        self._status = status
         self._registrar = registrar
         self._own_did = own_did
         self._key = key
@@ -198,6 +201,8 @@ class Peers:
             raise CredentialExpired
         if found.did != did:
             raise CredentialRefused(why="it is about another holder")
+        if found.issuer != self._own_did:  # our own register is asked in `_standing`
+            self._status.check(found.status, found.issuer)
         return found
 
     def _remember(self, digest: bytes, found: Membership) -> None:

@@ -42,7 +42,9 @@ from yunhe.identity.model import (
     SubjectForm,
 )
 from yunhe.identity.rules import Step
+from yunhe.identity.status import StatusBook
 from yunhe.identity.tokens import require
+from yunhe.identity.vcs import VC11
 from yunhe.kernel import canonical, ids, keys, limits
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.settings import NodeConfig
@@ -52,18 +54,30 @@ if TYPE_CHECKING:
 
 AUTO: Final = "auto"  # the reviewer's name when the configuration says review = "auto"
 _CODE_TRIES_MAX: Final = 8
+# What the status lists say of a connector in each state that `_move` leads to.
+STATUS: Final = {
+    State.ACTIVE: "valid",
+    State.SUSPENDED: "suspended",
+    State.CANCELLED: "revoked",
+}
 
 
 class Registrar:
     """Registers subjects and connectors of one region; refuses on any other node."""
 
     def __init__(
-        self, db: Database, evidence: EvidenceLog, key: keys.SigningKey, config: NodeConfig
+        self,
+        db: Database,
+        evidence: EvidenceLog,
+        key: keys.SigningKey,
+        config: NodeConfig,
+        book: StatusBook,
     ) -> None:
         self._db = db
         self._evidence = evidence
         self._key = key
         self._config = config
+        self._book = book
         self._serves = "functional-node" in config.roles
 
     # -- applying ----------------------------------------------------------------------------
@@ -270,7 +284,7 @@ class Registrar:
         if store.live_connector(tx, held.applicant_did) is not None:
             raise AlreadyRegistered(what=held.applicant_did)
         member = self._member(tx, self._free_code(tx, form["subject_code"]), held)
-        credential = credentials.issue(self._key, member, tx.now)
+        credential = self._signed(tx, member)
         made = Connector(
             code=member.code,
             subject_code=member.subject_code,
@@ -317,6 +331,10 @@ class Registrar:
             id=tx.new_id(),
         )
 
+    def _signed(self, tx: Tx, member: Membership) -> str:
+        place = self._book.place(tx, member.id, member.code)
+        return credentials.issue(self._key, member, self._book.entry(place, VC11), tx.now)
+
     def _registered(self, tx: Tx, kind: Kind, code: str, did: str, credential: str) -> None:
         body = {"kind": kind.value, "code": code, "did": did}
         if credential:
@@ -354,7 +372,7 @@ class Registrar:
             expires_at=tx.now + timedelta(days=limits.CREDENTIAL_DAYS),
             id=tx.new_id(),
         )
-        credential = credentials.issue(self._key, member, tx.now)
+        credential = self._signed(tx, member)
         if not store.renew_connector(tx, held, peer.jwk, credential, member.expires_at):
             raise StepNotAllowed(state=held.state.value, step="renew")
         self._evidence.record(
@@ -395,6 +413,7 @@ class Registrar:
             after = rules.advance(held.state, *steps)
             if not store.move_connector(tx, held, after, reasons):
                 raise StepNotAllowed(state=held.state.value, step=steps[0].value)
+            self._book.mark(tx, code, STATUS[after])
             self._evidence.record(
                 tx,
                 f"identity.{done}",

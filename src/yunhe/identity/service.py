@@ -1,29 +1,39 @@
 """Identity of one node, as the other slices see it: one object, verbs grouped by who needs them.
 
 In: tokens, forms, credentials. Out: principals, peers, applications, this node's own documents.
-The verbs live in tokens.py, peers.py and registrar.py; here they are joined.
+The verbs live in tokens.py, peers.py and registrar.py, those of decentralised claims in wallet.py,
+issuer.py and foreign.py; here they are joined.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from yunhe.identity import credentials, did, store_access
-from yunhe.identity.errors import CredentialRefused
+from yunhe.identity.errors import CredentialRefused, StatusListUnknown
 from yunhe.identity.events import CredentialStored
+from yunhe.identity.foreign import ForeignTokens
+from yunhe.identity.issuer import Issuer
 from yunhe.identity.keyring import KeyRing
 from yunhe.identity.model import Jwk, Membership, Peer
 from yunhe.identity.peers import Peers, Verified
+from yunhe.identity.presentations import PresentationCheck
 from yunhe.identity.refusals import RefusalMeter
 from yunhe.identity.registrar import Registrar
+from yunhe.identity.rotation import Rotation
+from yunhe.identity.status import PATH as STATUS_PATH
+from yunhe.identity.status import StatusBook, StatusCheck
 from yunhe.identity.tokens import ApiTokens
-from yunhe.kernel import canonical, keys
+from yunhe.identity.wallet import Wallet
+from yunhe.kernel import canonical, keys, suites
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.settings import NodeConfig
 
 if TYPE_CHECKING:
     from yunhe.evidence import EvidenceLog
+
+CLAIMS_PATH: Final = "/dcp"  # below it: holder, issuer, status, schemas
 
 
 class Identity:
@@ -49,13 +59,18 @@ class Identity:
         self.clock = clock
         self.own_did = config.did
         self.development = config.development
+        self.rotation = Rotation(db, evidence, key_store)
+        self.rotation.finish()
         self.key = key_store.key("did")
-        resolver = did.Resolver(fetch or self._fetcher, clock, config.development)
-        self.ring = KeyRing(config, self.key, resolver)
-        registrar = "functional-node" in config.roles
+        self.fetch = fetch or self._fetcher
+        self.ring = KeyRing(config, self.key, did.Resolver(self.fetch, clock, config.development))
+        self.registers = "functional-node" in config.roles
+        self.book = StatusBook(db, config.did, config.address, self.key)
+        self.status = StatusCheck(clock, self._status_list, self.ring.issuer_key)
         self.tokens = ApiTokens(db, evidence)
-        self.peers = Peers(db, config.did, self.key, self.ring, registrar)
-        self.registrar = Registrar(db, evidence, self.key, config)
+        self.peers = Peers(db, config.did, self.key, self.ring, self.registers, self.status)
+        self.registrar = Registrar(db, evidence, self.key, config, self.book)
+        self._claims(key_store.es256("dcp"))
         self.refusals = RefusalMeter(db)
         # The verbs that every edge calls, by their short names.
         self.create_token = self.tokens.create_token
@@ -74,6 +89,27 @@ class Identity:
         self.subjects = self.registrar.subjects
         self.connectors = self.registrar.connectors
 
+    def _claims(self, key: suites.Signer) -> None:
+        """The verbs of DCP. Its tokens and presentations are ES256, which everyone verifies."""
+        db, evidence, own_did = self._db, self._evidence, self.own_did
+        self.claims_key = key
+        self.foreign = ForeignTokens(db, own_did, key, self.ring)
+        self.presentations = PresentationCheck(
+            self.clock, own_did, self.ring, self.foreign, self.status
+        )
+        self.wallet = Wallet(db, evidence, own_did, key, self.ring, self.presentations)
+        self.issuer = Issuer(db, evidence, own_did, self.key, self.book, self.registers)
+
+    def _status_list(self, url: str) -> bytes:
+        """A status list by its address; our own come from our own register."""
+        own = self._config.address + STATUS_PATH + "/"
+        if not url.startswith(own):
+            return self.fetch(url)
+        number, _, old = url.removeprefix(own).partition("/")
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise StatusListUnknown
+        return self.book.published(int(number), old == "2021").encode()
+
     def address_of(self, peer_did: str) -> str:
         """The base URL of a peer, from its did:web; raises DidUnresolvable."""
         url = did.url_of(peer_did, self.development)
@@ -81,7 +117,16 @@ class Identity:
 
     def did_document(self) -> dict[str, Any]:
         """This node's DID document, for `/.well-known/did.json`."""
-        return did.document(self._config, self.key.public_jwk(), self.own_code())
+        services = {"CredentialService": f"{CLAIMS_PATH}/holder"}
+        if self.registers:
+            services["IssuerService"] = f"{CLAIMS_PATH}/issuer"
+        return did.document(
+            self._config,
+            (self.key.public_jwk(), self.claims_key.public_jwk()),
+            self.own_code(),
+            services,
+            self.rotation.retired(),
+        )
 
     def own_code(self) -> str:
         """Our N04 connector code; '' before the registrar gave one."""

@@ -186,10 +186,10 @@ class Body:
         return Body(self.data.get(name), self._name(name))
 
     def expect(self, *types: str) -> None:
-        """`@type`, where it is given, is one of `types` (a prefix does not matter)."""
+        """`@type`, where it is given, is one of `types`, bare, prefixed or as a whole IRI."""
         said = self.data.get("@type", types[0])
         said = said[0] if isinstance(said, list) and said else said
-        if not isinstance(said, str) or said.rpartition(":")[2] not in types:
+        if not isinstance(said, str) or said.replace("/", ":").rpartition(":")[2] not in types:
             raise BadMessage(field=self._name("@type"), why=f"is not {types[0]}")
 
     def why(self) -> Why:

@@ -1,0 +1,94 @@
+"""Who a foreign node is: its token verified, its wallet asked, its credentials held to the rules.
+
+In: an Authorization header. Out: a Peer as the rest of the house knows it. Tokens of our own
+nodes inline their credential and take the short way; nothing of a foreign one is remembered, so
+whatever it lost a moment ago is refused now.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yunhe import identity
+from yunhe.identity import Identity, Peer
+from yunhe.kernel import ids
+from yunhe.kernel.errors import YunheError
+from yunhe.protocols.dcp.client import HOLDER, ClaimsClient
+from yunhe.protocols.dcp.schema import SchemaCheck
+
+
+class Verifier:
+    """Authenticates whoever calls the DSP face, by either way."""
+
+    def __init__(
+        self,
+        who: Identity,
+        client: ClaimsClient,
+        scopes: tuple[str, ...] = (identity.MEMBERSHIP_SCOPE,),
+    ) -> None:
+        self._who = who
+        self._client = client
+        self._scopes = scopes
+        self._schema = SchemaCheck(who.fetch)
+
+    def authenticate(self, authorization: str) -> Peer:
+        """The node behind a header; its token is spent by this.
+
+        Raises what Peers.authenticate_peer, ForeignTokens.authenticate and
+        PresentationCheck.verify raise, PresentationIncomplete, NoSuchService, PeerFailed.
+        """
+        if not identity.carries_access_token(authorization):
+            return self._who.authenticate_peer(authorization)
+        # Spent before the wallet is asked: a replayed token causes no request of ours.
+        asker = self._who.foreign.authenticate(authorization)
+        if not asker.token:
+            raise identity.AccessTokenMissing
+        given = self._client.query(asker.did, asker.token, self._scopes)
+        found = self._who.presentations.verify(given, asker.did, self._schema)
+        member = next((one for one in found if identity.MEMBERSHIP in one.types), None)
+        if member is None:
+            raise identity.PresentationIncomplete(type=identity.MEMBERSHIP)
+        return _peer(asker, member.subject)
+
+
+def _peer(asker: identity.SelfIssued, said: dict[str, Any]) -> Peer:
+    code, subject_code = "", ""
+    if said.get("connectorCode"):
+        try:
+            parsed = ids.parse(str(said["connectorCode"]))
+        except ids.BadCode as error:
+            raise identity.CredentialRefused(why="its connector code is not valid") from error
+        if parsed.subject != said.get("subjectCode"):
+            raise identity.CredentialRefused(why="its codes do not fit each other")
+        code, subject_code = parsed.stem, parsed.subject
+    return Peer(
+        did=asker.did,
+        member=True,
+        code=code,
+        subject_code=subject_code,
+        name=str(said.get("name") or asker.did),
+        jwk=asker.jwk,
+        name_en=str(said.get("nameEn") or ""),
+        address=str(said.get("address") or ""),
+    )
+
+
+class Speaker:
+    """Our token for a peer: inline credential for our own kind, an access token for the others."""
+
+    def __init__(self, who: Identity) -> None:
+        self._who = who
+
+    def mint(self, did: str) -> str:
+        """A token for one request to `did`."""
+        if not self._foreign(did):
+            return self._who.mint(did)
+        wallet = self._who.wallet.access_token(did, (identity.MEMBERSHIP_SCOPE,))
+        return self._who.foreign.mint(did, wallet)
+
+    def _foreign(self, did: str) -> bool:
+        try:
+            services = self._who.ring.document(did).services
+        except YunheError:
+            return False  # the call itself will say what is wrong with the peer
+        return HOLDER in services and "TdsService" not in services
