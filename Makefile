@@ -5,10 +5,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 N ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check tck serve bench crash
+.PHONY: help setup demo test check tck dcp-tck serve bench crash
 
 help: ## Show this list.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: .venv/.dev ## Make .venv with everything for development.
 
@@ -27,6 +27,9 @@ check: .venv/.dev ## Format, lint, types, layers, tidy.
 
 tck: .venv/.dev ## Run the official Dataspace Protocol kit (Java 17 and Maven needed).
 	$(BIN)/python -m tck $(TCK)
+
+dcp-tck: .venv/.dev ## Run the official Decentralized Claims Protocol kit (Java 17 and Maven needed).
+	$(BIN)/python -m tck.dcp $(TCK)
 
 serve: .venv/.demo ## Run the node of node.toml (CONFIG=… for another).
 	$(BIN)/yunhe serve $(or $(CONFIG),node.toml)
