@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from yunhe.contracts import PULL, Policy
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
-from yunhe.protocols.dsp import odrl
+from yunhe.protocols.dsp import odrl, query_spec
 from yunhe.protocols.dsp.errors import DatasetUnknown, FilterUnsupported
 from yunhe.protocols.dsp.offers import TITLE
 from yunhe.protocols.dsp.wire import CONTEXT, Json
@@ -66,7 +66,7 @@ class Place:
     back: bool = False
 
 
-Filter = tuple[str, str]  # ("id" | "keyword", value)
+Filter = tuple[str, str]  # ("id" | "keyword", value); EDC's also ("offset" | "limit", digits)
 
 
 def offer_id(entry: CatalogEntry) -> str:
@@ -88,8 +88,10 @@ class Catalog:
         self, filters: Sequence[Filter], place: Place, caller: str = ""
     ) -> tuple[Json, dict[str, str]]:
         """One page, and its Link header."""
-        size = limits.DSP_CATALOG_PAGE
-        found = list(islice(self._kept(filters, place, caller), size + 1))
+        window = {name: int(value) for name, value in filters if name in query_spec.WINDOW}
+        size = min(window.get("limit", limits.DSP_CATALOG_PAGE), limits.DSP_CATALOG_PAGE)
+        skip = window.get("offset", 0)
+        found = list(islice(self._kept(filters, place, caller), skip, skip + size + 1))
         more = len(found) > size
         shown = found[:size][:: -1 if place.back else 1]
         body: Json = {
@@ -172,6 +174,7 @@ class Catalog:
         if not shown:
             return {}
         url = f"{self._base}/catalog/request?"
+        filters = [each for each in filters if each[0] not in query_spec.WINDOW]
         previous = more if place.back else bool(place.code)
         links = []
         if previous:
@@ -198,7 +201,10 @@ def read_filters(said: Any) -> list[Filter]:
         return []
     if not isinstance(said, list) or len(said) > limits.DSP_FILTERS_MAX:
         raise FilterUnsupported(why=f"it is not a list of at most {limits.DSP_FILTERS_MAX}")
-    return [_filter(item) for item in said]
+    found: list[Filter] = []
+    for item in said:
+        found += query_spec.read(item) if query_spec.is_query_spec(item) else [_filter(item)]
+    return found
 
 
 def _filter(item: Any) -> Filter:
