@@ -80,3 +80,14 @@ def test_every_request_of_a_connection_has_the_bound_anew(port: int) -> None:
         for _ in range(5):
             client.sendall(one)
             assert client.recv(4096)[9:12] == b"204"
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX-A: "])
+def test_a_head_that_does_not_come_is_not_awaited(
+    port: int, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HEAD_S_MAX", 0.1)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(begun)
+        assert client.recv(64) == b""  # hung up, long before the five seconds
+    assert spoken(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")[0][9:12] == b"204"

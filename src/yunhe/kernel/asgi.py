@@ -68,6 +68,14 @@ class StrictBody:
 
 
 async def _read(receive: Receive) -> bytes:
+    try:
+        with anyio.fail_after(limits.BODY_S_MAX):
+            return await _read_all(receive)
+    except TimeoutError as error:
+        raise Invalid(why="the body comes too slowly") from error
+
+
+async def _read_all(receive: Receive) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -181,7 +189,13 @@ class StreamedResponse(Response):
                 return
             if chunk is None:
                 break
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            try:
+                with anyio.fail_after(limits.STALL_S_MAX):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except TimeoutError:
+                # Whoever reads nothing holds a worker that others wait for.
+                log.warning("a stream was cut: its reader takes nothing")
+                return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _next(self) -> bytes | None:

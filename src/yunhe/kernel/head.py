@@ -1,10 +1,12 @@
-"""A bound for what a stranger sends before any of our code runs: request line and headers.
+"""Bounds for what a stranger sends before any of our code runs: request line and headers.
 
-uvicorn's fast parser collects a head of any size; a caller without a token could fill the memory.
+uvicorn's fast parser collects a head of any size for any time; a caller without a token could fill
+the memory, or hold every connection there is.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,11 +15,37 @@ from yunhe.kernel import limits
 
 
 class BoundedHead(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol that hangs up over HEAD_BYTES_MAX of unfinished head."""
+    """uvicorn's HTTP/1.1 that hangs up over an unfinished head: HEAD_BYTES_MAX, HEAD_S_MAX."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head, self._head_bytes = True, 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client is there; its first head is awaited from now."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._stop_waiting()
+        self._head_timer = self.loop.call_later(limits.HEAD_S_MAX, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _too_slow(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._await_head()  # an answer to the request before is still on its way
+        elif not self.transport.is_closing():
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; a head that is still not over after the bound is refused."""
@@ -30,9 +58,11 @@ class BoundedHead(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A new request begins."""
         self._in_head, self._head_bytes = True, 0
+        self._await_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head is over; bodies have their own bounds."""
         self._in_head = False
+        self._stop_waiting()
         super().on_headers_complete()

@@ -27,6 +27,9 @@ OUTBOX_BACKOFF_S_MIN: Final = 0.05
 OUTBOX_TICK_S: Final = 1.0
 OUTBOX_SCAN_MAX: Final = 500
 OUTBOX_CLAIM_S: Final = 60
+HEAD_S_MAX: Final = 20.0  # for a whole request line and headers
+BODY_S_MAX: Final = 30.0
+STALL_S_MAX: Final = 120.0  # how long a client may take nothing of a stream
 
 # evidence
 EVIDENCE_BODY_BYTES_MAX: Final = 1 << 20
