@@ -28,6 +28,7 @@ class World:
     folder: Path
     clock: ManualClock
     documents: dict[str, bytes] = field(default_factory=dict)
+    served: dict[str, bytes] = field(default_factory=dict)  # what an address answers instead
     away: set[str] = field(default_factory=set)  # addresses whose status lists do not answer
     fetched: list[str] = field(default_factory=list)
     opened: list[Database] = field(default_factory=list)
@@ -39,6 +40,8 @@ class World:
     def fetch(self, url: str) -> bytes:
         """What a DID document fetch answers here."""
         self.fetched.append(url)
+        if url in self.served:
+            return self.served[url]
         for node in self.made:
             address = node.address_of(node.own_did)
             if url.startswith(f"{address}/dcp/status/") and address not in self.away:
