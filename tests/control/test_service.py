@@ -271,6 +271,23 @@ def test_a_correction_goes_downwards_and_only_after_a_cut(world, use) -> None:
     assert world.kinds().count("use.corrected") == 1
 
 
+def test_who_took_nearly_all_cannot_sign_for_nothing(world, use) -> None:
+    """All but the end mark taken, the connection dropped, a receipt of 0 rows sent: the bytes
+    that no buffer on the way can have held have arrived."""
+    world.open()
+    taken = world.control.admit(use())
+    world.control.release(taken)
+    world.control.post(taken, 90, 3 * limits.IN_FLIGHT_BYTES_MAX, complete=False)
+    for rows in (0, 59):
+        with pytest.raises(CorrectionRefused):
+            world.control.correct(taken.use_id, rows, 0, {})
+    assert world.control.correct(taken.use_id, 60, 1, {}).rows == 60
+    small = world.control.admit(use())
+    world.control.release(small)
+    world.control.post(small, 90, limits.IN_FLIGHT_BYTES_MAX, complete=False)
+    assert world.control.correct(small.use_id, 0, 0, {}).rows == 0  # all of it may be in buffers
+
+
 def test_many_threads_never_spend_more_than_agreed(any_world, use) -> None:
     any_world.open()
     wishes = [use() for _ in range(10)]

@@ -383,6 +383,8 @@ class Control:
             row = store.find_use(tx, use_id)
             if row is None or row.state != "posted":
                 raise CorrectionRefused(why="the use is not posted")
+            if rows < _arrived(row):
+                raise CorrectionRefused(why="more than that must have arrived")
             fee = self._fee(tx, row.contract_id, rows)
             body = posting(tx, row, rows, byte_count, fee)
             entry = self._evidence.record(
@@ -459,3 +461,14 @@ class Control:
             raise GrantForged(detail=f"no quota for {contract_id}")
         price = terms_from_policy(Policy.from_json(row.policy)).price
         return charge(price.per_use, price.per_row, rows)
+
+
+def _arrived(row: sa.Row[Any]) -> int:
+    """The least rows of a cut delivery that its receiver has: all but what buffers can hold.
+
+    Else the receiver could take all but the end mark and sign for nothing. After a crash the
+    bytes are not known (0), and the receiver's word is all there is.
+    """
+    sent = row.bytes or 0
+    behind = max(0, sent - limits.IN_FLIGHT_BYTES_MAX)
+    return int(row.rows) * behind // sent if behind else 0

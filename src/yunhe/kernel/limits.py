@@ -128,6 +128,7 @@ USE_ROWS_MAX: Final = 1 << 53  # beyond, JSON numbers are not exact
 RECOVERY_USES_MAX: Final = 10_000  # handled in one sweep; it repeats until none is left
 REASONS_STORED_MAX: Final = 64  # of one denial, in its evidence entry
 DENIALS_LISTED_MAX: Final = 1000
+IN_FLIGHT_BYTES_MAX: Final = 16 << 20  # of a cut stream, in all buffers up to its receiver
 ANSWERS_GIVEN_BACK_MAX: Final = 32  # uses of one contract that ended in a refusal about the data
 
 # catalog
