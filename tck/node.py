@@ -129,7 +129,8 @@ class Cut:
         self._http = http or identity.guarded_client(True, limits.PEER_CALL_S_MAX)
         now = self.db.clock.now
         client = dsp.DspClient(self._http, _token)
-        dsp.DspDelivery(self.contracts, client, now).install(self.outbox)
+        self._replies = dsp.Replies()
+        dsp.DspDelivery(self.contracts, client, now, self._replies).install(self.outbox)
         self._pause_s = pause_s
         self._times: Counter[tuple[str, str]] = Counter()
         self.db.events.on(contracts.NegotiationMoved, self._negotiation_moved)
@@ -221,7 +222,8 @@ class Cut:
         app = FastAPI()
         app.include_router(dsp.version_router())
         catalog = dsp.Catalog(US, self.base, Datasets(sorted(self._datasets())))
-        app.include_router(dsp.router(self.contracts, catalog, _anyone, self.db.clock.now, True))
+        now = self.db.clock.now
+        app.include_router(dsp.router(self.contracts, catalog, _anyone, now, True, self._replies))
 
         @app.post("/tck/negotiations/requests")
         def negotiate(wish: NegotiationTrigger) -> Response:

@@ -127,7 +127,10 @@ class Node:
         self.claims_delivery.install(self.outbox)
         self.db.events.on(identity.CredentialStored, self._became_member)
         self.dsp_client = dsp.DspClient(self._http, dcp.Speaker(self.identity).mint)
-        dsp.DspDelivery(self.contracts, self.dsp_client, self.clock.now).install(self.outbox)
+        self.dsp_replies = dsp.Replies()
+        dsp.DspDelivery(self.contracts, self.dsp_client, self.clock.now, self.dsp_replies).install(
+            self.outbox
+        )
 
     def _use(self) -> None:
         config = self.config
@@ -189,7 +192,14 @@ class Node:
             made.append(dsp.catalog_router(shown, self._peer))
             return made
         made += [
-            dsp.router(self.contracts, shown, self._peer, self.clock.now, self.config.development),
+            dsp.router(
+                self.contracts,
+                shown,
+                self._peer,
+                self.clock.now,
+                self.config.development,
+                self.dsp_replies,
+            ),
             arrow.router(self.identity, self.contracts, self.plane),
         ]
         return made

@@ -80,12 +80,12 @@ def test_bodies_on_the_wire_are_dsp(provider: WebNode, consumer: WebNode, net: I
 def test_a_peer_that_is_away_gets_the_same_message_later(
     provider: WebNode, consumer: WebNode, net: Internet
 ) -> None:
-    answers = iter([httpx.Response(code) for code in (503, 404, 401, 500)])
+    answers = iter([httpx.Response(code) for code in (503, 404, 401, 409, 500)])
     net.fail = lambda request: next(answers, None)
     n = consumer.contracts.request(provider.did, provider.url, CODE, "o", LISTED)
     until(lambda: consumer.contracts.negotiation(n.id).state is State.FINALIZED)
     requests = [json.loads(b) for url, b in net.bodies if url.endswith("negotiations/request")]
-    assert len(requests) == 5
+    assert len(requests) == 6
     assert len({body["@id"] for body in requests}) == 1
     assert len(provider.contracts.negotiations()) == 1
 

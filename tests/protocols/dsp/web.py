@@ -26,6 +26,7 @@ from yunhe.protocols.dsp import (
     DspClient,
     DspDelivery,
     OdrlAgreement,
+    Replies,
     router,
     version_router,
 )
@@ -126,12 +127,13 @@ class WebNode(Node):
             Shelf(self.entries),
         )
         now = self.db.clock.now
-        app.include_router(router(self.contracts, catalog, self.authenticate, now))
+        replies = Replies()
+        app.include_router(router(self.contracts, catalog, self.authenticate, now, replies=replies))
         self.http = AppClient(app)
         self.client = DspClient(httpx.Client(transport=net), lambda did: f"{self.did}|{did}")
         self.outbox = Outbox(self.db)
         self.contracts.install(self.outbox)
-        DspDelivery(self.contracts, self.client, now).install(self.outbox)
+        DspDelivery(self.contracts, self.client, now, replies).install(self.outbox)
         self.outbox.start()
 
     def entries(self) -> list[CatalogEntry]:

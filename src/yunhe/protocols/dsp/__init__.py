@@ -19,6 +19,7 @@ from yunhe.protocols.dsp.errors import (
     PeerSilent,
 )
 from yunhe.protocols.dsp.offers import RemoteOffer
+from yunhe.protocols.dsp.replies import Replies
 from yunhe.protocols.dsp.routes import PATH, catalog_router, router, version_router
 from yunhe.protocols.dsp.shelves import FederationShelf, OwnShelf, Shelves
 
@@ -38,6 +39,7 @@ __all__ = [
     "PeerRefused",
     "PeerSilent",
     "RemoteOffer",
+    "Replies",
     "Shelf",
     "Shelves",
     "catalog_router",

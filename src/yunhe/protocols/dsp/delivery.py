@@ -23,6 +23,7 @@ from yunhe.kernel.outbox import GiveUp, Outbox, Retry
 from yunhe.kernel.outbox import Message as Letter
 from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.client import DspClient
+from yunhe.protocols.dsp.replies import Replies
 from yunhe.protocols.dsp.wire import Json
 
 _AGAIN: Final = frozenset({408, 423, 425, 429})
@@ -44,8 +45,16 @@ _TAILS: Final[dict[type[Message], str]] = {
 class DspDelivery:
     """Sends what `service` put into the outbox."""
 
-    def __init__(self, service: Contracts, client: DspClient, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        service: Contracts,
+        client: DspClient,
+        now: Callable[[], datetime],
+        replies: Replies | None = None,
+    ) -> None:
+        """`replies`: those of the node's routes, which no answer overtakes."""
         self._service = service
+        self._replies = replies or Replies()
         self._client = client
         self._now = now
 
@@ -67,7 +76,9 @@ class DspDelivery:
         if 200 <= got.status < 300:
             return self._learnt(message, got.body)
         age_s = (self._now() - letter.created_at).total_seconds()
-        early = got.status == 404 and age_s < limits.DSP_NOT_FOUND_RETRY_S
+        # It may not know yet what it just said, or still be busy with it (409 is not DSP's, but
+        # Eclipse's).
+        early = got.status in (404, 409) and age_s < limits.DSP_NOT_FOUND_RETRY_S
         # A fresh token each time: one that the peer could not check just now may pass the next.
         early = early or (got.status == 401 and letter.attempts < limits.DSP_TOKEN_RETRIES_MAX)
         if early or got.status >= 500 or got.status in _AGAIN:
@@ -91,6 +102,7 @@ class DspDelivery:
             talk = self._service.negotiation(letter.conversation)
         if not talk.peer_pid:
             raise GiveUp("PEER_PID_UNKNOWN: the peer never said under which id it keeps this")
+        self._replies.wait((letter.peer, talk.peer_pid))
         message = replace(message, provider_pid=talk.provider_pid, consumer_pid=talk.consumer_pid)
         if isinstance(message, contracts.TransferStart):
             message = replace(message, data_address=self._service.data_address(talk.id))

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
+from starlette.background import BackgroundTask
 
 from yunhe import contracts
 from yunhe.contracts import Contracts, Party, State, TransferState
@@ -21,6 +22,7 @@ from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.catalog import Catalog, Filter, Place, read_filters
 from yunhe.protocols.dsp.errors import BadMessage
 from yunhe.protocols.dsp.http import DspRoute, answer, raw_body, read_body
+from yunhe.protocols.dsp.replies import Replies
 from yunhe.protocols.dsp.wire import Body
 
 PATH: Final = "/dsp/2025-1"
@@ -48,17 +50,19 @@ def router(
     authenticate: Authenticate,
     now: Callable[[], datetime],
     development: bool = False,
+    replies: Replies | None = None,
 ) -> APIRouter:
     """Everything under `PATH`. `authenticate(request)` raises for strangers."""
+    hearing = _Hearing(service, replies or Replies())
 
     def caller(request: Request) -> Party:
         return authenticate(request)
 
     whole = APIRouter(prefix=PATH, route_class=DspRoute, tags=["dsp"])
     whole.include_router(_catalog_router(catalog, caller))
-    whole.include_router(_opening_router(service, caller, development))
-    whole.include_router(_negotiation_router(service, caller))
-    whole.include_router(_transfer_router(service, caller, now, development))
+    whole.include_router(_opening_router(hearing, caller, development))
+    whole.include_router(_negotiation_router(service, hearing, caller))
+    whole.include_router(_transfer_router(service, hearing, caller, now, development))
     return whole
 
 
@@ -114,29 +118,60 @@ def _place(request: Request) -> Place:
     return said[0] if said else Place()
 
 
-def _opening_router(service: Contracts, caller: Authenticate, development: bool) -> APIRouter:
-    router = APIRouter(prefix="/negotiations", route_class=DspRoute)
+class _Hearing:
+    """A message is heard and replied to; our own answer follows the reply."""
 
-    def opened(request: Request, message: contracts.Message, peer: Party, state: State) -> Response:
-        n = service.receive(message, peer)
-        if not isinstance(n, contracts.Negotiation):
-            raise TypeError(type(n).__name__)
-        # The state this message led to; our own answer follows as a message.
-        return answer(request, wire.negotiation(n, state.value), 201)
+    def __init__(self, service: Contracts, replies: Replies) -> None:
+        self._service, self._replies = service, replies
+
+    def opened(
+        self, request: Request, message: contracts.Message, peer: Party, state: str
+    ) -> Response:
+        """The reply to an opening message: our pid, and the state that this message led to."""
+        return self.heard(request, message, peer, state, 201)
+
+    def heard(
+        self,
+        request: Request,
+        message: contracts.Message,
+        peer: Party,
+        state: str = "",
+        status: int = 200,
+    ) -> Response:
+        """The reply: `state` where our own answer has moved on from what the message led to."""
+        key = (peer.did, message.sender_pid)
+        self._replies.begin(key)
+        try:
+            told = self._service.receive(message, peer)
+            made = wire.process(told, state)
+            response = answer(request, made, status)
+        except BaseException:
+            self._replies.done(key)
+            raise
+
+        async def left() -> None:
+            self._replies.done(key)
+
+        response.background = BackgroundTask(left)
+        return response
+
+
+def _opening_router(hearing: _Hearing, caller: Authenticate, development: bool) -> APIRouter:
+    router = APIRouter(prefix="/negotiations", route_class=DspRoute)
 
     @router.post("/request")
     def first_request(
         request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
     ) -> Response:
         message = wire.first_request(read_body(request, raw), development)
-        return opened(request, message, peer, State.REQUESTED)
+        return hearing.opened(request, message, peer, State.REQUESTED.value)
 
     @router.post("/offers")
     def first_offer(
         request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
     ) -> Response:
         message = wire.first_offer(read_body(request, raw), development)
-        return opened(request, message, peer, State.OFFERED)
+        return hearing.opened(request, message, peer, State.OFFERED.value)
 
     return router
 
@@ -151,7 +186,7 @@ _NEGOTIATION_POSTS: Final[tuple[tuple[str, Callable[[Body, str], contracts.Messa
 )
 
 
-def _negotiation_router(service: Contracts, caller: Authenticate) -> APIRouter:
+def _negotiation_router(service: Contracts, hearing: _Hearing, caller: Authenticate) -> APIRouter:
     router = APIRouter(prefix="/negotiations", route_class=DspRoute)
 
     @router.get("/{pid}")
@@ -169,10 +204,7 @@ def _negotiation_router(service: Contracts, caller: Authenticate) -> APIRouter:
             peer: Party = Depends(caller),
             raw: bytes = Depends(raw_body),
         ) -> Response:
-            n = service.receive(read(read_body(request, raw), pid), peer)
-            if not isinstance(n, contracts.Negotiation):
-                raise TypeError(type(n).__name__)
-            return answer(request, wire.negotiation(n))
+            return hearing.heard(request, read(read_body(request, raw), pid), peer)
 
     for tail, read in _NEGOTIATION_POSTS:
         add(tail, read)
@@ -180,23 +212,20 @@ def _negotiation_router(service: Contracts, caller: Authenticate) -> APIRouter:
 
 
 def _transfer_router(
-    service: Contracts, caller: Authenticate, now: Callable[[], datetime], development: bool
+    service: Contracts,
+    hearing: _Hearing,
+    caller: Authenticate,
+    now: Callable[[], datetime],
+    development: bool,
 ) -> APIRouter:
     router = APIRouter(prefix="/transfers", route_class=DspRoute)
-
-    def heard(message: contracts.Message, peer: Party) -> contracts.Transfer:
-        t = service.receive(message, peer)
-        if not isinstance(t, contracts.Transfer):
-            raise TypeError(type(t).__name__)
-        return t
 
     @router.post("/request")
     def first(
         request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
     ) -> Response:
         message = wire.transfer_request(read_body(request, raw), development, now())
-        t = heard(message, peer)
-        return answer(request, wire.transfer(t, TransferState.REQUESTED.value), 201)
+        return hearing.opened(request, message, peer, TransferState.REQUESTED.value)
 
     @router.get("/{pid}")
     def show(request: Request, pid: str, peer: Party = Depends(caller)) -> Response:
@@ -213,8 +242,7 @@ def _transfer_router(
             peer: Party = Depends(caller),
             raw: bytes = Depends(raw_body),
         ) -> Response:
-            t = heard(read(read_body(request, raw), pid), peer)
-            return answer(request, wire.transfer(t))
+            return hearing.heard(request, read(read_body(request, raw), pid), peer)
 
     add("start", lambda body, pid: wire.transfer_start(body, pid, now()))
     add("completion", wire.transfer_completion)

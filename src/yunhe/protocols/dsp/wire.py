@@ -139,6 +139,13 @@ def transfer(t: contracts.Transfer, state: str = "") -> Json:
     return _process("TransferProcess", t.provider_pid, t.consumer_pid, state or t.state.value)
 
 
+def process(talk: contracts.Negotiation | contracts.Transfer, state: str = "") -> Json:
+    """Either of the two."""
+    if isinstance(talk, contracts.Transfer):
+        return transfer(talk, state)
+    return negotiation(talk, state)
+
+
 def _process(type_: str, provider_pid: str, consumer_pid: str, state: str) -> Json:
     # Both are required, and the peer's may not be known yet: then ours stands for it, as in errors.
     provider_pid, consumer_pid = provider_pid or consumer_pid, consumer_pid or provider_pid

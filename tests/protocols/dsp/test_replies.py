@@ -1,0 +1,66 @@
+"""An answer waits for the reply to the message that it answers, and for nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import httpx
+import pytest
+
+from contracts.nodes import LISTED
+from protocols.dsp.web import CODE, Internet, WebNode, until
+from yunhe.contracts import State
+from yunhe.kernel import limits
+from yunhe.protocols.dsp import Replies
+
+
+def test_a_delivery_waits_until_the_reply_has_left() -> None:
+    replies, passed = Replies(), threading.Event()
+    replies.begin(("did:web:p", "pid"))
+
+    def deliver() -> None:
+        replies.wait(("did:web:p", "pid"))
+        passed.set()
+
+    thread = threading.Thread(target=deliver)
+    thread.start()
+    assert not passed.wait(0.05)
+    replies.done(("did:web:p", "pid"))
+    assert passed.wait(5)
+    thread.join()
+    replies.wait(("did:web:p", "pid"))  # over: nobody waits any more
+    replies.done(("did:web:p", "pid"))
+
+
+def test_a_reply_that_never_ends_holds_nothing_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DSP_REPLY_WAIT_S", 0.01)
+    monkeypatch.setattr(limits, "DSP_REPLIES_MAX", 2)
+    replies = Replies()
+    for number in range(5):
+        replies.begin(("did:web:p", str(number)))
+    began = time.monotonic()
+    replies.wait(("did:web:p", "4"))
+    replies.wait(("did:web:p", "0"))
+    assert time.monotonic() - began < 1
+
+
+def test_no_answer_overtakes_the_reply_over_http(
+    provider: WebNode, consumer: WebNode, net: Internet
+) -> None:
+    """The provider's first word comes when the consumer's request has returned."""
+    asked, order = threading.Event(), []
+    forward = net.fail
+
+    def watch(request: httpx.Request) -> httpx.Response | None:
+        order.append(request.url.path.rpartition("/")[2])
+        if order[-1] == "agreement":
+            asked.set()
+        return forward(request)
+
+    net.fail = watch
+    n = consumer.contracts.request(provider.did, provider.url, CODE, "o", LISTED)
+    until(lambda: consumer.contracts.negotiation(n.id).state is State.FINALIZED)
+    assert order[:2] == ["request", "agreement"]
+    refused = consumer.contracts.request(provider.did, provider.url, "NOTHING", "o", LISTED)
+    until(lambda: consumer.contracts.negotiation(refused.id).state is State.TERMINATED, 15)
