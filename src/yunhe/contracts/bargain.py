@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from yunhe.contracts.policy import Duty, Policy, Price, Rule, Terms
+from yunhe.contracts.policy import Constraint, Duty, Policy, Price, Rule, Terms
 
 RuleKey = tuple[str, str, frozenset[object], frozenset[object]]
 
@@ -91,13 +91,21 @@ def _rule_key(rule: Rule) -> RuleKey:
     return (
         rule.kind,
         rule.action,
-        frozenset(rule.constraints),
+        _constraint_keys(rule.constraints),
         frozenset(_duty_key(duty) for duty in rule.duties),
     )
 
 
 def _duty_key(duty: Duty) -> tuple[str, str, frozenset[object]]:
-    return (duty.action, duty.phase, frozenset(duty.constraints))
+    return (duty.action, duty.phase, _constraint_keys(duty.constraints))
+
+
+def _constraint_keys(constraints: Iterable[Constraint]) -> frozenset[object]:
+    """JSON-LD tells no value from a list of that one value; some peers turn one into the other."""
+    return frozenset(
+        replace(c, value=c.value[0]) if isinstance(c.value, tuple) and len(c.value) == 1 else c
+        for c in constraints
+    )
 
 
 def _normal(terms: Terms) -> Terms:

@@ -56,7 +56,10 @@ class NegotiationMessage(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class ContractRequest(NegotiationMessage):
-    """The consumer asks for a product on terms; with `address` it opens the negotiation."""
+    """The consumer asks for a product on terms; with `address` it opens the negotiation.
+
+    `plain`: its offer had none of the members that this house adds to ODRL.
+    """
 
     kind = "dsp.request"
     verb = Verb.REQUEST
@@ -65,6 +68,7 @@ class ContractRequest(NegotiationMessage):
     product_code: str
     policy: Policy
     address: str = ""
+    plain: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

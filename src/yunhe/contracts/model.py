@@ -79,12 +79,13 @@ class Why:
 
 @dataclass(frozen=True)
 class Offer:
-    """Terms that one side proposed in a negotiation."""
+    """Terms that one side proposed in a negotiation; `plain`: without members of this house."""
 
     id: str
     by: Side
     policy: Policy
     at: datetime
+    plain: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The stored form."""
@@ -93,19 +94,22 @@ class Offer:
             "by": self.by.value,
             "policy": self.policy.to_json(),
             "at": iso(self.at),
+            **({"plain": True} if self.plain else {}),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Offer:
         """The inverse of `to_json`."""
-        return cls(
-            data["id"], Side(data["by"]), Policy.from_json(data["policy"]), parse_iso(data["at"])
-        )
+        policy, at = Policy.from_json(data["policy"]), parse_iso(data["at"])
+        return cls(data["id"], Side(data["by"]), policy, at, data.get("plain", False))
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What an agreement document says, read out of its bytes or about to be written into them."""
+    """What an agreement document says, read out of its bytes or about to be written into them.
+
+    `plain`: to be written without members of this house, which the consumer would not know.
+    """
 
     id: str
     product_code: str
@@ -113,6 +117,7 @@ class Draft:
     consumer_did: str
     policy: Policy
     at: datetime | None
+    plain: bool = False
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def hear_first_request(desk: Desk, tx: Tx, message: ContractRequest, peer: Party
     """A consumer opens a negotiation; raises ProductNotOffered."""
     if desk.products(message.product_code) is None:
         raise ProductNotOffered
-    offer = Offer(message.offer_id, _THEM, message.policy, tx.now)
+    offer = Offer(message.offer_id, _THEM, message.policy, tx.now, message.plain)
     n = Negotiation(
         id=new_pid(tx),
         role=_US,
@@ -107,7 +107,7 @@ def hear_request(
         raise MessageMisaddressed(field="offer.target")
     if not room(n):
         return end(desk, tx, n, Why("NO_AGREEMENT", ("Too many offers.",)))
-    offer = Offer(message.offer_id, _THEM, message.policy, tx.now)
+    offer = Offer(message.offer_id, _THEM, message.policy, tx.now, message.plain)
     return move(desk, tx, n, Verb.REQUEST, _THEM, offer_facts(offer), offers=(*n.offers, offer))
 
 
@@ -165,6 +165,7 @@ def say_agreement(desk: Desk, tx: Tx, n: Negotiation) -> Negotiation:
         consumer_did=n.peer_did,
         policy=n.last_offer.policy,
         at=tx.now,
+        plain=any(offer.plain for offer in n.offers),
     )
     document = desk.form.write(draft)
     agreement = Agreement(

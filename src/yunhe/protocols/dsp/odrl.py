@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from yunhe.contracts import Action, Constraint, Duty, Operator, Policy, Rule, Term
 from yunhe.kernel import canonical, limits
+from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dsp.errors import BadPolicy
 
 NS: Final = "urn:yunhe:odrl:"
@@ -27,6 +28,7 @@ _ORDER: Final = f"{NS}order"
 _CNY: Final = f"{NS}currency:CNY"
 _UNIT: Final = "odrl:unit"
 _AMOUNT: Final = re.compile(r"[0-9]+\.[0-9]{2} CNY")
+_FOLDED: Final = '[{"@value":'
 _KINDS: Final = ("permission", "prohibition", "obligation")
 _DUTY_KEY: Final = {
     "permission": "duty",
@@ -154,6 +156,8 @@ def _write_duty(duty: Duty) -> dict[str, Any]:
 
 def _write_constraint(c: Constraint) -> dict[str, Any]:
     value: Any = c.value if isinstance(c.value, str) else list(c.value)
+    if isinstance(value, str) and _folded(value) is not None:
+        value = {"@value": value}  # a text that would be read as a folded list
     body = {
         "leftOperand": TERMS.write(c.term),
         "operator": OPERATORS.write(c.operator),
@@ -276,7 +280,21 @@ def _verbatim(value: Any) -> str:
 def _value(value: Any) -> str | tuple[str, ...]:
     if isinstance(value, list):
         return tuple(_scalar(item) for item in value)
-    return _scalar(value)
+    folded = _folded(value) if isinstance(value, str) else None
+    return _scalar(value) if folded is None else folded
+
+
+def _folded(text: str) -> tuple[str, ...] | None:
+    """A list as Eclipse EDC writes one: JSON inside a text, `[{"@value":"a"},{"@value":"b"}]`."""
+    if not text.startswith(_FOLDED):
+        return None
+    try:
+        items = canonical.loads_strict(text.encode())
+    except YunheError:
+        return None
+    texts = [item.get("@value") if isinstance(item, dict) and len(item) == 1 else None
+             for item in items]  # fmt: skip
+    return tuple(texts) if all(isinstance(each, str) for each in texts) else None
 
 
 def _scalar(value: Any) -> str:

@@ -23,6 +23,7 @@ CONTEXT: Final = ["https://w3id.org/dspace/2025/1/context.jsonld"]
 SIGNATURE: Final = "urn:yunhe:signature"
 CONTRACT: Final = "urn:yunhe:contract"
 EXPIRES: Final = "urn:yunhe:expiresAt"
+_EDC: Final = "https://w3id.org/edc/v0.0.1/ns/"  # before the names that EDC gives to properties
 HTTP_ENDPOINT: Final = "https://w3id.org/idsa/v4.1/HTTP"
 
 Json = dict[str, Any]
@@ -275,7 +276,12 @@ def first_request(body: Body, development: bool) -> contracts.ContractRequest:
         product_code=target,
         policy=policy,
         address=check_address(address, development),
+        plain=_plain(body),
     )
+
+
+def _plain(body: Body) -> bool:
+    return odrl.CONFLICT not in body.object("offer").data
 
 
 def first_offer(body: Body, development: bool) -> contracts.ContractOffer:
@@ -327,6 +333,7 @@ def counter_request(body: Body, pid: str) -> contracts.ContractRequest:
         offer_id=offer_id,
         product_code=target,
         policy=policy,
+        plain=_plain(body),
     )
 
 
@@ -420,7 +427,8 @@ def _read_address(body: Body, now: datetime) -> contracts.DataAddress | None:
     said: dict[str, str] = {}
     for item in properties[:64]:
         one = Body(item, "dataAddress.endpointProperties")
-        said[one.text("name")] = one.text("value", chars_max=limits.JWS_BYTES_MAX)
+        name = one.text("name").removeprefix(_EDC)
+        said[name] = one.text("value", chars_max=limits.JWS_BYTES_MAX)
     ends = now + timedelta(seconds=limits.DATA_TOKEN_S_MAX)
     if EXPIRES in said:
         try:
@@ -428,6 +436,7 @@ def _read_address(body: Body, now: datetime) -> contracts.DataAddress | None:
         except ValueError as error:
             raise BadMessage(field=EXPIRES, why="is not an instant") from error
     endpoint = body.text("endpoint", "", chars_max=limits.CALLBACK_CHARS_MAX)
+    endpoint = endpoint or said.get("endpoint", "")[: limits.CALLBACK_CHARS_MAX]
     if not endpoint:
         return None
     return contracts.DataAddress(endpoint, said.get("authorization", ""), ends)
