@@ -112,3 +112,20 @@ def test_text_of_strangers_cannot_steer_the_terminal(capsys: pytest.CaptureFixtu
 
 def test_plain_values_are_those_of_the_wire() -> None:
     assert plain({"a": (1, None)}) == {"a": [1, None]}
+
+
+@pytest.mark.parametrize("control", ["\x1b[2J", "\x1b]0;title\x07", "\x9b2J", "\u202e", "\r"])
+def test_headings_and_refusals_of_others_do_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], control: str
+) -> None:
+    """A provider chooses the column names of its tables and the words of its refusals."""
+
+    refused = {"code": f"[blink]A{control}", "detail": f"No{control}.", "remedy": f"{control}x"}
+    desk = Desk("", "", False, False, "en")
+    desk.table([{"a": 1}], {"a": f"[blink]age{control}"})
+    desk.fail(YunheRefused(refused, 403))
+    desk.show(None, f"done{control}")
+    shown, told = capsys.readouterr()
+    assert control not in shown + told
+    assert "[blink]age" in shown
+    assert "[blink]A" in told

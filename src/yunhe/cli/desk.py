@@ -63,12 +63,12 @@ class Desk:
     @property
     def out(self) -> Console:
         """The terminal for results."""
-        return Console(highlight=False, soft_wrap=True)
+        return _Terminal(highlight=False, soft_wrap=True)
 
     @property
     def err(self) -> Console:
         """The terminal for progress and errors."""
-        return Console(stderr=True, highlight=False, soft_wrap=True)
+        return _Terminal(stderr=True, highlight=False, soft_wrap=True)
 
     def space(self) -> Space:
         """A client of the node; raises NoNodeGiven."""
@@ -96,7 +96,7 @@ class Desk:
 
     def table(self, found: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
         """A table of plain objects; `columns` maps members to headings."""
-        table = Table(*columns.values(), box=None, header_style="bold", pad_edge=False)
+        table = Table(*map(_cell, columns.values()), box=None, header_style="bold", pad_edge=False)
         for item in found:
             table.add_row(*(_cell(item.get(name)) for name in columns))
         self.out.print(table)
@@ -108,7 +108,7 @@ class Desk:
             typer.echo(json.dumps({"error": plain(problem)}, ensure_ascii=False, indent=2))
         else:
             words = self.say("Remedy", "建议")
-            self.err.print(f"[bold red]{error.code}[/]", end="  ")
+            self.err.print(f"[bold red]{_cell(error.code)}[/]", end="  ")
             self.err.print(error.sentence(self.lang), markup=False)
             self.err.print(f"{words}: {error.remedy(self.lang)}", markup=False)
         return exit_code(error)
@@ -133,8 +133,20 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_cell(member) for member in value)
     # Text from other nodes is shown, not obeyed: no markup, no terminal controls.
-    text = "".join(c if c.isprintable() else " " for c in str(value))
-    return text.replace("[", r"\[")
+    return _shown(str(value).replace("\n", " ")).replace("[", r"\[")
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+
+
+class _Terminal(Console):
+    """A console that shows text and obeys none of it, whoever wrote it."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print, without the terminal controls in any text."""
+        clean = (_shown(each) if isinstance(each, str) else each for each in objects)
+        super().print(*clean, **how)
 
 
 def language(chosen: str) -> str:
