@@ -27,6 +27,7 @@ from yunhe.contracts.errors import (
     ProductNotOffered,
     TermNotUnderstood,
     TransferFormatRefused,
+    TransfersSuspended,
     TransferUnknown,
     VerbOutOfOrder,
 )
@@ -164,6 +165,7 @@ __all__ = [
     "TransferTermination",
     "TransferUnknown",
     "TransferVerb",
+    "TransfersSuspended",
     "Verb",
     "VerbOutOfOrder",
     "Why",

@@ -64,6 +64,14 @@ class TransferFormatRefused(Invalid):
     mend_zh = "请使用数据集 distribution 中列出的格式。"
 
 
+class TransfersSuspended(Conflict):
+    code = "TRANSFERS_SUSPENDED"
+    en = "Transfers under the contract are suspended: {reason}"
+    zh = "该合约下的传输已暂停：{reason}"
+    mend_en = "Resume the suspended transfer, or wait until the other side does."
+    mend_zh = "请恢复已暂停的传输，或等待对方恢复。"
+
+
 class ProductNotOffered(NotFound):
     code = "PRODUCT_NOT_OFFERED"
     en = "No such product is offered here."

@@ -22,6 +22,7 @@ from yunhe.contracts.errors import (
     DataTokenRevoked,
     MessageOutOfOrder,
     TransferFormatRefused,
+    TransfersSuspended,
     TransferUnknown,
     VerbOutOfOrder,
 )
@@ -156,7 +157,8 @@ def _open_pulls(tx: Tx, contract_id: str) -> list[Transfer]:
 def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> Transfer:
     """A consumer asks under a contract.
 
-    Raises ContractUnknown / Terminated / Expired, TransferFormatRefused.
+    Raises ContractUnknown / Terminated / Expired, TransferFormatRefused, TransfersSuspended: a
+    fresh request is no way around a suspension.
     """
     contract = lifecycle.in_force(tx, message.contract_id, tx.now, peer.did)
     if contract.role is not Side.PROVIDER:
@@ -166,6 +168,9 @@ def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> T
         raise TransferFormatRefused(format=message.format[:80], why=f"this node serves {serves}")
     _check_address(message.format, message.data_address)
     still_open = store.transfers_of(tx, contract.id, open_only=True)
+    for old in still_open:
+        if old.state is TransferState.SUSPENDED:
+            raise TransfersSuspended(reason=" ".join(old.error.reasons) if old.error else "")
     for old in still_open[limits.TRANSFERS_OPEN_MAX - 1 :]:
         why = Why("TRANSFER_SUPERSEDED", ("Too many open transfers; newer ones replace this.",))
         say(desk, tx, old, TransferVerb.TERMINATE, why)

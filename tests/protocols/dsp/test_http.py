@@ -57,6 +57,19 @@ def test_catalogue_to_data_address_over_http(provider: WebNode, consumer: WebNod
         consumer.contracts.access(done.contract_id)
 
 
+def test_a_provider_may_begin_over_http(provider: WebNode, consumer: WebNode) -> None:
+    begun = provider.contracts.offer(consumer.did, consumer.url, CODE, LISTED)
+    ours = until(lambda: next(iter(consumer.contracts.negotiations()), None))
+    assert (ours.state, ours.waiting_for) == (State.OFFERED, "you")
+    compromise = replace(LISTED, price=Price(90, 1), uses_max=15)
+    consumer.contracts.counter(ours.id, compromise)
+    until(lambda: provider.contracts.negotiation(begun.id).state is State.FINALIZED)
+    until(lambda: consumer.contracts.negotiation(ours.id).state is State.FINALIZED)
+    contract_id = consumer.contracts.negotiation(ours.id).contract_id
+    for node in (provider, consumer):
+        assert node.contracts.in_force(contract_id).terms == compromise
+
+
 def test_bodies_on_the_wire_are_dsp(provider: WebNode, consumer: WebNode, net: Internet) -> None:
     n = consumer.contracts.request(provider.did, provider.url, CODE, "offer-1", LISTED)
     until(lambda: consumer.contracts.negotiation(n.id).state is State.FINALIZED)

@@ -14,6 +14,7 @@ from protocols.dsp.web import CODE, Internet, WebNode, until
 from yunhe.contracts import (
     PULL,
     PUSH,
+    AccessNotReady,
     DataAddress,
     DataTokenRevoked,
     Transfer,
@@ -40,7 +41,7 @@ def agree(provider: WebNode, consumer: WebNode) -> str:
 def seen(node: WebNode, contract_id: str, state: TransferState) -> Transfer:
     def look() -> Transfer | None:
         found = node.contracts.transfers(contract_id)
-        return found[0] if found and found[0].state is state else None
+        return found[-1] if found and found[-1].state is state else None
 
     found = until(look)
     assert isinstance(found, Transfer)
@@ -110,7 +111,7 @@ def test_either_side_suspends_and_resumes(
 
     def say(who: str, verb: TransferVerb, state: TransferState) -> None:
         node = nodes[who]
-        [t] = node.contracts.transfers(contract_id)
+        [*_, t] = node.contracts.transfers(contract_id)  # the first one asked for
         node.contracts.act_transfer(t.id, verb, "for a while")
         for each in nodes.values():
             seen(each, contract_id, state)
@@ -118,8 +119,11 @@ def test_either_side_suspends_and_resumes(
     say(paused_by, TransferVerb.SUSPEND, TransferState.SUSPENDED)
     with pytest.raises(DataTokenRevoked):
         provider.contracts.authenticate_data_token(access.token, consumer.did)
+    # A fresh request is no way around it.
+    with pytest.raises(AccessNotReady, match="TRANSFERS_SUSPENDED"):
+        consumer.contracts.access(contract_id, wait_s=10)
     say(resumed_by, TransferVerb.START, TransferState.STARTED)
     provider.contracts.authenticate_data_token(access.token, consumer.did)
     again = consumer.contracts.access(contract_id, wait_s=10)
     provider.contracts.authenticate_data_token(again.token, consumer.did)
-    assert len(consumer.contracts.transfers(contract_id)) == 1
+    assert len(provider.contracts.transfers(contract_id)) == 1
