@@ -2,8 +2,8 @@
 
 In: a `contracts.Draft`, or a peer's document as canonical bytes. Out: the other. Beside the ODRL
 rules it carries the typed policy under `urn:yunhe:policy`, so that a verifier without ODRL can
-read prices; on receipt the two must say the same. A consumer whose own offer had no member of
-ours gets none: some compare the agreement with their offer member by member.
+read prices; on receipt the two must say the same. A consumer that left out what we add to ODRL does
+not get it back: Eclipse EDC compares the agreement with the offer member by member.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ class OdrlAgreement:
             "assignee": draft.consumer_did,
             **odrl.write(draft.policy),
         }
-        if draft.plain:
-            del said[odrl.CONFLICT]
-        else:
+        if not draft.plain:
             said[POLICY] = draft.policy.to_json()
         if draft.at is not None:
             said["timestamp"] = iso(draft.at)

@@ -115,6 +115,10 @@ def _data_address(address: contracts.DataAddress | None) -> Json:
         "authorization": address.token,
         "authType": "bearer",
         EXPIRES: iso(address.expires_at),
+        # EDC keeps properties under its own names only, and forgets the endpoint beside them.
+        f"{_EDC}endpoint": address.endpoint,
+        f"{_EDC}authorization": address.token,
+        f"{_EDC}authType": "bearer",
     }
     properties = [
         {"@type": "EndpointProperty", "name": name, "value": value}
