@@ -50,6 +50,13 @@ def issue(key: keys.SigningKey, member: Membership, status: dict[str, Any], now:
     return keys.jwt(key, claims, kid=f"{member.issuer}#{key.kid}")
 
 
+def is_for(token: str, jwk: Jwk) -> bool:
+    """Whether a credential of ours binds this key: after a rotation the old ones do not."""
+    cnf = jwts.read(token).claims.get("cnf")
+    bound = cnf.get("jwk") if isinstance(cnf, dict) else None
+    return isinstance(bound, dict) and bound.get("x") == jwk["x"]
+
+
 def issuer_of(token: str) -> str:
     """Who claims to have issued this credential, unverified; raises CredentialRefused."""
     try:

@@ -96,7 +96,7 @@ class Peers:
             "iat": int(now.timestamp()),
             "exp": int((now + _LIFE).timestamp()),
         }
-        held = self._own_credential(now) if credential else None
+        held = self.own_credential(now) if credential else None
         if held is not None:
             claims["credential"] = held
         return keys.jwt(self._key, claims, kid=f"{self._own_did}#{self._key.kid}")
@@ -105,11 +105,14 @@ class Peers:
         """Read our credential from the database again at the next `mint`."""
         self._held = None
 
-    def _own_credential(self, now: datetime) -> str | None:
+    def own_credential(self, now: datetime) -> str | None:
+        """Our credential in force for our present key, the one that lasts longest."""
         held = self._held
         if held is None or held[1] <= now:
             # Only what exists is kept: a replica that stored none yet asks again each time.
-            held = self._db.read(lambda tx: store_access.own_credential_at(tx, now))
+            rows = self._db.read(lambda tx: store_access.own_credentials_at(tx, now))
+            jwk = self._key.public_jwk()
+            held = next((row for row in rows if credentials.is_for(row[0], jwk)), None)
             self._held = held
         return None if held is None else held[0]
 

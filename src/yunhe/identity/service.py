@@ -134,9 +134,7 @@ class Identity:
 
     def own_credential(self) -> str:
         """Our membership credential in force as VC-JWT; '' when there is none."""
-        now = self.clock.now()
-        held = self._db.read(lambda tx: store_access.own_credential_at(tx, now))
-        return "" if held is None else held[0]
+        return self.peers.own_credential(self.clock.now()) or ""
 
     def store_credential(self, tx: Tx, jwt: str) -> Membership:
         """Keep the credential a trust root issued to us, inside the caller's verb.

@@ -11,6 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from yunhe.identity.model import ApiToken, Membership
+from yunhe.kernel import limits
 from yunhe.kernel.db import Json, Tx, UtcTime, metadata
 
 api_token: Final = sa.Table(
@@ -169,14 +170,13 @@ _OWN: Final = (
     sa.select(own_credential)
     .where(own_credential.c.expires_at > sa.bindparam("now", type_=UtcTime))
     .order_by(own_credential.c.expires_at.desc(), own_credential.c.id)
-    .limit(1)
+    .limit(limits.CREDENTIALS_MAX)
 )
 
 
-def own_credential_at(tx: Tx, now: datetime) -> tuple[str, datetime] | None:
-    """Our credential that lasts longest from `now`: its text and its end."""
-    row = tx.one(_OWN, {"now": now})
-    return None if row is None else (row.jwt, row.expires_at)
+def own_credentials_at(tx: Tx, now: datetime) -> list[tuple[str, datetime]]:
+    """Our credentials in force at `now`, the one that lasts longest first: text and end."""
+    return [(row.jwt, row.expires_at) for row in tx.all(_OWN, {"now": now})]
 
 
 def own_code(tx: Tx) -> str:
