@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 N ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check tck dcp-tck serve bench crash
+.PHONY: help setup demo test check tck dcp-tck interop serve bench crash
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ tck: .venv/.dev ## Run the official Dataspace Protocol kit (Java 17 and Maven ne
 
 dcp-tck: .venv/.dev ## Run the official Decentralized Claims Protocol kit (Java 17 and Maven needed).
 	$(BIN)/python -m tck.dcp $(TCK)
+
+interop: .venv/.dev ## Run both directions against Eclipse EDC (Java 17 and Maven needed).
+	$(BIN)/python -m interop.edc $(INTEROP)
 
 serve: .venv/.demo ## Run the node of node.toml (CONFIG=… for another).
 	$(BIN)/yunhe serve $(or $(CONFIG),node.toml)
