@@ -66,7 +66,8 @@ def resolve(folder: Path, pom: Path = HERE / "pom.xml") -> Path:
     except subprocess.TimeoutExpired as error:
         raise CannotResolve(f"Maven's repository gave nothing in {RESOLVE_S_MAX} s") from error
     if done.returncode:
-        said = [line for line in done.stdout.splitlines() if "ERROR" in line]
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+        said = [line for line in plain.splitlines() if "ERROR" in line]
         raise CannotResolve(re.sub(r" \(\S+://\S+\)", "", said[0]) if said else "Maven failed")
     shutil.copyfile(pom, stamp)
     return jars
