@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
-from yunhe import contracts
+from yunhe import contracts, identity
 from yunhe.api.deps import AnyCaller, Parts, Trader, User
 from yunhe.api.forms import (
     CounterForm,
@@ -62,20 +62,23 @@ async def negotiation(
 
 
 @router.post("/negotiations/{key}/accept")
-def accept(key: str, parts: Parts, _who: Trader, _body: Empty | None = None) -> dict[str, Any]:
+def accept(key: str, parts: Parts, who: Trader, _body: Empty | None = None) -> dict[str, Any]:
     """Take the other's terms."""
+    _speaks_for(who, parts.contracts.negotiation(key))
     return negotiation_json(parts.contracts.accept(key))
 
 
 @router.post("/negotiations/{key}/counter")
-def counter(key: str, form: CounterForm, parts: Parts, _who: Trader) -> dict[str, Any]:
+def counter(key: str, form: CounterForm, parts: Parts, who: Trader) -> dict[str, Any]:
     """Answer with own terms."""
+    _speaks_for(who, parts.contracts.negotiation(key))
     return negotiation_json(parts.contracts.counter(key, form.terms.terms()))
 
 
 @router.post("/negotiations/{key}/terminate")
-def end(key: str, form: ReasonForm, parts: Parts, _who: Trader) -> dict[str, Any]:
+def end(key: str, form: ReasonForm, parts: Parts, who: Trader) -> dict[str, Any]:
     """End a negotiation that is not final yet."""
+    _speaks_for(who, parts.contracts.negotiation(key))
     return negotiation_json(parts.contracts.terminate_negotiation(key, form.reason))
 
 
@@ -92,9 +95,16 @@ def contract(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
 
 
 @router.post("/contracts/{key}/terminate")
-def terminate(key: str, form: ReasonForm, parts: Parts, _who: Trader) -> dict[str, Any]:
+def terminate(key: str, form: ReasonForm, parts: Parts, who: Trader) -> dict[str, Any]:
     """End a contract now; the peer is told at once."""
+    _speaks_for(who, parts.contracts.contract(key))
     return _contract(parts, parts.contracts.terminate(key, form.reason))
+
+
+def _speaks_for(who: identity.Principal, found: contracts.Negotiation | contracts.Contract) -> None:
+    """Who buys data for this node does not sell the node's own, nor the other way."""
+    sells = found.role is contracts.Side.PROVIDER
+    identity.require(who, "provider" if sells else "user")
 
 
 def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
