@@ -33,7 +33,8 @@ from yunhe.kernel.canonical import dumps
 from yunhe.kernel.errors import Internal, Unauthenticated
 
 ALGORITHMS: Final = ["Ed25519"]  # RFC 9864 name; nothing else is ever accepted
-PURPOSES: Final = ("did", "dcp", "seal", "log", "tls")
+PURPOSES: Final = ("did", "seal", "log", "tls")
+ES256_PURPOSES: Final = ("dcp",)  # what foreign peers must be able to verify
 
 Jwk = dict[str, Any]
 
@@ -118,7 +119,7 @@ class KeyStore:
         return self._next(purpose, suite).exists()
 
     def _load(self, purpose: str, suite: str) -> object:
-        if purpose not in PURPOSES:
+        if purpose not in (PURPOSES if suite == "Ed25519" else ES256_PURPOSES):
             raise KeyUnreadable(purpose=purpose)
         path = self._path(purpose, suite)
         if not path.exists():
