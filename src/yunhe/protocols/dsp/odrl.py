@@ -292,9 +292,9 @@ def _folded(text: str) -> tuple[str, ...] | None:
         items = canonical.loads_strict(text.encode())
     except YunheError:
         return None
-    texts = [item.get("@value") if isinstance(item, dict) and len(item) == 1 else None
-             for item in items]  # fmt: skip
-    return tuple(texts) if all(isinstance(each, str) for each in texts) else None
+    plain = [item.get("@value") for item in items if isinstance(item, dict) and len(item) == 1]
+    texts = tuple(text for text in plain if isinstance(text, str))
+    return texts if len(texts) == len(items) else None
 
 
 def _scalar(value: Any) -> str:
