@@ -104,6 +104,12 @@ def asker(world: World, contract: Contract) -> Asker:
     return Asker(world, contract)
 
 
+def test_a_data_token_is_no_use_without_membership(asker: Asker) -> None:
+    """Whoever was revoked leaves its credential away, and holds a data token for minutes yet."""
+    bare = asker.world["r"].node.identity.mint(asker.world["a"].did, credential=False)
+    assert asker.refused(peer=bare) == (403, "MEMBER_ONLY")
+
+
 def claims(asker: Asker, **over: Any) -> dict[str, Any]:
     """The claims of a good data token, changed."""
     now = int(time.time())

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from yunhe.contracts import Contracts
 from yunhe.dataplane import DataPlane, Query, Stream
-from yunhe.identity import Identity
+from yunhe.identity import Identity, require_member
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import StreamedResponse, Threads
 from yunhe.kernel.errors import Unauthenticated
@@ -32,6 +32,9 @@ def router(identity: Identity, contracts: Contracts, plane: DataPlane) -> APIRou
         except Unauthenticated as refused:
             identity.refusals.refused(source, refused.code)
             raise
+        # A data token outlives a revocation by minutes; without its credential, the status of
+        # which was just asked, a member that was put out would still read.
+        require_member(peer)
         asked = wire.read(body)
         query = Query(
             contract_id=claims.contract_id,
