@@ -181,7 +181,7 @@ def _live(world: World, found: dict[str, Any]) -> None:
     until("settled", lambda: [s.state for s in r.statements(contract.id)] == ["settled"])
     for path in ("/health", "/me", "/tokens", "/registration"):
         get(a, path)
-    for path in ("/applications", "/registrations"):
+    for path in ("/applications", "/registrations", "/connectors"):
         get(fn, path)
     for noun in ("resources", "products"):
         (one,) = get(a, f"/{noun}")["items"]

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from yunhe import __version__
-from yunhe.api import bills, evidence_log, finding, supply, tokens, uses
+from yunhe.api import bills, evidence_log, finding, members, supply, tokens, uses
 from yunhe.api import contracts as contracts_face
 from yunhe.api import registration as registration_face
 from yunhe.api.deps import Services, known_parameters
@@ -25,7 +25,17 @@ from yunhe.kernel.errors import Invalid, NotFound, YunheError
 
 log = logging.getLogger(__name__)
 
-FACES = (tokens, registration_face, supply, finding, contracts_face, uses, bills, evidence_log)
+FACES = (
+    tokens,
+    registration_face,
+    members,
+    supply,
+    finding,
+    contracts_face,
+    uses,
+    bills,
+    evidence_log,
+)
 
 
 def create_app(parts: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:

@@ -165,6 +165,19 @@ class ReviewForm(Form):
     reasons: Annotated[list[Text], Field(max_length=20)] = []
 
 
+class RotationForm(Form):
+    """Which key of this node is to be replaced."""
+
+    purpose: Literal["did", "dcp"]
+
+
+class StandingForm(Form):
+    """What becomes of a connector, and why."""
+
+    step: Literal["suspend", "resume", "revoke"]
+    reasons: Annotated[list[Text], Field(min_length=1, max_length=20)]
+
+
 class TableForm(Form):
     """One table of a resource: where its files lie and whose rows they are."""
 
