@@ -127,6 +127,16 @@ def test_a_product_needs_registered_resources(db: Database, tmp_path: Path) -> N
     assert used.state == "returned"
 
 
+def test_a_product_of_anothers_resource_waits_for_a_person(db: Database, tmp_path: Path) -> None:
+    register = register_of(db, tmp_path)
+    code = register.receive("resource", resource(), peer()).code
+    record = {**PRODUCT, "local_id": "x", "resource_codes": [code]}
+    record |= {"provider_did": STRANGER, "provider_subject": OTHER_SUBJECT}
+    claimed = register.receive("product", record, peer(STRANGER, OTHER_SUBJECT))
+    assert claimed.state == "submitted"
+    assert [(w["rule"], w["field"]) for w in claimed.warnings] == [("K7", "resource_codes")]
+
+
 def test_an_approval_asks_again(db: Database, tmp_path: Path) -> None:
     register = register_of(db, tmp_path)
     code = register.receive("resource", resource(), peer()).code

@@ -200,6 +200,16 @@ class Register:
                         f"resource_codes：{code[:65]} 未登记或已撤销",
                     )
                 )
+            elif row.origin_did != origin_did:  # by what right, a person has to see
+                faults.append(
+                    Fault(
+                        "resource_codes",
+                        "K7",
+                        f"resource_codes: {code[:65]} is another holder's",
+                        f"resource_codes：{code[:65]} 属于另一持有方",
+                        "reviewer",
+                    )
+                )
         if store.same_fingerprint(tx, _fingerprint(kind, record), origin_did) is not None:
             faults.append(
                 Fault(
