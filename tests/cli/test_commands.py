@@ -161,6 +161,21 @@ def test_contracts_list_show_terminate_and_bundle(node: FakeNode, tmp_path: Path
     assert out.read_bytes() == b'{"a":[2],"b":1}'
 
 
+def test_what_is_stuck_says_why_and_when_it_is_tried_again(node: FakeNode) -> None:
+    waits = {"stuck_because": "ConnectError: refused", "next_retry_at": "2026-11-21T09:00:00Z"}
+    node.answers["GET /negotiations/n-1"] = (200, {**negotiation("AGREED", 3), **waits})
+    node.answers["GET /contracts/c-1"] = (200, {**CONTRACT, **waits, "ended_reason": "GONE; no"})
+    node.answers["GET /uses"] = (200, {"items": []})
+    bill = {"contract_id": "c-1", "uses": 0, "rows": 0, "total_fen": 0}
+    node.answers["GET /contracts/c-1/bill"] = (200, bill)
+    for command in (("negotiations", "show", "n-1"), ("contracts", "show", "c-1")):
+        shown = run(node, *command).stdout
+        assert "waiting for the other side: ConnectError: refused" in shown
+        assert "2026-11-21 09:00" in shown
+        assert json.loads(run(node, *command, "--json").stdout)
+    assert "GONE; no" in run(node, "contracts", "show", "c-1").stdout
+
+
 def test_statements_are_listed_and_issued(node: FakeNode) -> None:
     one = {"id": "s", "contract_id": "c-1", "state": "settled", "uses": 1, "rows": 2}
     one["total_fen"] = 77

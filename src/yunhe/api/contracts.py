@@ -120,6 +120,8 @@ def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
         "uses_left": _uses_left(parts, contract),
         "signed_at": when(contract.agreement.signed_at),
         "ended_reason": None if contract.end is None else _why(contract.end),
+        "stuck_because": contract.stuck_because or None,
+        "next_retry_at": when(contract.next_retry),
     }
 
 
@@ -161,6 +163,7 @@ def negotiation_json(n: contracts.Negotiation) -> dict[str, Any]:
         "error": None
         if n.error is None
         else {"code": n.error.code, "detail": "; ".join(n.error.reasons)},
+        "stuck_because": n.stuck_because or None,
         "next_retry_at": when(n.next_retry),
     }
 

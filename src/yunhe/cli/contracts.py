@@ -37,6 +37,9 @@ def show(desk: Desk, contract: Id) -> None:
 
     def human() -> None:
         desk.out.print(f"{found.id}  {found.state}  {found.signature_level}", markup=False)
+        if found.ended_reason:
+            desk.out.print(found.ended_reason, markup=False)
+        desk.stuck(found.stuck_because, found.next_retry_at)
         total = desk.say(f"CNY {yuan(bill.total_fen)}", f"{yuan(bill.total_fen)} 元")
         desk.out.print(f"{bill.uses} × / {bill.rows} ≡ {total}", markup=False)
         heads = desk.say(

@@ -101,6 +101,12 @@ class Desk:
             table.add_row(*(_cell(item.get(name)) for name in columns))
         self.out.print(table)
 
+    def stuck(self, why: str | None, again: object) -> None:
+        """Say what waits for the other side: why, and when it is tried again."""
+        if why or again:
+            en = f"waiting for the other side: {why}; next try {again}"
+            self.out.print(self.say(en, f"等待对方：{why}；下次重试 {again}"), markup=False)
+
     def fail(self, error: YunheError) -> Exit:
         """Write an error (code, sentence, remedy) and say which exit code it gives."""
         if self.json:

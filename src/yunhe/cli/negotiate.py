@@ -99,6 +99,23 @@ def list_(desk: Desk) -> None:
 
 
 @command(held)
+def show(desk: Desk, negotiation: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Show one negotiation: its offers, how it ended, or what it waits for."""
+    with desk.space() as space:
+        found = space.negotiation(negotiation)
+
+    def human() -> None:
+        desk.out.print(f"{found.id}  {found.state}  {found.role}", markup=False)
+        for move in found.offers:
+            desk.out.print(f"{move.at}  {move.by}  {move.offer_id}", markup=False)
+        if found.error:
+            desk.out.print(f"{found.error['code']}: {found.error['detail']}", markup=False)
+        desk.stuck(found.stuck_because, found.next_retry_at)
+
+    desk.show(found, human)
+
+
+@command(held)
 def accept(desk: Desk, negotiation: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Accept the other side's last offer."""
     with desk.space() as space:

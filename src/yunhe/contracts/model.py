@@ -192,7 +192,10 @@ class Party(Protocol):
 
 @dataclass(frozen=True)
 class Negotiation:
-    """One negotiation as this node sees it; `id` is our own pid."""
+    """One negotiation as this node sees it; `id` is our own pid.
+
+    `stuck_because` and `next_retry`: a message of ours failed, why, and when it is sent again.
+    """
 
     id: str
     role: Side
@@ -210,6 +213,7 @@ class Negotiation:
     contract_id: str = ""
     error: Why | None = None
     next_retry: datetime | None = None
+    stuck_because: str = ""
 
     @property
     def provider_pid(self) -> str:
@@ -239,7 +243,10 @@ class Negotiation:
 
 @dataclass(frozen=True)
 class Contract:
-    """An agreement in force, or ended; `version` rises with every change of its state."""
+    """An agreement in force, or ended; `version` rises with every change of its state.
+
+    `stuck_because` and `next_retry`: a message about it failed, why, and when it is sent again.
+    """
 
     id: str
     role: Side
@@ -256,6 +263,8 @@ class Contract:
     ended_at: datetime | None = None
     end: Why | None = None
     entry_id: str = ""  # the evidence entry that put it in force
+    next_retry: datetime | None = None
+    stuck_because: str = ""
 
     @property
     def signature_level(self) -> str:

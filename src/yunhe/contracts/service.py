@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from yunhe.contracts import (
     lifecycle,
@@ -177,14 +178,18 @@ class Contracts:
             n = store.negotiation(tx, negotiation_id)
             if n is None:
                 raise NegotiationUnknown
-            waiting = [m for m in pending(tx, n.id) if m["state"] == "pending" and m["attempts"]]
-            return replace(n, next_retry=waiting[0]["next_at"]) if waiting else n
+            return replace(n, **_stuck(tx, n.id))
 
         return self._db.read(find)
 
     def negotiations(self, limit: int = limits.CONTRACT_LIST_MAX) -> list[Negotiation]:
-        """The latest negotiations first."""
-        return self._db.read(lambda tx: store.list_negotiations(tx, limit))
+        """The latest negotiations first; those whose message waits for its peer say so."""
+
+        def find(tx: Tx) -> list[Negotiation]:
+            found = store.list_negotiations(tx, limit)
+            return [replace(n, **_stuck(tx, n.id)) if n.waiting_for else n for n in found]
+
+        return self._db.read(find)
 
     def wait(self, negotiation_id: str, since_version: int, wait_s: float) -> Negotiation:
         """The negotiation once its version exceeds `since_version`, or after `wait_s`."""
@@ -199,13 +204,14 @@ class Contracts:
     # --- contracts --------------------------------------------------------------------------
 
     def contract(self, contract_id: str) -> Contract:
-        """One contract in any state; raises ContractUnknown."""
+        """One contract in any state, with what waits for its peer; raises ContractUnknown."""
 
         def find(tx: Tx) -> Contract:
             found = store.contract(tx, contract_id)
             if found is None:
                 raise ContractUnknown
-            return found
+            talks = [t.id for t in store.transfers_of(tx, contract_id)[: limits.TRANSFERS_OPEN_MAX]]
+            return replace(found, **_stuck(tx, found.negotiation_id, *talks))
 
         return self._db.read(find)
 
@@ -315,3 +321,13 @@ class Contracts:
         return self._db.write(
             lambda tx: transfers.say(self._desk, tx, transfers.ours(tx, transfer_id), verb, why)
         )
+
+
+def _stuck(tx: Tx, *conversations: str) -> dict[str, Any]:
+    """What the first message says that failed and waits to be sent again; empty: none does."""
+    for conversation in conversations:
+        for waiting in pending(tx, conversation):
+            if waiting["state"] == "pending" and waiting["attempts"]:
+                why = waiting["last_error"] or ""
+                return {"next_retry": waiting["next_at"], "stuck_because": why}
+    return {}

@@ -243,6 +243,8 @@ class Negotiation:
     offers: tuple[Move, ...] = ()
     contract_id: str | None = None
     error: dict[str, Any] | None = None
+    stuck_because: str | None = None
+    next_retry_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,8 @@ class Contract:
     uses_left: int | None = None
     signed_at: datetime | None = None
     ended_reason: str | None = None
+    stuck_because: str | None = None
+    next_retry_at: datetime | None = None
 
 
 @dataclass(frozen=True)

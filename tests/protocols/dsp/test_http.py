@@ -125,6 +125,9 @@ def test_an_unreachable_peer_shows_the_next_retry(consumer: WebNode) -> None:
     n = consumer.contracts.request("did:web:gone", "https://gone.example/dsp", CODE, "o", LISTED)
     until(lambda: consumer.contracts.negotiation(n.id).next_retry)
     assert consumer.contracts.negotiation(n.id).state is State.REQUESTED
+    [stuck] = consumer.contracts.negotiations()
+    assert stuck.stuck_because.startswith("ConnectError")
+    assert stuck.next_retry is not None
 
 
 # --- version and catalogue ------------------------------------------------------------------
