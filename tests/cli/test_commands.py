@@ -131,6 +131,26 @@ def test_sql_to_an_unknown_file_kind_costs_nothing(node: FakeNode) -> None:
     assert node.seen == []
 
 
+@pytest.mark.parametrize("out", ["absent/x.parquet", "folder.csv"])
+def test_sql_to_a_place_that_cannot_be_written_costs_nothing(
+    node: FakeNode, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    result = run(node, "sql", "c", "SELECT 1", "--purpose", "p", "--out", str(tmp_path / out))
+    assert result.exit_code == 2, result.output
+    assert "BAD_ARGUMENT" in result.stderr
+    assert node.seen == []
+
+
+def test_a_refused_sql_leaves_the_old_file_and_no_other(node: FakeNode, tmp_path: Path) -> None:
+    out = tmp_path / "x.csv"
+    out.write_text("old", encoding="utf-8")
+    node.answers["POST /sql"] = (403, PROBLEM)
+    assert run(node, "sql", "c", "SELECT 1", "--purpose", "p", "--out", str(out)).exit_code == 1
+    assert out.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_a_refused_query_says_code_sentence_remedy(node: FakeNode) -> None:
     node.answers["POST /sql"] = (403, PROBLEM)
     result = run(node, "sql", "c", "SELECT 1", "--purpose", "p", "--lang", "zh")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,13 +38,34 @@ def sql(
     """Run SQL under a contract; the provider's node governs it."""
     if out is not None and out.suffix not in (".csv", ".arrow", ".parquet"):
         raise BadArgument(what=str(out), why="its ending is .csv, .arrow or .parquet")
-    with desk.space() as space:
-        batches = space.sql_stream(text, contract, purpose, use_id or None)
-        with batches:
+    # A use costs money: where the result goes is certain before the query is sent.
+    with _place(out) as part, desk.space() as space:
+        with space.sql_stream(text, contract, purpose, use_id or None) as batches:
             table = batches.read_all()
-    if out is not None:
-        _write(table, out)
+        if out is not None and part is not None:
+            _write(table, part, out)
     desk.show(_facts(batches, table, out), lambda: _print(desk, batches, table, out))
+
+
+@contextmanager
+def _place(out: Path | None) -> Iterator[Path | None]:
+    """A new file beside `out`, made now and gone at the end; raises BadArgument."""
+    if out is None:
+        yield None
+        return
+    part = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
+    try:
+        if out.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        if out.exists() and not os.access(out, os.W_OK):
+            raise PermissionError(0, "it may not be written")
+        part.touch(exist_ok=False)
+    except OSError as error:
+        raise BadArgument(what=str(out), why=error.strerror or "not writable") from error
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _facts(batches: Batches, table: pyarrow.Table, out: Path | None) -> dict[str, Any]:
@@ -63,20 +87,21 @@ def _json_cell(cell: Any) -> Any:
     return cell if cell is None or isinstance(cell, str | int | float | bool) else str(cell)
 
 
-def _write(table: pyarrow.Table, out: Path) -> None:
+def _write(table: pyarrow.Table, part: Path, out: Path) -> None:
     try:
-        if out.suffix == ".csv":
+        if part.suffix == ".csv":
             from pyarrow import csv
 
-            csv.write_csv(table, out)
-        elif out.suffix == ".parquet":
+            csv.write_csv(table, part)
+        elif part.suffix == ".parquet":
             from pyarrow import parquet
 
-            parquet.write_table(table, out)
+            parquet.write_table(table, part)
         else:
             from pyarrow import feather
 
-            feather.write_feather(table, str(out), compression="uncompressed")
+            feather.write_feather(table, str(part), compression="uncompressed")
+        part.replace(out)
     except OSError as error:
         raise BadArgument(what=str(out), why=str(error)) from error
 
