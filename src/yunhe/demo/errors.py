@@ -25,5 +25,5 @@ class StepFailed(YunheError):
     code = "DEMO_STEP_FAILED"
     en = "Step {number} ({name}) did not hold: {why}."
     zh = "第 {number} 步（{name}）未达成：{why}。"
-    mend_en = "Run again with --keep and look at the nodes' logs."
-    mend_zh = "请加 --keep 重新运行并查看各节点日志。"
+    mend_en = "Read the last errors of the nodes below; their whole logs are kept."
+    mend_zh = "请查看下方各节点的最后错误；完整日志已保留。"

@@ -97,9 +97,15 @@ def _close(stage: Stage, folder: Path, keep: bool, done: bool) -> None:
     for space in stage.spaces.values():
         space.close()
     if keep:
-        stage.console.print("\nThe nodes stay up; each has its admin token in var/admin.token:")
+        stage.console.print("\nThe nodes stay up. To speak to one of them:")
         for node in stage.nodes.values():
-            stage.console.print(f"  {node.address}  {node.home}  (pid {node.pid})")
+            token = node.home / "var" / "admin.token"
+            stage.console.print(f"  # {stage.who(node.party.key)} (pid {node.pid})")
+            stage.console.print(
+                f"  export YUNHE_URL={node.address} YUNHE_TOKEN=$(cat {token})",
+                highlight=False,
+                soft_wrap=True,
+            )
         stage.console.print(
             "Stop them with: kill "
             + " ".join(str(node.pid) for node in stage.nodes.values() if node.pid)
@@ -110,4 +116,11 @@ def _close(stage: Stage, folder: Path, keep: bool, done: bool) -> None:
     if done:
         shutil.rmtree(folder, ignore_errors=True)
     else:
+        for node in stage.nodes.values():
+            if errors := [line for line in _lines(node.log) if " ERROR " in line]:
+                stage.console.print(f"{node.party.name_en}: {errors[-1]}", markup=False)
         stage.console.print(f"The nodes' logs are kept in {folder}")
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []

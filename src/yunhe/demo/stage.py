@@ -60,8 +60,11 @@ class Stage:
         return self.spaces[key]
 
     @contextmanager
-    def step(self, name: str, name_zh: str, actor: str) -> Iterator[Record]:
-        """One numbered step by the node `actor`; its last evidence entry is the receipt."""
+    def step(
+        self, name: str, name_zh: str, actor: str, kind: str, at: str = ""
+    ) -> Iterator[Record]:
+        """One numbered step by the node `actor`; its receipt is the newest evidence entry of
+        `kind` at the node `at` (default: the actor)."""
         record = Record(len(self.records) + 1, name, name_zh, actor)
         self.records.append(record)
         self._now = record
@@ -78,21 +81,30 @@ class Stage:
         except (YunheError, httpx.HTTPError, LookupError, TypeError, ValueError) as error:
             self._fail(record, started, f"{type(error).__name__}: {error}", error)
         record.milliseconds = (time.monotonic() - started) * 1000
-        record.receipt = self.receipt(actor)
+        record.receipt = self.receipt(at or actor, kind)
+        self.insist(record.receipt is not None, f"no evidence entry {kind}")
         record.outcome = "ok"
         proof = f"{record.receipt['kind']} #{record.receipt['index']}" if record.receipt else "–"
+        where = f" at {self.nodes[at].party.name_en}" if at and at != actor else ""
         self.console.print(
-            f"  [dim]{record.milliseconds:,.0f} ms · {actor} · evidence {proof}[/]",
+            f"  [dim]{record.milliseconds:,.0f} ms · {self.nodes[actor].party.name_en}"
+            f" · evidence {proof}{where}[/]",
             highlight=False,
+            soft_wrap=True,
         )
 
     def _fail(self, record: Record, started: float, why: str, cause: Exception) -> None:
         record.milliseconds = (time.monotonic() - started) * 1000
         raise StepFailed(number=record.number, name=record.name, why=why.rstrip(".")) from cause
 
-    def receipt(self, actor: str) -> dict[str, Any] | None:
-        """The newest evidence entry of a node: id, kind, leaf hash, index."""
-        newest = self.spaces[actor].entries(limit=1)
+    def who(self, key: str) -> str:
+        """A node's name for the audience."""
+        party = self.nodes[key].party
+        return f"{party.name_zh} {party.name_en}"
+
+    def receipt(self, key: str, kind: str) -> dict[str, Any] | None:
+        """The newest evidence entry of a kind at a node: id, kind, leaf hash, index."""
+        newest = self.spaces[key].entries(kind, limit=1)
         return newest[0] if newest else None
 
     def say(self, text: str) -> None:
@@ -108,15 +120,17 @@ class Stage:
 
     def denied(self, what: str, refused: YunheRefused) -> None:
         """Show a refusal with its code, sentence and remedy."""
-        self.say(f"✗ {what}: {refused.code}")
+        self.say(f"⊘ refused: {what} → {refused.code}")
         self.say(f"    {refused.sentence(self.lang)}")
         self.say(f"    → {refused.remedy(self.lang)}")
 
-    def bill(self, key: str, contract: str) -> int:
-        """Show the running bill of a contract at a node; the total in fen."""
-        bill = self.spaces[key].bill(contract)
-        who = self.nodes[key].party.name_en
-        self.say(f"¥ {who}: {bill.uses} uses, {bill.rows} rows, {yuan(bill.total_fen)} CNY")
+    def bill(self, key: str, provider: str) -> int:
+        """Show the running bill of the contract with `provider` as a node has it; in fen."""
+        bill = self.spaces[key].bill(self.facts[f"contract-{provider}"].id)
+        self.say(
+            f"¥ contract with {self.nodes[provider].party.name_en}, by {self.who(key)}:"
+            f" {bill.uses} uses, {bill.rows} rows, {yuan(bill.total_fen)} CNY"
+        )
         return bill.total_fen
 
     def write(self, path: Path, seconds: float, done: bool) -> None:

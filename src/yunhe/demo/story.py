@@ -78,7 +78,9 @@ def _review_all(stage: Stage, number: int) -> None:
 
 def register(stage: Stage) -> None:
     """① Subjects and connectors register; one is returned for edit first; codes are issued."""
-    with stage.step("register subjects and connectors", "主体与连接器登记", "fn"):
+    with stage.step(
+        "register subjects and connectors", "主体与连接器登记", "fn", "identity.registered"
+    ):
         for key in ("a", "b", "r"):
             stage[key].register_self()
         done: dict[str, str] = {}
@@ -94,14 +96,19 @@ def register(stage: Stage) -> None:
 
         wait_for(stage, "the three approvals", approved)
         for key, code in done.items():
-            stage.say(f"✓ {stage.nodes[key].party.name_zh}: connector {code}, credential held")
+            stage.say(f"✓ {stage.who(key)}: connector {code}, credential held")
             stage.insist(len(code) == 32 and code[0] == "5", "the code is no N04 connector code")
         stage.facts["codes"] = done
 
 
 def connect_data(stage: Stage) -> None:
     """② Each hospital points its connector at its Parquet files; they are profiled."""
-    with stage.step("connect and register the resources", "数据资源接入与登记", "a"):
+    with stage.step(
+        "connect and register the resources",
+        "数据资源接入与登记",
+        "a",
+        "catalog.resource_registered",
+    ):
         for key in ("a", "b"):
             resource = stage[key].add_resource(RESOURCE)
             stage[key].submit_resource(resource)
@@ -112,7 +119,10 @@ def connect_data(stage: Stage) -> None:
                 f"the profile of {key} counts {rows}",
             )
             stage.facts[f"resource-{key}"] = resource.id
-            stage.say(f"✓ {stage.nodes[key].party.name_zh}: profiled {rows}, entity key id")
+            stage.say(
+                f"✓ {stage.who(key)}: {rows['patients']:,} patients, {rows['labs']:,} values"
+                " profiled; the entity is the patient (id)"
+            )
         _review_all(stage, 2)
         for key in ("a", "b"):
             found = wait_for(
@@ -132,7 +142,7 @@ def listed_terms() -> Terms:
         expires_at=datetime.now(UTC).replace(microsecond=0) + timedelta(days=90),
         uses_max=4,
         rows_max=1000,
-        row_filters=(("patients", "age >= 18"), ("labs", "test IN ('hdl', 'chol', 'fib4')")),
+        row_filters=(("patients", "age >= 18"), ("labs", "test IN ('hdl', 'sbp', 'fib4')")),
         masks=(("patients.age", "round:10"),),
         minimum_group=10,
         per_use_fen=5000,
@@ -142,7 +152,7 @@ def listed_terms() -> Terms:
 
 def publish(stage: Stage) -> None:
     """③ Each publishes a product with terms; reviewed, coded, listed, reported up."""
-    with stage.step("publish the products", "数据产品登记与上架", "a"):
+    with stage.step("publish the products", "数据产品登记与上架", "a", "catalog.listed"):
         terms = listed_terms()
         for key in ("a", "b"):
             party = stage.nodes[key].party
@@ -180,21 +190,24 @@ def publish(stage: Stage) -> None:
                     stage[key].own_product(stage.facts[f"product-{key}"]).state == "listed"
                 ),
             )
-            stage.say(f"✓ {stage.facts[f'code-{key}']} listed by {stage.nodes[key].party.name_zh}")
+            stage.say(f"✓ {stage.facts[f'code-{key}']} listed by {stage.who(key)}")
         stage.say(
             f"  purpose {PURPOSE} · 4 uses · 90 days · age masked to decades · adults only ·"
             " groups of at least 10 patients · 50.00 CNY a use, 0.20 a row"
         )
+        stage.say("  and, not shown to anyone: goes down to 8 uses at 40.00 + 0.10 by itself")
 
 
 def find(stage: Stage) -> None:
     """④ The researcher finds both at another node, by a Chinese and by an English word."""
-    with stage.step("find at another node", "跨节点检索", "r"):
+    with stage.step("find at another node", "跨节点检索", "r", "catalog.listed", at="fn"):
         expected = {stage.facts["code-a"], stage.facts["code-b"]}
         for word in ("化验", "liver"):
             hits = stage["r"].search(word)
             stage.insist({hit.code for hit in hits} == expected, f"{word!r} found {len(hits)}")
-            stage.say(f"✓ {word!r}: " + " | ".join(f"{hit.title_zh}" for hit in hits))
+            stage.say(f"✓ “{word}” finds {len(hits)}:")
+            for hit in hits:
+                stage.say(f"    {hit.code}  {hit.title_zh} · {hit.title_en}")
 
 
 def _haggle(stage: Stage, key: str) -> Contract:
@@ -216,7 +229,7 @@ def _haggle(stage: Stage, key: str) -> Contract:
 
 def agree(stage: Stage) -> None:
     """⑤ Negotiate over DSP with one counter-offer each way; both sign."""
-    with stage.step("negotiate and sign over DSP", "协商与双方签署", "r"):
+    with stage.step("negotiate and sign over DSP", "协商与双方签署", "r", "contract.in_force"):
         for key in ("a", "b"):
             started = time.monotonic()
             contract = _haggle(stage, key)
@@ -227,7 +240,7 @@ def agree(stage: Stage) -> None:
                 f" + {yuan(move.terms.per_row_fen)} a row"
                 for move in told.offers
             ]
-            stage.say(f"✓ {stage.nodes[key].party.name_zh} in {took:.0f} ms:")
+            stage.say(f"✓ {stage.who(key)} in {took:.0f} ms:")
             for move in moves:
                 stage.say(f"    → {move}")
             stage.insist(
@@ -250,14 +263,14 @@ def _copy(stage: Stage, key: str, contract: Contract) -> Contract | None:
 
 def query(stage: Stage) -> None:
     """⑥ Plain SQL, an Arrow table, computed at each hospital under its contract."""
-    with stage.step("query with plain SQL", "按合约使用数据", "r"):
+    with stage.step("query with plain SQL", "按合约使用数据", "r", "use.receipt"):
         for key in ("a", "b"):
             contract: Contract = stage.facts[f"contract-{key}"]
             table = stage["r"].sql(BY_SEX, contract, PURPOSE)
             got = [tuple(row.values()) for row in table.to_pylist()]
             split = stage.facts["splits"][key]
             names = ", ".join(table.schema.names)
-            stage.say(f"✓ {stage.nodes[key].party.name_zh}: {table.num_rows} rows of {names}")
+            stage.say(f"✓ {stage.who(key)}: {table.num_rows} rows of {names}")
             for sex, number, mean in got:
                 who = "male" if sex else "female"
                 stage.say(f"    {who:<7} {number:>7,} HDL values, mean {mean:.2f}")
@@ -266,8 +279,12 @@ def query(stage: Stage) -> None:
             bands = ages.column("age").to_pylist()
             stage.insist(all(band % 10 == 0 for band in bands), "an age is not masked")
             withheld = (ages.schema.metadata or {}).get(b"yunhe.groups_withheld") == b"true"
-            stage.say(f"  ages come as decades {bands}; groups withheld: {withheld}")
-            stage.bill("r", contract.id)
+            stage.say(
+                "  ages come masked to decades "
+                + ", ".join(map(str, bands))
+                + ("; groups under 10 patients were withheld" if withheld else "")
+            )
+            stage.bill("r", key)
 
 
 def _equal(got: list[tuple[Any, ...]], truth: list[tuple[int, int, float]]) -> bool:
@@ -288,7 +305,7 @@ def _refused(stage: Stage, what: str, code: str, call: Any) -> None:
 
 def refusals(stage: Stage) -> None:
     """⑦ What the contract does not say is refused, with code, sentence and remedy."""
-    with stage.step("try what was not agreed", "越权尝试均被拒绝", "r"):
+    with stage.step("try what was not agreed", "越权尝试均被拒绝", "r", "use.denied", at="a"):
         space, contract = stage["r"], stage.facts["contract-a"]
         before = space.bill(contract.id).total_fen
 
@@ -320,12 +337,12 @@ def refusals(stage: Stage) -> None:
                 "TOKEN_EXPIRED",
                 lambda: guest.sql(BY_SEX, contract, PURPOSE),
             )
-        stage.bill("r", contract.id)
+        stage.bill("r", "a")
 
 
 def settle(stage: Stage) -> None:
     """⑧ The researcher's node recomputes the statement from its own receipts; money moves."""
-    with stage.step("recompute, settle, post", "对账与结算", "r"):
+    with stage.step("recompute, settle, post", "对账与结算", "r", "statement.settled"):
         for key in ("a", "b"):
             contract = stage.facts[f"contract-{key}"]
             issued = stage[key].issue_statement(contract.id)
@@ -340,18 +357,18 @@ def settle(stage: Stage) -> None:
                 return all(each == ["settled"] for each in states.values())
 
             wait_for(stage, "the settlement at both ends", settled)
-            ours = stage.bill("r", contract.id)
-            theirs = stage.bill(key, contract.id)
+            ours = stage.bill("r", key)
+            theirs = stage.bill(key, key)
             stage.insist(ours == theirs == issued.total_fen, "the two bills differ")
             stage.say(
-                f"✓ {stage.nodes[key].party.name_zh}: {issued.uses} uses recomputed from our own"
+                f"✓ {stage.who(key)}: {issued.uses} uses recomputed from our own"
                 f" receipts = {issued.total_fen / 100:.2f} CNY at both ends; transfer posted"
             )
 
 
 def end_contract(stage: Stage) -> None:
     """⑨ The provider terminates; the next query is refused within a second."""
-    with stage.step("terminate", "提供方终止合约", "b"):
+    with stage.step("terminate", "提供方终止合约", "b", "contract.terminated"):
         contract = stage.facts["contract-b"]
         stage["r"].sql(BY_SEX, contract, PURPOSE)
         stage["b"].issue_statement(contract.id)
