@@ -19,7 +19,7 @@ from sqlglot.optimizer.scope import traverse_scope
 from sqlglot.tokenizer_core import Token
 
 from yunhe.contracts import Terms
-from yunhe.dataplane import aggregate, functions
+from yunhe.dataplane import aggregate, functions, growth
 from yunhe.dataplane.errors import (
     ColumnNotAgreed,
     ConstructRefused,
@@ -61,6 +61,7 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
             aggregate.check_shape(tree)
         _check_nodes(tree)
         _check_names(tree, seen)
+        growth.check(tree, seen)
         given = _given_names(tree)
         tree = _qualify(tree, seen)
         fields, used = _fields(tree, seen)

@@ -101,6 +101,7 @@ PROFILE_MEMORY_MB_MAX: Final = 1_024
 # dataplane
 SQL_BYTES_MAX: Final = 16_384
 SQL_NODES_MAX: Final = 2_000
+SQL_NODES_WRITTEN_MAX: Final = 10_000  # with aliases and stars written out
 SQL_BRACKETS_DEPTH_MAX: Final = 64
 SQL_TABLES_MAX: Final = 16  # table uses in one query
 QUERY_S_MAX: Final = 60.0  # from the start of a query to its first bytes
