@@ -23,6 +23,7 @@ from yunhe.kernel.outbox import GiveUp, Outbox, Retry
 from yunhe.kernel.outbox import Message as Letter
 from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.client import DspClient
+from yunhe.protocols.dsp.doubt import Doubts, taken
 from yunhe.protocols.dsp.replies import Replies
 from yunhe.protocols.dsp.wire import Json
 
@@ -57,6 +58,7 @@ class DspDelivery:
         self._replies = replies or Replies()
         self._client = client
         self._now = now
+        self._doubts = Doubts(now)
 
     def install(self, outbox: Outbox) -> None:
         """Register the delivery of every kind."""
@@ -68,11 +70,15 @@ class DspDelivery:
         message, tail = self._addressed(letter)
         url = f"{letter.address.rstrip('/')}/{tail}"
         try:
+            if self._doubts.about(letter) and taken(self._client, letter, message):
+                return None
             got = self._client.post(url, letter.peer, wire.write(message))
         except (httpx.HTTPError, Unavailable) as error:
+            self._doubts.cut(letter, error)
             raise Retry(f"{type(error).__name__}: {error}") from error
         except YunheError as error:
             raise GiveUp(f"{error.code}: {error.sentence()}") from error
+        self._doubts.settled(letter)
         if 200 <= got.status < 300:
             return self._learnt(message, got.body)
         age_s = (self._now() - letter.created_at).total_seconds()
