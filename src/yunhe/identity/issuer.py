@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from yunhe.identity import store, store_claims, vcs
-from yunhe.identity.errors import CredentialRequestUnknown, NotRegistrar, QueryInvalid
+from yunhe.identity.errors import CredentialRequestUnknown, MemberOnly, NotRegistrar, QueryInvalid
 from yunhe.identity.foreign import SelfIssued
 from yunhe.identity.rules import USABLE
 from yunhe.identity.status import StatusBook
@@ -96,7 +96,9 @@ class Issuer:
     def request(self, holder: SelfIssued, holder_pid: str, ids: tuple[str, ...]) -> str:
         """Take a request, decide it and queue the answer; the id of the request.
 
-        Raises NotRegistrar, QueryInvalid for an object that is not offered.
+        Strangers are refused without a trace: anybody can make a DID, and a record of each
+        request would be theirs to fill our disk with. Raises NotRegistrar, MemberOnly,
+        QueryInvalid for an object that is not offered.
         """
         if not self.serves:
             raise NotRegistrar
@@ -113,6 +115,8 @@ class Issuer:
         entitled = [(one, self.entitle(tx, holder.did, one.credential_type)) for one in wanted]
         # A request is answered whole: one refusal refuses it (DCP 1.0 §6.5.1).
         granted = all(claims is not None for _, claims in entitled)
+        if not granted and store.live_connector(tx, holder.did) is None:
+            raise MemberOnly
         made = [
             {"type": one.credential_type, "profile": one.profile, "jwt": self._issue(tx, one, *got)}
             for one, got in entitled

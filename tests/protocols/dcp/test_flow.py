@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from identity.nodes import REVIEWER
 from protocols.dcp.office import Town
@@ -20,6 +21,7 @@ from yunhe.identity import (
     supported,
 )
 from yunhe.identity import errors as e
+from yunhe.identity.store_claims import issuance
 from yunhe.identity.vcs import PROFILES
 from yunhe.protocols import dcp
 
@@ -97,14 +99,24 @@ def test_a_replayed_token_causes_no_request_of_ours(
     assert here.said == []
 
 
-def test_who_is_not_registered_gets_a_rejection(
+def test_a_stranger_is_refused_and_leaves_nothing_behind(
     here: Town, office: Identity, research: Identity
 ) -> None:
+    body = {"type": "CredentialRequestMessage", "holderPid": "p1", "credentials": ids()}
+    assert here.post(research, office, "/issuer/credentials", body).status_code == 403
+    db = here.world.databases["http://office.example"]
+    assert not db.read(lambda tx: list(tx.all(sa.select(issuance))))
+
+
+def test_who_lost_its_standing_gets_a_rejection(
+    here: Town, office: Identity, hospital: Identity
+) -> None:
+    office.registrar.suspend(office.connectors()[0].code, ("question",), REVIEWER)
     body = {"@context": CONTEXT, "type": "CredentialRequestMessage", "holderPid": "p1"}
-    got = here.post(research, office, "/issuer/credentials", {**body, "credentials": ids()})
+    got = here.post(hospital, office, "/issuer/credentials", {**body, "credentials": ids()})
     assert got.status_code == 201
     id_ = got.headers["location"].rpartition("/")[2]
-    issued_ = office.issuer.status(_si(research), id_)
+    issued_ = office.issuer.status(_si(hospital), id_)
     assert (issued_.status, issued_.holder_pid) == ("REJECTED", "p1")
     with pytest.raises(e.CredentialRequestUnknown):  # another's request does not exist
         office.issuer.status(_si(office), id_)
