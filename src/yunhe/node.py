@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ from yunhe.kernel.errors import NotFound, YunheError
 from yunhe.kernel.head import BoundedHead
 from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
+from yunhe.kernel.premises import data_folder, listening
 from yunhe.kernel.settings import NodeConfig
 from yunhe.protocols import arrow, dcp, dsp, tds, tlog
 
@@ -401,8 +403,21 @@ def first_token(node: Node) -> None:
     log.warning("the first admin token is in %s", path)
 
 
-def server(node: Node) -> uvicorn.Server:
-    """The HTTP server of a node, with the bounds it is served under."""
+class _Server(uvicorn.Server):
+    """A server that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, up: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._up = up
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then say so."""
+        await super().startup(sockets)
+        self._up()
+
+
+def server(node: Node, up: Callable[[], object] = lambda: None) -> uvicorn.Server:
+    """The HTTP server of a node, with the bounds it is served under; `up` is called once it is."""
     config = uvicorn.Config(
         node.app,
         host=node.config.listen_host,
@@ -415,18 +430,24 @@ def server(node: Node) -> uvicorn.Server:
         timeout_keep_alive=30,
         http=BoundedHead,
     )
-    return uvicorn.Server(config)
+    return _Server(config, up)
 
 
-def serve(config: NodeConfig) -> None:
-    """Run the node until SIGTERM or Ctrl-C."""
+def serve(config: NodeConfig, up: Callable[[Node], object] = lambda _node: None) -> None:
+    """Run the node until SIGTERM or Ctrl-C; `up` is called once it listens."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     config = replace(config, data_dir=config.data_dir.resolve())
-    node = Node(config)
-    first_token(node)
-    node.start()
-    try:
-        server(node).run()
-    finally:
-        node.stop()
+    # Nothing is written before folder and address are certainly ours.
+    with (
+        data_folder(config.data_dir),
+        listening(config.listen_host, config.listen_port) as sockets,
+    ):
+        node = Node(config)
+        first_token(node)
+        node.start()
+        try:
+            server(node, lambda: up(node)).run(sockets)
+        finally:
+            node.stop()

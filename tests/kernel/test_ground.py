@@ -31,7 +31,7 @@ from yunhe.kernel.keys import (
     verify_jws_detached,
 )
 from yunhe.kernel.money import charge, parse_yuan, yuan
-from yunhe.kernel.settings import BadSetting, build
+from yunhe.kernel.settings import NOT_SETTINGS, BadSetting, build, load
 
 VALUES = {
     "name": "n",
@@ -202,12 +202,62 @@ def test_settings_come_from_file_and_environment() -> None:
         ({"name": ""}, "name"),
         ({"review": "never"}, "review"),
         ({"address": "ftp://x"}, "address"),
+        ({"listen_port": 0}, "listen_port"),
+        ({"listen_port": 65536}, "listen_port"),
+        ({"development": "false"}, "development"),
     ],
 )
 def test_a_bad_setting_is_named(change: dict[str, object], named: str) -> None:
     with pytest.raises(BadSetting) as refused:
         build({**VALUES, **change}, {})
     assert refused.value.facts["name"] == named
+
+
+@pytest.mark.parametrize(
+    ("variable", "near"),
+    [
+        ("YUNHE_LISTENPORT", "YUNHE_LISTEN_PORT"),
+        ("YUNHE_ROLE", "YUNHE_ROLES"),
+        ("YUNHE_TRUST_ROOTS", ""),
+        ("YUNHE_Name", "YUNHE_NAME"),
+    ],
+)
+def test_an_unknown_name_in_the_environment_is_refused(variable: str, near: str) -> None:
+    with pytest.raises(BadSetting) as refused:
+        build(VALUES, {variable: "x"})
+    assert refused.value.facts["name"] == variable
+    assert near in refused.value.sentence("en")
+    assert near in refused.value.sentence("zh")
+
+
+def test_names_of_the_environment_that_are_no_settings_are_documented() -> None:
+    build(VALUES, {**dict.fromkeys(NOT_SETTINGS, "x"), "YUNHE_CRASH": "", "PATH": "/bin"})
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert [name for name in NOT_SETTINGS if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "en", "zh"),
+    [
+        (None, "no such file; `yunhe init`", "文件不存在；请先运行 yunhe init"),
+        (b"", "folder", "它是目录"),
+        (b'name = "a"\ncolour red\n', "line 2", "第 2 行"),
+        (b'name = "a"\nx = "\xff"\n', "line 2", "第 2 行"),
+    ],
+)
+def test_unreadable_settings_say_which_file_and_where(
+    tmp_path: Path, content: bytes | None, en: str, zh: str
+) -> None:
+    path = tmp_path / "node.toml"
+    if content == b"":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadSetting) as refused:
+        load(path, {})
+    assert refused.value.facts["name"] == str(path)
+    assert en in refused.value.sentence("en")
+    assert zh in refused.value.sentence("zh")
 
 
 def test_an_armed_crash_point_kills_and_an_unarmed_one_does_not() -> None:

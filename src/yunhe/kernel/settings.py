@@ -6,24 +6,35 @@ Unknown names are refused, so that a typing error is not a silent default.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from yunhe.kernel.errors import Invalid
 
 ROLES = ("connector", "functional-node")
 
+# Names of the environment that are no settings: of the command line, of tests and the Makefile.
+NOT_SETTINGS: Final = frozenset(
+    f"YUNHE_{name}"
+    for name in ("URL", "TOKEN", "DEBUG", "CRASH_RUNS", "CRASH_SEED", "INTEROP", "INTEROP_PEERS")
+)
+
 
 class BadSetting(Invalid):
     code = "BAD_SETTING"
     en = "The setting {name} is not valid: {why}."
-    zh = "配置项 {name} 无效：{why}。"
+    zh = "配置项 {name} 无效：{why_zh}。"
     mend_en = "See docs/settings.md, correct node.toml or the environment, start again."
     mend_zh = "请参阅 docs/settings.md，更正 node.toml 或环境变量后重新启动。"
+
+    def __init__(self, detail: str = "", *, name: str, why: str, why_zh: str) -> None:
+        super().__init__(detail, name=name, why=why, why_zh=why_zh)
 
 
 @dataclass(frozen=True)
@@ -75,41 +86,73 @@ class NodeConfig:
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> NodeConfig:
     """Read `node.toml` and the environment; raises BadSetting naming the setting."""
+    base = path.parent
+    return build(_read(path), os.environ if environ is None else environ, base)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    en, zh = "it cannot be read", "无法读取"
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSetting(detail=str(error), name=path.name, why="it cannot be read") from error
-    return build(data, os.environ if environ is None else environ, path.parent)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        en, zh = "there is no such file; `yunhe init` writes one", "文件不存在；请先运行 yunhe init"
+        cause: Exception = error
+    except IsADirectoryError as error:
+        en, zh = "it is a folder; give the node.toml in it", "它是目录；请指定其中的 node.toml"
+        cause = error
+    except OSError as error:
+        en, zh, cause = f"{en}: {error.strerror}", f"{zh}：{error.strerror}", error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        en, zh, cause = f"line {line} is not UTF-8", f"第 {line} 行不是 UTF-8 编码", error
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"at line (\d+), column (\d+)", str(error))
+        where = "第 {} 行第 {} 列".format(*place.groups()) if place else "文件末尾"
+        en, zh, cause = f"it is not TOML: {error}", f"{where}不符合 TOML 语法", error
+    raise BadSetting(str(cause), name=str(path), why=en, why_zh=zh) from cause
 
 
 def build(data: Mapping[str, Any], environ: Mapping[str, str], base: Path = Path()) -> NodeConfig:
     """Make a NodeConfig from plain values; paths are taken relative to `base`."""
     values = dict(data)
     kinds = {field.name: str(field.type) for field in fields(NodeConfig)}
-    for name, kind in kinds.items():
-        text = environ.get(f"YUNHE_{name.upper()}")
-        if text is not None and name != "trust_roots":
-            values[name] = _from_text(name, kind, text)
+    for variable in sorted(environ):
+        name = variable.removeprefix("YUNHE_").lower()
+        if name == variable.lower() or variable in NOT_SETTINGS:
+            continue
+        if name not in kinds or name == "trust_roots" or not variable.isupper():
+            raise _unknown(variable, [f"YUNHE_{each.upper()}" for each in kinds])
+        values[name] = _from_text(name, kinds[name], environ[variable])
     for name in values:
         if name not in kinds:
-            raise BadSetting(name=name, why="there is no such setting")
+            raise _unknown(name, [*kinds])
     for name in ("name", "subject_code", "subject_name", "subject_name_en", "address", "data_dir"):
         if not values.get(name):
-            raise BadSetting(name=name, why="it is required")
+            raise BadSetting(name=name, why="it is required", why_zh="必须填写")
     try:
         config = NodeConfig(**{**values, **_shaped(values, base)})
     except (TypeError, ValueError, KeyError) as error:
-        raise BadSetting(detail=str(error), name="node.toml", why=str(error)) from error
+        why = str(error)
+        raise BadSetting(why, name="node.toml", why=why, why_zh=why) from error
     _check(config, kinds)
     return config
 
 
+def _unknown(name: str, known: list[str]) -> BadSetting:
+    known = [each for each in known if each != "YUNHE_TRUST_ROOTS"]
+    near = get_close_matches(name, known, 1, 0)[0]
+    why = f"there is no such setting; the nearest is {near}"
+    return BadSetting(name=name, why=why, why_zh=f"没有此配置项，最接近的是 {near}")
+
+
 def _from_text(name: str, kind: str, text: str) -> Any:
     if kind == "int":
-        if not text.isdigit():
-            raise BadSetting(name=name, why="it is not a whole number")
+        if not (text.isascii() and text.isdigit()):
+            raise _not_int(name)
         return int(text)
     if kind == "bool":
+        if text.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off", ""):
+            raise _not_bool(name)
         return text.lower() in ("1", "true", "yes", "on")
     return [part for part in text.split(",") if part] if kind.startswith("tuple") else text
 
@@ -125,17 +168,34 @@ def _shaped(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
     }
 
 
+def _not_int(name: str) -> BadSetting:
+    return BadSetting(name=name, why="it is not a whole number", why_zh="不是整数")
+
+
+def _not_bool(name: str) -> BadSetting:
+    return BadSetting(name=name, why="true or false", why_zh="须为 true 或 false")
+
+
 def _check(config: NodeConfig, kinds: Mapping[str, str]) -> None:
     for name, kind in kinds.items():
         value = getattr(config, name)
         if kind == "int" and (isinstance(value, bool) or not isinstance(value, int)):
-            raise BadSetting(name=name, why="it is not a whole number")
+            raise _not_int(name)
+        if kind == "bool" and not isinstance(value, bool):
+            raise _not_bool(name)
         if kind == "str" and not isinstance(value, str):
-            raise BadSetting(name=name, why="it is not a text")
+            raise BadSetting(name=name, why="it is not a text", why_zh="不是文本")
+    if not 1 <= config.listen_port <= 65535:
+        raise BadSetting(name="listen_port", why="from 1 to 65535", why_zh="须在 1 至 65535 之间")
     if not config.roles or set(config.roles) - set(ROLES):
-        raise BadSetting(name="roles", why=f"choose from {', '.join(ROLES)}")
+        known = ", ".join(ROLES)
+        raise BadSetting(name="roles", why=f"choose from {known}", why_zh=f"可选 {known}")
     if config.review not in ("manual", "auto"):
-        raise BadSetting(name="review", why="manual or auto")
+        raise BadSetting(name="review", why="manual or auto", why_zh="须为 manual 或 auto")
     scheme = urlsplit(config.address).scheme
     if scheme not in ("http", "https") or (scheme == "http" and not config.development):
-        raise BadSetting(name="address", why="https, or http with development = true")
+        raise BadSetting(
+            name="address",
+            why="https, or http with development = true",
+            why_zh="须为 https；设 development = true 时可为 http",
+        )
