@@ -124,7 +124,7 @@ MALFORMED = (
 
 def asked(lone: Lone, address: str) -> httpx.Response:
     """The provider's offers, from wherever the caller says they are."""
-    query = {"provider": "did:web:evil.example", "address": address}
+    query = {"provider": "urn:participant:evil", "address": address}
     return lone.call("GET", "/offers/X", "user", params=query)
 
 
@@ -145,7 +145,7 @@ def test_addresses_that_are_none_are_refused(lone: Lone, address: str) -> None:
 
 def _form(address: str) -> dict[str, Any]:
     return {
-        "provider_did": "did:web:evil.example",
+        "provider_did": "urn:participant:evil",
         "address": address,
         "product_code": "X",
         "offer_id": "o",
@@ -171,3 +171,14 @@ def test_a_negotiation_is_never_sent_inside(lone: Lone, address: str) -> None:
     ).json()
     assert found["state"] == "TERMINATED"
     assert found["error"]["code"] == "ADDRESS_FORBIDDEN"
+
+
+def test_a_token_for_one_node_is_not_sent_to_another(lone: Lone) -> None:
+    """A user may not pair a peer's DID with an address of his own: it would get our token."""
+    victim = "did:web:127.0.0.1%3A1"  # nobody answers there, so nothing names other addresses
+    before = lone.rows()
+    form = {**_form("http://127.0.0.1:2/dsp/2025-1"), "provider_did": victim}
+    assert problem(lone.call("POST", "/negotiations", "user", json=form))["status"] >= 400
+    query = {"provider": victim, "address": "http://127.0.0.1:2"}
+    assert problem(lone.call("GET", "/offers/X", "user", params=query))["status"] >= 400
+    assert lone.rows() == before

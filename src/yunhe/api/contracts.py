@@ -25,6 +25,7 @@ router = APIRouter(tags=["contracts"])
 @router.post("/negotiations", status_code=202)
 def negotiate(form: NegotiationForm, parts: Parts, _who: User) -> dict[str, Any]:
     """Ask a provider for a product; what is not `accept`ed by strategy waits for the user."""
+    parts.identity.check_address(form.provider_did, form.address)
     strategy = contracts.Strategy(accept=None if form.accept is None else form.accept.terms())
     asked = parts.contracts.request(
         form.provider_did,

@@ -54,6 +54,7 @@ def offer(
     if not provider or not address:
         hit = parts.federation.detail(code).hit
         provider, address = hit.provider_did, hit.address
+    parts.identity.check_address(provider, address)
     for each in parts.offers(code, provider, address):
         return {
             "offer_id": each.offer_id,

@@ -164,6 +164,14 @@ class AddressForbidden(Denied):
     mend_zh = "请使用公网地址；仅开发模式可使用内网地址。"
 
 
+class AddressForeign(Denied):
+    code = "ADDRESS_FOREIGN"
+    en = "The address is not one that {did} names as its own."
+    zh = "该地址不属于 {did}。"
+    mend_en = "Use the address of the catalogue's hit, or leave it out."
+    mend_zh = "请使用目录检索结果中的地址，或不填地址。"
+
+
 class TrustRootUnpinned(Internal):
     code = "TRUST_ROOT_UNPINNED"
     en = "The trust root {did} has no key in the configuration."

@@ -8,9 +8,10 @@ issuer.py and foreign.py; here they are joined.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from yunhe.identity import credentials, did, store_access
-from yunhe.identity.errors import CredentialRefused, StatusListUnknown
+from yunhe.identity.errors import AddressForeign, CredentialRefused, StatusListUnknown
 from yunhe.identity.events import CredentialStored
 from yunhe.identity.foreign import ForeignTokens
 from yunhe.identity.issuer import Issuer
@@ -28,6 +29,7 @@ from yunhe.identity.wallet import Wallet
 from yunhe.kernel import canonical, keys, suites
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.db import Database, Tx
+from yunhe.kernel.errors import YunheError
 from yunhe.kernel.settings import NodeConfig
 
 if TYPE_CHECKING:
@@ -114,6 +116,22 @@ class Identity:
         """The base URL of a peer, from its did:web; raises DidUnresolvable."""
         url = did.url_of(peer_did, self.development)
         return url.removesuffix("/did.json").removesuffix("/.well-known")
+
+    def check_address(self, peer_did: str, address: str) -> None:
+        """Refuse an address that a did:web does not name as its own: a token minted for the peer
+        would go to whoever sits there. Raises AddressForeign.
+        """
+        if not peer_did.startswith("did:web:"):
+            return  # its holder is known by other means, and so is its address
+        origin = urlsplit(address)[:2]
+        if origin == urlsplit(self.address_of(peer_did))[:2]:
+            return
+        try:
+            named = self.ring.document(peer_did).services.values()
+        except YunheError as error:
+            raise AddressForeign(detail=str(error), did=peer_did) from error
+        if origin not in [urlsplit(each)[:2] for each in named]:
+            raise AddressForeign(did=peer_did)
 
     def did_document(self) -> dict[str, Any]:
         """This node's DID document, for `/.well-known/did.json`."""
