@@ -96,11 +96,20 @@ def test_held_negotiations_are_decided(node: FakeNode) -> None:
     node.answers["GET /negotiations/n-1"] = (200, held)
     for verb in ("accept", "counter", "terminate"):
         node.answers[f"POST /negotiations/n-1/{verb}"] = (200, held)
+    signed = negotiation("FINALIZED", 3, contract_id="c-1")
+    node.answers["POST /negotiations/n-1/accept"] = (200, signed)
+    node.answers["GET /contracts/c-1"] = (200, CONTRACT)
     assert "you" in run(node, "negotiations", "list").stdout
-    assert run(node, "negotiations", "accept", "n-1").exit_code == 0
-    assert run(node, "negotiations", "counter", "n-1", "--ask", "uses_max=4").exit_code == 0
+    accepted = run(node, "negotiations", "accept", "n-1")
+    assert accepted.exit_code == 0
+    assert "c-1" in accepted.stdout
+    assert "both parties signed" in accepted.stdout
+    counter = ("negotiations", "counter", "n-1", "--ask", "uses_max=4")
+    assert run(node, *counter, "--timeout", "0").exit_code == 0
     assert node.seen[-1][2]["terms"]["uses_max"] == 4
-    assert run(node, "negotiations", "end", "n-1", "--reason", "no").exit_code == 0
+    assert run(node, *counter).exit_code == 1  # held again
+    for verb in ("end", "terminate"):
+        assert run(node, "negotiations", verb, "n-1", "--reason", "no").exit_code == 0
 
 
 TABLE = pa.table({"sex": ["f", "m", "f"], "n": [7, 8, 9]})

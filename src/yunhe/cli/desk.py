@@ -11,18 +11,20 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Annotated, Any, Final, get_type_hints
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
-from yunhe.cli.errors import Exit, NoNodeGiven, exit_code
-from yunhe.kernel.clock import iso
+from yunhe.cli.errors import BadArgument, Exit, NoNodeGiven, exit_code
+from yunhe.kernel.clock import iso, parse_iso
 from yunhe.kernel.errors import Internal, YunheError
-from yunhe.sdk import Space, Terms, connect
+from yunhe.kernel.money import yuan
+from yunhe.sdk import Space, Terms, YunheRefused, connect
 
 _OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
     "url": (
@@ -48,6 +50,15 @@ _OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
         "",
     ),
 }
+
+
+_WHOLE: Final = frozenset({"id", "code"})
+_ID_CHARS: Final = 36  # no id of a node is shorter than a UUID: this one is whole
+_FILE_WIDTH: Final = 100_000  # a file or a pipe has no edge
+_NO_TOKEN: Final = (
+    "Give --token, or set YUNHE_TOKEN.",
+    "请使用 --token，或设置 YUNHE_TOKEN。",
+)
 
 
 @dataclass(frozen=True)
@@ -96,27 +107,89 @@ class Desk:
 
     def table(self, found: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
         """A table of plain objects; `columns` maps members to headings."""
-        table = Table(*map(_cell, columns.values()), box=None, header_style="bold", pad_edge=False)
-        for item in found:
-            table.add_row(*(_cell(item.get(name)) for name in columns))
-        self.out.print(table)
+        rows = [[_cell(item.get(name)) for name in columns] for item in found]
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        room = 0
+        for place, (name, head) in enumerate(columns.items()):
+            # An identifier is there to be copied: whole, on one line, however narrow the screen.
+            whole = name in _WHOLE or name.endswith(("_id", "_code"))
+            table.add_column(_cell(head), no_wrap=whole, overflow="ignore" if whole else "fold")
+            widths = (cell_len(row[place]) for row in rows)
+            room += (max([cell_len(head), *widths]) if whole else max(cell_len(head), 8)) + 2
+        for row in rows:
+            table.add_row(*row)
+        out = self.out
+        out.width = max(room, out.width) if out.is_terminal else _FILE_WIDTH
+        out.print(table)
 
-    def stuck(self, why: str | None, again: object) -> None:
+    def note(self, en: str, zh: str) -> None:
+        """A line of progress for people; nothing when programs read."""
+        if not self.json:
+            self.err.print(self.say(en, zh), markup=False)
+
+    def reason(self, why: Any) -> str:
+        """One reason of a review, or one fault of a form, as a line in the chosen language."""
+        if not isinstance(why, Mapping):
+            return str(why)
+        field, rule = str(why.get("field", "")), str(why.get("rule", ""))
+        text = str(why.get(self.lang) or why.get("en") or "")
+        known = text if not field or text.startswith(field) else f"{field}: {text}"
+        return f"{known} ({rule})" if rule else known
+
+    def instant(self, at: datetime | str | None) -> str:
+        """An instant to the second, in UTC."""
+        if not at:
+            return "–"
+        when = parse_iso(at) if isinstance(at, str) else at
+        return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+    def yuan(self, fen: int) -> str:
+        """Money as people write it."""
+        return self.say(f"CNY {yuan(fen)}", f"{yuan(fen)} 元")
+
+    def whole(self, given: str, known: Callable[[], Iterable[Any]]) -> str:
+        """The id that `given` begins, where only one does; raises BadArgument where several do.
+
+        What begins none goes as it is: the node says that there is no such thing.
+        """
+        if len(given) >= _ID_CHARS:
+            return given
+        try:
+            ids = [str(each if isinstance(each, str) else each.id) for each in known()]
+        except YunheRefused as error:
+            if error.status in (403, 404):  # may not list, and may still ask for one
+                return given
+            raise
+        found = [each for each in ids if each.startswith(given)]
+        if given in ids or not found:
+            return given
+        if len(set(found)) > 1:
+            raise BadArgument(what=given, why=f"it begins {len(found)} ids: {', '.join(found[:5])}")
+        return found[0]
+
+    def stuck(self, why: str | None, again: datetime | None) -> None:
         """Say what waits for the other side: why, and when it is tried again."""
         if why or again:
-            en = f"waiting for the other side: {why}; next try {again}"
-            self.out.print(self.say(en, f"等待对方：{why}；下次重试 {again}"), markup=False)
+            when = self.instant(again)
+            en = f"waiting for the other side: {why}; next try {when}"
+            self.out.print(self.say(en, f"等待对方：{why}；下次重试 {when}"), markup=False)
 
     def fail(self, error: YunheError) -> Exit:
         """Write an error (code, sentence, remedy) and say which exit code it gives."""
+        remedy = self.say(*_NO_TOKEN) if error.code == "TOKEN_MISSING" else error.remedy(self.lang)
         if self.json:
             problem = error.problem()
+            if error.code == "TOKEN_MISSING":
+                zh = {**problem["zh"], "remedy": _NO_TOKEN[1]}
+                problem = {**problem, "remedy": _NO_TOKEN[0], "zh": zh}
             typer.echo(json.dumps({"error": plain(problem)}, ensure_ascii=False, indent=2))
         else:
             words = self.say("Remedy", "建议")
             self.err.print(f"[bold red]{_cell(error.code)}[/]", end="  ")
             self.err.print(error.sentence(self.lang), markup=False)
-            self.err.print(f"{words}: {error.remedy(self.lang)}", markup=False)
+            for fault in _faults(error):
+                self.err.print(f"  - {self.reason(fault)}", markup=False)
+            self.err.print(f"{words}: {remedy}", markup=False)
         return exit_code(error)
 
 
@@ -131,6 +204,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(member) for member in value]
     return iso(value) if isinstance(value, datetime) else value
+
+
+def _faults(error: YunheError) -> list[Any]:
+    found = error.facts.get("faults")
+    return found if isinstance(found, list) else []
 
 
 def _cell(value: Any) -> str:

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from yunhe.cli import parse
+from yunhe.cli import parse, terms, words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument
-from yunhe.kernel.money import yuan
-from yunhe.sdk import Contract, Progress, Terms
+from yunhe.sdk import Contract, Negotiation, NegotiationHeld, Progress, Space, Terms
 
 app = typer.Typer()
 held = typer.Typer(help="Negotiations at this node, on either side.", no_args_is_help=True)
 
-Pairs = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE")]
+ASK_HELP = (
+    "A term as we want it, repeatable: purposes, columns, expires_at, uses_max, rows_max, "
+    "row_filters, masks, minimum_group, price. The value is JSON or a plain word: uses_max=20, "
+    "'price={\"per_use_fen\":100}'."
+)
+ACCEPT_HELP = "The furthest we go without being asked, written as --ask; beyond it, you decide."
+
+Ask = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=ASK_HELP)]
+Accept = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=ACCEPT_HELP)]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, or how only that id begins.")]
+Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the contract; 0: none.")]
 
 
 @command(app)
 def negotiate(
     desk: Desk,
     product: Annotated[str, typer.Argument(metavar="CODE", help="Code of the product.")],
-    ask: Pairs = None,
-    accept: Pairs = None,
+    ask: Ask = None,
+    accept: Accept = None,
     show: Annotated[bool, typer.Option("--show", help="Only show the provider's terms.")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait.")] = 120,
 ) -> None:
@@ -32,13 +43,13 @@ def negotiate(
     with desk.space() as space:
         offer = space.offer(product)
         if show:
-            desk.show(offer, lambda: _terms(desk, offer.terms))
+            desk.show(offer, lambda: terms.show(desk, offer.terms))
             return
         try:
             offer.terms.but(wanted).but(limits)
         except (ValueError, KeyError, TypeError) as error:
             raise BadArgument(what="--ask or --accept", why=str(error)) from error
-        with desk.err.status(desk.say("negotiating", "协商中")):
+        with _telling(desk, space):
             contract = space.negotiate(
                 offer,
                 ask=wanted,
@@ -46,7 +57,19 @@ def negotiate(
                 on_progress=lambda step: _told(desk, step),
                 timeout_s=timeout,
             )
-    desk.show(contract, lambda: _contract(desk, contract))
+    desk.show(contract, lambda: _signed(desk, contract))
+
+
+@contextmanager
+def _telling(desk: Desk, space: Space) -> Iterator[None]:
+    """Shows that it goes on; where it is held, the offer beside the ask before the refusal."""
+    try:
+        with desk.err.status(desk.say("negotiating", "协商中")):
+            yield
+    except NegotiationHeld as error:
+        if not desk.json:
+            _compared(desk, space.negotiation(str(error.facts["negotiation_id"])))
+        raise
 
 
 def _told(desk: Desk, step: Progress) -> None:
@@ -57,33 +80,23 @@ def _told(desk: Desk, step: Progress) -> None:
     desk.err.print(line.rstrip(), markup=False)
 
 
-def _contract(desk: Desk, contract: Contract) -> None:
-    desk.out.print(f"{contract.id}  {contract.state}  {contract.signature_level}", markup=False)
-    _terms(desk, contract.terms)
+def _signed(desk: Desk, contract: Contract) -> None:
+    level = words.of(desk, words.SIGNATURES, contract.signature_level)
+    state = words.of(desk, words.CONTRACT, contract.state)
+    desk.out.print(f"{contract.id}  {state}  {level}", markup=False)
+    terms.show(desk, contract.terms)
 
 
-def _terms(desk: Desk, terms: Terms) -> None:
-    free = desk.say("any", "不限")
-    lines = [
-        (desk.say("purposes", "用途"), ", ".join(terms.purposes)),
-        (desk.say("columns", "可见列"), ", ".join(terms.columns)),
-        (desk.say("until", "到期"), str(terms.expires_at or free)),
-        (desk.say("uses", "次数"), str(free if terms.uses_max is None else terms.uses_max)),
-        (
-            desk.say("rows a use", "单次行数"),
-            str(free if terms.rows_max is None else terms.rows_max),
-        ),
-        (desk.say("rows where", "行过滤"), "; ".join(f"{t}: {p}" for t, p in terms.row_filters)),
-        (desk.say("masks", "脱敏"), ", ".join(f"{c} {m}" for c, m in terms.masks)),
-        (desk.say("minimum group", "最小分组"), str(terms.minimum_group)),
-        (desk.say("price", "价格"), _price(desk, terms)),
-    ]
-    desk.table(({"a": a, "b": b or "–"} for a, b in lines), {"a": "", "b": ""})
+def _side(found: Negotiation, by: str) -> Terms | None:
+    return next((move.terms for move in reversed(found.offers) if move.by == by), None)
 
 
-def _price(desk: Desk, terms: Terms) -> str:
-    use, row = yuan(terms.per_use_fen), yuan(terms.per_row_fen)
-    return desk.say(f"CNY {use} a use, {row} a row", f"每次 {use} 元，每行 {row} 元")
+def _compared(desk: Desk, found: Negotiation) -> None:
+    terms.compare(desk, _side(found, "consumer"), _side(found, "provider"))
+
+
+def _ids(space: Space) -> list[str]:
+    return [each.id for each in space.negotiations()]
 
 
 @command(held, "list")
@@ -99,56 +112,90 @@ def list_(desk: Desk) -> None:
 
 
 @command(held)
-def show(desk: Desk, negotiation: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Show one negotiation: its offers, how it ended, or what it waits for."""
+def show(desk: Desk, negotiation: Id) -> None:
+    """Show one negotiation: ask and offer side by side, who is next, how it ended."""
     with desk.space() as space:
-        found = space.negotiation(negotiation)
+        found = space.negotiation(desk.whole(negotiation, lambda: _ids(space)))
 
     def human() -> None:
-        desk.out.print(f"{found.id}  {found.state}  {found.role}", markup=False)
+        role = words.of(desk, words.ROLES, found.role)
+        desk.out.print(f"{found.id}  {found.state}  {role}", markup=False)
+        desk.out.print(f"{found.product_code}  {found.peer_did}", markup=False)
         for move in found.offers:
-            desk.out.print(f"{move.at}  {move.by}  {move.offer_id}", markup=False)
+            by = words.of(desk, words.ROLES, move.by)
+            desk.out.print(f"{desk.instant(move.at)}  {by}  {move.offer_id}", markup=False)
+        _compared(desk, found)
+        desk.out.print(_next(desk, found), markup=False)
         if found.error:
-            desk.out.print(f"{found.error['code']}: {found.error['detail']}", markup=False)
+            code, detail = found.error.get("code", "–"), found.error.get("detail", "")
+            desk.out.print(f"{code}: {detail}", markup=False)
         desk.stuck(found.stuck_because, found.next_retry_at)
 
     desk.show(found, human)
 
 
+def _next(desk: Desk, found: Negotiation) -> str:
+    """Whose word is next, and the commands for it."""
+    if found.contract_id:
+        return desk.say(f"contract {found.contract_id}", f"合约 {found.contract_id}")
+    if found.waiting_for == "you":
+        verbs = " | ".join(
+            f"yunhe negotiations {verb} {found.id}{more}"
+            for verb, more in (("accept", ""), ("counter", " --ask …"), ("end", " --reason …"))
+        )
+        return desk.say(f"next: you — {verbs}", f"下一步：由您决定 — {verbs}")
+    if found.waiting_for == "peer":
+        return desk.say(f"next: {found.peer_did}", f"下一步：等待对方 {found.peer_did}")
+    return desk.say("nothing more to say", "协商已结束")
+
+
 @command(held)
-def accept(desk: Desk, negotiation: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Accept the other side's last offer."""
+def accept(desk: Desk, negotiation: Id, timeout: Wait = 120) -> None:
+    """Accept the other side's last offer, and wait for the contract."""
     with desk.space() as space:
-        found = space.accept_offer(negotiation)
-    desk.show(found, f"{found.id}  {found.state}")
+        found = space.accept_offer(desk.whole(negotiation, lambda: _ids(space)))
+        _await(desk, space, found, timeout)
 
 
 @command(held)
 def counter(
     desk: Desk,
-    negotiation: Annotated[str, typer.Argument(metavar="ID")],
-    ask: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="May be repeated.")],
+    negotiation: Id,
+    ask: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help=ASK_HELP)],
+    timeout: Wait = 120,
 ) -> None:
-    """Answer the other side's last offer with some terms changed."""
+    """Answer the other side's last offer with some terms changed, and wait for the contract."""
     with desk.space() as space:
-        now = space.negotiation(negotiation)
+        now = space.negotiation(desk.whole(negotiation, lambda: _ids(space)))
         if not now.offers:
             raise BadArgument(what=negotiation, why="there is no offer to answer yet")
         try:
-            terms = now.offers[-1].terms.but(parse.members(ask))
-        except (ValueError, KeyError, TypeError) as error:
+            wanted = now.offers[-1].terms.but(parse.members(ask))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadArgument(what="--ask", why=str(error)) from error
-        found = space.counter_offer(now, terms)
-    desk.show(found, f"{found.id}  {found.state}")
+        _await(desk, space, space.counter_offer(now, wanted), timeout)
 
 
-@command(held)
+def _await(desk: Desk, space: Space, found: Negotiation, timeout_s: float) -> None:
+    """Wait for the contract of a negotiation and show it; without time, show how far it is."""
+    if not timeout_s:
+        desk.show(found, f"{found.id}  {found.state}")
+        return
+    with _telling(desk, space):
+        contract = space.wait_for_contract(found, lambda step: _told(desk, step), timeout_s)
+    desk.show(contract, lambda: _signed(desk, contract))
+
+
 def end(
     desk: Desk,
-    negotiation: Annotated[str, typer.Argument(metavar="ID")],
+    negotiation: Id,
     reason: Annotated[str, typer.Option(help="Told to the other side.")],
 ) -> None:
     """Leave a negotiation without a contract."""
     with desk.space() as space:
-        found = space.end_negotiation(negotiation, reason)
+        found = space.end_negotiation(desk.whole(negotiation, lambda: _ids(space)), reason)
     desk.show(found, f"{found.id}  {found.state}")
+
+
+for _name in ("end", "terminate"):  # the second as the API and `contracts` call it
+    command(held, _name)(end)

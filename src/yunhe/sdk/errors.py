@@ -88,10 +88,18 @@ class NegotiationEnded(Conflict):
 
 class NegotiationHeld(Conflict):
     code = "NEGOTIATION_HELD"
-    en = "The provider's last offer in {negotiation_id} goes beyond what you accept by yourself."
-    zh = "协商 {negotiation_id} 中提供方的最新要约超出了您的自动接受范围。"
-    mend_en = "Look at the offer, then accept, counter or terminate it."
-    mend_zh = "请查看要约后选择接受、还价或终止。"
+    en = "The other side's last offer in {negotiation_id} goes beyond what you accept by yourself."
+    zh = "协商 {negotiation_id} 中对方的最新要约超出了您的自动接受范围。"
+    mend_en = (
+        "Look: `yunhe negotiations show {negotiation_id}`. Then `yunhe negotiations accept`, "
+        "`counter --ask NAME=VALUE` or `end --reason WHY`, each with that id "
+        "(SDK: accept_offer, counter_offer, end_negotiation)."
+    )
+    mend_zh = (
+        "请先查看：`yunhe negotiations show {negotiation_id}`，再以同一编号执行 "
+        "`yunhe negotiations accept`、`counter --ask 名称=值` 或 `end --reason 原因`"
+        "（SDK：accept_offer、counter_offer、end_negotiation）。"
+    )
 
 
 class NegotiationTimeout(Unavailable):

@@ -103,7 +103,7 @@ class Terms:
         changed = dict(changes or {})
         whole = self.to_json()
         if unknown := sorted(set(changed) - set(whole)):
-            raise ValueError(f"no such term: {', '.join(unknown)}")
+            raise ValueError(f"no such term: {', '.join(unknown)}; terms are {', '.join(whole)}")
         return Terms.from_json({**whole, **changed})
 
 

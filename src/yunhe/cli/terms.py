@@ -1,0 +1,58 @@
+"""Terms for people: one list of words and values, or two of them side by side.
+
+In: terms of an offer, an ask or a contract. Out: a table in the chosen language, money in yuan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from yunhe.cli.desk import Desk
+from yunhe.kernel.money import yuan
+from yunhe.sdk import Terms
+
+
+def show(desk: Desk, terms: Terms) -> None:
+    """One table of terms."""
+    lines = _lines(desk, terms)
+    desk.table(({"a": a, "b": b or "–"} for a, b in lines.items()), {"a": "", "b": ""})
+
+
+def compare(desk: Desk, asked: Terms | None, offered: Terms | None) -> None:
+    """Ask and offer side by side; a mark stands where they differ."""
+    left, right = (_lines(desk, each) if each else {} for each in (asked, offered))
+    rows = [
+        {
+            "term": name,
+            "ask": left.get(name) or "–",
+            "offer": right.get(name) or "–",
+            "mark": "≠" if left and right and left[name] != right[name] else "",
+        }
+        for name in (left or right)
+    ]
+    heads = desk.say("TERM ASK OFFER", "条款 诉求 要约").split()
+    desk.table(rows, dict(zip(("term", "ask", "offer", "mark"), [*heads, ""], strict=True)))
+
+
+def price(desk: Desk, per_use_fen: int, per_row_fen: int) -> str:
+    """A price in words."""
+    if not per_use_fen and not per_row_fen:
+        return desk.say("free", "免费")
+    use, row = yuan(per_use_fen), yuan(per_row_fen)
+    return desk.say(f"CNY {use} a use, {row} a row", f"每次 {use} 元，每行 {row} 元")
+
+
+def _lines(desk: Desk, terms: Terms) -> Mapping[str, str]:
+    free = desk.say("any", "不限")
+    until = desk.instant(terms.expires_at) if terms.expires_at else free
+    return {
+        desk.say("purposes", "用途"): ", ".join(terms.purposes),
+        desk.say("columns", "可见列"): ", ".join(terms.columns),
+        desk.say("until", "到期"): until,
+        desk.say("uses", "次数"): str(free if terms.uses_max is None else terms.uses_max),
+        desk.say("rows a use", "单次行数"): str(free if terms.rows_max is None else terms.rows_max),
+        desk.say("rows where", "行过滤"): "; ".join(f"{t}: {p}" for t, p in terms.row_filters),
+        desk.say("masks", "脱敏"): ", ".join(f"{c} {m}" for c, m in terms.masks),
+        desk.say("minimum group", "最小分组"): str(terms.minimum_group),
+        desk.say("price", "价格"): price(desk, terms.per_use_fen, terms.per_row_fen),
+    }
