@@ -1,6 +1,6 @@
 """Run every benchmark, print one table; exit 1 where a target is missed.
 
-`--only NAME` runs one of: aggregate, policy, commit, query, agreement, stream. All data is
+`--only NAME` runs one of: aggregate, policy, commit, query, agreement, stream, dsp. All data is
 synthetic, generated from a seed (benchmarks/data.py).
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from benchmarks import (
     bench_agreement,
     bench_commit,
+    bench_dsp,
     bench_policy,
     bench_query,
     bench_stream,
@@ -27,10 +28,11 @@ ALONE: dict[str, Callable[[], list[Result]]] = {
     "policy": bench_policy.run,
     "commit": bench_commit.run,
 }
-BETWEEN_NODES: dict[str, Callable[[world.World], list[Result]]] = {
+BETWEEN_NODES: dict[str, Callable[[world.World], Iterable[Result]]] = {
     "query": bench_query.small,
     "agreement": bench_agreement.run,
     "stream": bench_stream.run,
+    "dsp": bench_dsp.run,
 }
 
 

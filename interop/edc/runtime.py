@@ -47,18 +47,24 @@ def assemble() -> str:
     return f"{classes}:{jars}/*"
 
 
-def until(what: str, check: Callable[[], T | None], seconds: float = 30.0) -> T:
+def until(
+    what: str, check: Callable[[], T | None], seconds: float = 30.0, poll_s: float = 0.01
+) -> T:
     """Poll `check` until it gives something true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := check():
             return found
-        time.sleep(0.01)
+        time.sleep(poll_s)
     raise TimeoutError(f"{what} did not come within {seconds:.0f} s")
 
 
 class EdcRefused(Exception):
     """EDC's management API did not take what was asked."""
+
+
+class NegotiationEnded(Exception):
+    """A negotiation of EDC's was terminated."""
 
 
 class Edc:
@@ -207,16 +213,16 @@ class Edc:
         asked = {"counterPartyAddress": address, "protocol": PROTOCOL, "policy": policy}
         return str(self.post("/contractnegotiations", asked)["@id"])
 
-    def agreed(self, negotiation: str, seconds: float = 30.0) -> str:
-        """Wait for FINALIZED; the agreement's id. Raises RuntimeError where it ended otherwise."""
+    def agreed(self, negotiation: str, seconds: float = 60.0, poll_s: float = 0.01) -> str:
+        """Wait for FINALIZED; the agreement's id. Raises NegotiationEnded."""
 
         def check() -> str | None:
             found = self.get(f"/contractnegotiations/{negotiation}")
             if found["state"] == "TERMINATED":
-                raise RuntimeError(found.get("errorDetail"))
+                raise NegotiationEnded(found.get("errorDetail"))
             return found.get("contractAgreementId") if found["state"] == "FINALIZED" else None
 
-        return until("the agreement", check, seconds)
+        return until("the agreement", check, seconds, poll_s)
 
     def transfer(self, address: str, agreement: str) -> dict[str, Any]:
         """Open a pull; the data address once it is STARTED."""

@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,9 @@ class Node:
         holding = catalog.Holding(
             config.did, config.subject_code, config.subject_name, config.address
         )
-        self.holder = catalog.Holder(self.db, self.evidence, self.sources, _read_terms, holding)
+        self.holder = catalog.Holder(
+            self.db, self.evidence, self.sources, _read_terms, holding, _check_terms
+        )
         self.register = catalog.Register(
             self.db,
             self.evidence,
@@ -107,6 +109,7 @@ class Node:
             config.region,
             config.review,
             config.data_dir / "search",
+            _check_terms,
         )
 
     def _agreement(self) -> None:
@@ -211,7 +214,7 @@ class Node:
         shelves: list[dsp.Shelf] = [dsp.OwnShelf(self.holder)]
         if "functional-node" in self.config.roles:
             shelves.append(dsp.FederationShelf(self.register, self.config.did, dsp.PATH))
-        return dsp.Shelves(shelves)
+        return dsp.Shelves(shelves) if len(shelves) > 1 else shelves[0]
 
     def _services(self) -> api.Services:
         return api.Services(
@@ -246,14 +249,7 @@ class Node:
 
     def _tables(self, contract: contracts.Contract) -> Mapping[str, dataplane.TableBinding]:
         product = self.holder.product(contract.product_code)
-        return {
-            table.name: dataplane.TableBinding(
-                {column.name: column.type for column in table.columns},
-                table.paths,
-                table.entity_key or None,
-            )
-            for table in product.tables
-        }
+        return _bindings(product.tables)
 
     def _peer(self, request: Request) -> identity.Peer:
         source = request.client.host if request.client else "?"
@@ -377,6 +373,23 @@ def _safely(chore: Callable[[], object]) -> None:
 
 def _read_terms(policy: dict[str, Any]) -> contracts.Terms:
     return contracts.terms_from_policy(contracts.Policy.from_json(policy))
+
+
+def _check_terms(
+    terms: contracts.Terms, tables: Sequence[catalog.Table], *, whole: bool
+) -> list[tuple[str, YunheError]]:
+    return dataplane.term_faults(terms, _bindings(tables), whole=whole)
+
+
+def _bindings(tables: Sequence[catalog.Table]) -> dict[str, dataplane.TableBinding]:
+    return {
+        table.name: dataplane.TableBinding(
+            {column.name: column.type for column in table.columns},
+            table.paths,
+            table.entity_key or None,
+        )
+        for table in tables
+    }
 
 
 def _secret(path: Path) -> bytes:

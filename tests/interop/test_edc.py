@@ -127,5 +127,5 @@ def test_the_end_of_the_contract_ends_the_transfer_at_edc(both: World) -> None:
 def test_edc_is_told_why_we_refuse(both: World) -> None:
     [dataset] = both.edc.catalog(both.dsp, both.node.did)["dataset"]
     asked = both.edc.negotiate(both.dsp, both.node.did, "no-such-asset", dataset["hasPolicy"][0])
-    with pytest.raises(RuntimeError):
+    with pytest.raises(runtime.NegotiationEnded):
         both.edc.agreed(asked)

@@ -150,6 +150,18 @@ def listed_forms(tx: Tx, code: str, back: bool, rows_max: int) -> Sequence[Row]:
     return tx.all(_beside(query, c.code, code, back, rows_max))
 
 
+def listed_code(tx: Tx, position: int) -> str | None:
+    """The code at a place (from 0) in the order of the products on offer."""
+    c = entries.c
+    query = (
+        sa.select(c.code)
+        .where(c.kind == "product", c.listing_state == "listed", c.state.in_(ON_OFFER))
+        .order_by(c.code)
+    )
+    found: str | None = tx.scalar(query.offset(position).limit(1))
+    return found
+
+
 def _beside(query: Any, column: Any, code: str, back: bool, rows_max: int) -> Any:
     """A page by keyset: nothing that stays listed is skipped while others come and go."""
     if code:

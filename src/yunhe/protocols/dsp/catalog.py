@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import urlencode
 
 from yunhe.contracts import PULL, Policy
@@ -58,6 +58,15 @@ class Shelf(Protocol):
         ...
 
 
+@runtime_checkable
+class Counted(Protocol):
+    """A shelf that finds the code at a place without reading what stands before it."""
+
+    def code_at(self, position: int) -> str | None:
+        """The code at a place (from 0) in order; None beyond the end."""
+        ...
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a page begins: after a code, or `back`wards before it. The first page has none."""
@@ -91,6 +100,9 @@ class Catalog:
         window = {name: int(value) for name, value in filters if name in query_spec.WINDOW}
         size = min(window.get("limit", limits.DSP_CATALOG_PAGE), limits.DSP_CATALOG_PAGE)
         skip = window.get("offset", 0)
+        if skip and len(window) == len(filters) and isinstance(self._shelf, Counted):
+            last = self._shelf.code_at(skip - 1)
+            place, skip = (Place(last), 0) if last is not None else (place, skip)
         found = list(islice(self._kept(filters, place, caller), skip, skip + size + 1))
         more = len(found) > size
         shown = found[:size][:: -1 if place.back else 1]

@@ -34,6 +34,10 @@ class OwnShelf:
             return None
         return _own(product.code, product.form) if product.listed and product.code == code else None
 
+    def code_at(self, position: int) -> str | None:
+        """See Counted."""
+        return self._holder.listed_code(position)
+
 
 class FederationShelf:
     """The products of every member of a functional node, as far as the caller may see them."""
