@@ -273,6 +273,10 @@ class Holder:
         rows = self._db.read(lambda tx: store.listed_forms(tx, code, back, limit))
         return tuple((row.code, ProductForm.from_json(row.form)) for row in rows)
 
+    def listed_code(self, position: int) -> str | None:
+        """The code at a place (from 0) of what is on offer; None beyond the end."""
+        return self._db.read(lambda tx: store.listed_code(tx, position))
+
     def working_form(self, key: str) -> ResourceForm | ProductForm:
         """The form as last edited, which may be newer than the registered version."""
 
