@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +10,13 @@ from typing import Any
 
 import duckdb
 
-from yunhe import catalog, contracts
+from yunhe import catalog, contracts, dataplane
 from yunhe.catalog import Holder, Holding, ProductForm, Register, ResourceForm, TableForm, Text
 from yunhe.evidence import EvidenceLog
 from yunhe.identity import Peer
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.db import Database, create_all, open_database
+from yunhe.kernel.errors import YunheError
 from yunhe.kernel.keys import KeyStore
 from yunhe.sources import Sources
 
@@ -27,6 +28,18 @@ STRANGER = "did:web:stranger.example"
 
 def read_terms(policy: dict[str, Any]) -> contracts.Terms:
     return contracts.terms_from_policy(contracts.Policy.from_json(policy))
+
+
+def check_terms(
+    terms: contracts.Terms, tables: Sequence[catalog.Table], *, whole: bool
+) -> list[tuple[str, YunheError]]:
+    bound = {
+        table.name: dataplane.TableBinding(
+            {column.name: column.type for column in table.columns}, (), table.entity_key or None
+        )
+        for table in tables
+    }
+    return dataplane.term_faults(terms, bound, whole=whole)
 
 
 def peer(did: str = PROVIDER, subject: str = SUBJECT, member: bool = True) -> Peer:
@@ -55,12 +68,13 @@ def resource_form(path: Path, **changes: Any) -> ResourceForm:
     return replace(form, **changes)
 
 
-def policy(*columns: str, per_use: int = 100, per_row: int = 2) -> dict[str, Any]:
+def policy(*columns: str, per_use: int = 100, per_row: int = 2, **changes: Any) -> dict[str, Any]:
     terms = contracts.Terms(
         ("medical-research",),
         columns or ("patients.age",),
         price=contracts.Price(per_use, per_row),
     )
+    terms = replace(terms, **changes)
     return contracts.policy_from_terms(terms).to_json()
 
 
@@ -115,8 +129,8 @@ class Side:
 def side(db: Database, folder: Path, review: str = "auto") -> Side:
     log = evidence(db, folder / "keys")
     holding = Holding(PROVIDER, SUBJECT, "某医院", "https://provider.example")
-    holder = Holder(db, log, Sources([folder]), read_terms, holding)
-    register = Register(db, log, read_terms, "3301", review)
+    holder = Holder(db, log, Sources([folder]), read_terms, holding, check_terms)
+    register = Register(db, log, read_terms, "3301", review, check_terms=check_terms)
     made = Side(db, holder, register, log, [], [])
     for kind in (
         catalog.ResourceSubmitted,

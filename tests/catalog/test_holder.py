@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +19,10 @@ from catalog.catalogs import (
     resource_form,
     side,
 )
-from yunhe import catalog, sources
+from yunhe import catalog, contracts, sources
 from yunhe.catalog import Metadata, TableForm, Text
 from yunhe.kernel import ids
+from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database
 
 
@@ -165,6 +168,44 @@ def test_a_policy_may_only_name_columns_there_are(both: Side, tmp_path: Path) ->
     assert "K10" in {fault["rule"] for fault in refused.value.facts["faults"]}
     with pytest.raises(catalog.FormNotValid):
         both.holder.add_product(product_form(resource.id, policy={"rules": "free"}))
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "said"),
+    [
+        ({"row_filters": (("patients", "agee >= 18"),)}, "row_filters", "nearest: age"),
+        ({"row_filters": (("patient", "age >= 18"),)}, "row_filters", "nearest: patients"),
+        ({"row_filters": (("patients", "name >= 18"),)}, "row_filters", "different kinds"),
+        ({"masks": (contracts.Mask("patients.agee", "null"),)}, "masks", "patients.agee"),
+        ({"masks": (contracts.Mask("patients.name", "year"),)}, "masks", "VARCHAR"),
+        ({"columns": ("patients.agee",)}, "columns", "patients.agee"),
+        ({"expires_at": datetime(2001, 1, 1, tzinfo=UTC)}, "expires_at", "past"),
+        ({"purposes": ()}, "purposes", "no purpose"),
+    ],
+)
+def test_an_unusable_product_is_refused_naming_part_and_reason(
+    both: Side, tmp_path: Path, change: dict[str, Any], part: str, said: str
+) -> None:
+    resource = both.holder.add_resource(resource_form(patients(tmp_path)))
+    with pytest.raises(catalog.FormNotValid) as refused:
+        both.holder.add_product(product_form(resource.id, policy=policy(**change)))
+    faults = {f["field"]: f for f in refused.value.facts["faults"]}
+    assert said in faults[f"policy.{part}"]["en"]
+    good = both.holder.add_product(product_form(resource.id))
+    with pytest.raises(catalog.FormNotValid):
+        both.holder.edit_product(good.id, product_form(resource.id, policy=policy(**change)))
+
+
+def test_terms_that_no_longer_hold_are_refused_at_the_submission(
+    both: Side, tmp_path: Path, clock: ManualClock
+) -> None:
+    resource = both.holder.add_resource(resource_form(patients(tmp_path)))
+    soon = policy(expires_at=clock.now() + timedelta(seconds=60))
+    product = both.holder.add_product(product_form(resource.id, policy=soon))
+    clock.advance(61)
+    with pytest.raises(catalog.FormNotValid) as refused:
+        both.holder.submit_product(product.id)
+    assert "policy.expires_at" in {f["field"] for f in refused.value.facts["faults"]}
 
 
 def test_files_outside_the_roots_are_refused(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from catalog.catalogs import PROVIDER, SUBJECT, policy, read_terms
-from yunhe import catalog
+from catalog.catalogs import PROVIDER, SUBJECT, check_terms, policy, read_terms
+from yunhe import catalog, contracts
 from yunhe.catalog import rules, states
 from yunhe.catalog.codetables import TABLES, code_name, has_code
+from yunhe.catalog.rules_policy import Asked
 
 BASE: dict[str, Any] = {
     "local_id": "r1",
@@ -55,7 +57,7 @@ PRODUCT = {
 
 def found(record: dict[str, Any], kind: str = "resource") -> set[tuple[str, str, str]]:
     rules.check_shape(kind, record)
-    return {(f.field, f.rule, f.weight) for f in rules.check(kind, record, read_terms)}
+    return {(f.field, f.rule, f.weight) for f in rules.check(kind, record, Asked(read_terms))}
 
 
 def test_complete_records_pass() -> None:
@@ -133,12 +135,30 @@ def test_compliance_of_a_resource(change: dict[str, Any], fault: tuple[str, str,
         ({"usage_scenario": ""}, ("usage_scenario", "K1", "return")),
         ({"policy": {"rules": []}}, ("policy", "K10", "return")),
         ({"policy": {"rules": 3}}, ("policy", "K10", "return")),
-        ({"policy": policy("patients.salary")}, ("policy", "K10", "return")),
+        ({"policy": policy("patients.salary")}, ("policy.columns", "K10", "return")),
         ({"price": {"mode": "01", "per_use_fen": 0, "per_row_fen": 0}}, ("price", "K10", "return")),
     ],
 )
 def test_compliance_of_a_product(change: dict[str, Any], fault: tuple[str, str, str]) -> None:
     assert fault in found({**PRODUCT, **change}, "product")
+
+
+def test_the_node_refuses_what_it_can_know_of_a_policy() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def fields(**changes: Any) -> set[str]:
+        record = {**PRODUCT, "policy": policy(**changes)}
+        asked = Asked(read_terms, check_terms, now)
+        return {f.field for f in rules.check("product", record, asked)}
+
+    assert fields(expires_at=now) == {"policy.expires_at"}
+    assert fields(expires_at=now + timedelta(seconds=1)) == set()
+    assert fields(purposes=()) == {"policy.purposes"}
+    assert fields(row_filters=(("patients", "age >="),)) == {"policy.row_filters"}
+    assert fields(row_filters=(("patients", "age >= 'old'"),)) == {"policy.row_filters"}
+    assert fields(row_filters=(("patients", "hidden >= 18"),)) == set()  # may be there, unseen
+    assert fields(masks=(contracts.Mask("patients.age", "year"),)) == {"policy.masks"}
+    assert fields(masks=(contracts.Mask("patients.hidden", "hash"),)) == set()
 
 
 @pytest.mark.parametrize(

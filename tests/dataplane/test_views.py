@@ -8,8 +8,9 @@ import pytest
 
 from dataplane.hospital import GROUPS, ROWS
 from yunhe.contracts import Mask, Terms
-from yunhe.dataplane import ColumnNotAgreed, check_terms
-from yunhe.dataplane.errors import FilterNotEnforceable, MaskNotEnforceable
+from yunhe.dataplane import BadLiteral, ColumnNotAgreed, check_terms, term_faults
+from yunhe.dataplane.errors import FilterNotEnforceable, MaskNotEnforceable, TableNotAgreed
+from yunhe.dataplane.views import names
 
 
 def with_mask(*masks: Mask) -> Terms:
@@ -124,3 +125,77 @@ def test_terms_about_nothing_are_refused(hospital) -> None:
         check_terms(with_mask(Mask("patients.x", "null")), hospital.tables)
     with pytest.raises(FilterNotEnforceable):
         check_terms(replace(ROWS, row_filters=(("x", "true"),)), hospital.tables)
+
+
+def test_every_fault_of_the_terms_is_named_with_its_part(hospital) -> None:
+    terms = replace(
+        ROWS,
+        columns=(*ROWS.columns, "patients.agee"),
+        masks=(Mask("patients.agee", "null"), Mask("patients.name", "year")),
+        row_filters=(("patients", "agee >= 18"), ("patient", "true")),
+    )
+    faults = term_faults(terms, hospital.tables)
+    assert [part for part, _ in faults] == [
+        "columns", "masks", "masks", "row_filters", "row_filters",
+    ]  # fmt: skip
+    assert faults[0][1].facts["near"] == "patients.Age"
+    assert "no column agee (nearest: Age)" in faults[3][1].sentence("en")
+    assert "nearest: patients" in faults[4][1].sentence("en")
+    seen = [part for part, _ in term_faults(terms, hospital.tables, whole=False)]
+    assert seen == ["columns", "masks"]  # a column that is not shown may still be there
+    unread = replace(ROWS, row_filters=(("patients", "hidden ="),))
+    assert [part for part, _ in term_faults(unread, {}, whole=False)][-1] == "row_filters"
+
+
+@pytest.mark.parametrize(
+    "predicate",
+    [
+        "birth >= '2025-13-01'",
+        "birth >= DATE '2025-02-30'",
+        "birth BETWEEN '1960-01-01' AND 'today?'",
+        "\"Age\" IN (1, 'many')",
+        "name >= 18",
+        "birth > 18",
+        "name = birth",
+        "region = DATE '2025-01-01'",
+    ],
+)
+def test_a_filter_whose_values_do_not_fit_is_refused(hospital, predicate: str) -> None:
+    terms = replace(ROWS, row_filters=(("patients", predicate),))
+    with pytest.raises(FilterNotEnforceable):
+        check_terms(terms, hospital.tables)
+
+
+def test_a_minimum_group_needs_an_entity_key_somewhere(hospital) -> None:
+    bare = {name: replace(table, entity_key=None) for name, table in hospital.tables.items()}
+    assert [part for part, _ in term_faults(GROUPS, bare)] == ["minimum_group"]
+
+
+def test_refused_names_come_with_the_nearest_and_the_visible_ones(hospital) -> None:
+    with pytest.raises(ColumnNotAgreed) as column:
+        hospital.govern("SELECT brith FROM patients")
+    assert column.value.facts["near"] == "patients.birth"
+    assert "labs.value" in column.value.remedy("zh")
+    assert "salary" not in str(column.value.problem())  # hidden columns stay unnamed
+    with pytest.raises(TableNotAgreed) as table:
+        hospital.govern("SELECT id FROM patient")
+    assert (table.value.facts["near"], table.value.facts["visible"]) == (
+        "patients", "codes, labs, patients",
+    )  # fmt: skip
+    assert names("x", [f"c{at:03}" for at in range(100)])["visible"].endswith("(+80)")
+
+
+@pytest.mark.parametrize("terms", [ROWS, GROUPS])
+def test_a_literal_that_is_no_date_is_named(hospital, terms: Terms) -> None:
+    select = "SELECT count(*) AS n FROM labs WHERE day"
+    for wrong in ("2025-13-01", "yesterday-ish"):
+        for rest in (f">= '{wrong}'", f"BETWEEN '2020-01-01' AND '{wrong}'", f"IN ('{wrong}')",
+                     f"> DATE '{wrong}'"):  # fmt: skip
+            with pytest.raises(BadLiteral) as refused:
+                hospital.govern(f"{select} {rest}", terms)
+            assert refused.value.facts == {"literal": wrong, "type": "DATE"}
+    with pytest.raises(BadLiteral) as masked:  # what a mask shows is a year, not a date
+        hospital.govern("SELECT count(*) FROM patients WHERE birth > '1960-01-01'", terms)
+    assert masked.value.facts["type"] == "BIGINT"
+    for right in ("'2020-01-05'", "'2020-1-5'", "DATE '2020-01-05'"):
+        assert hospital.ask(f"{select} > {right}", terms).to_pylist()[0]["n"] > 0

@@ -19,6 +19,7 @@ from yunhe.catalog.events import (
     WithdrawalSubmitted,
 )
 from yunhe.catalog.model import (
+    CheckTerms,
     Fault,
     Json,
     Product,
@@ -31,6 +32,7 @@ from yunhe.catalog.model import (
     Version,
 )
 from yunhe.catalog.records import Holding
+from yunhe.catalog.rules_policy import Asked
 from yunhe.catalog.states import ENTRY, LISTING, can, step
 from yunhe.evidence import EvidenceLog
 from yunhe.kernel import limits
@@ -52,12 +54,14 @@ class Holder:
         sources: Sources,
         read_terms: ReadTerms,
         holding: Holding,
+        check_terms: CheckTerms | None = None,
     ) -> None:
         self._db = db
         self._evidence = evidence
         self._sources = sources
         self._read_terms = read_terms
         self._holding = holding
+        self._check_terms = check_terms
 
     # -- resources ------------------------------------------------------------------------------
 
@@ -81,7 +85,7 @@ class Holder:
     ) -> Resource:
         row = None if key is None else self._row(tx, key, "resource")
         record = records.of_resource(self._holding, form, tables, tx.now)
-        self._refuse("resource", rules.check("resource", record, self._read_terms))
+        self._refuse("resource", rules.check("resource", record, Asked(self._read_terms)))
         plain = [records.table_json(table) for table in tables]
         return self._resource(tx, self._put(tx, row, "resource", form.to_json(), plain, by))
 
@@ -101,8 +105,8 @@ class Holder:
     # -- products -------------------------------------------------------------------------------
 
     def add_product(self, form: ProductForm, by: str = "") -> Product:
-        """A draft product over this node's resources; its policy must be understood and name
-        only columns they have. Raises FormNotValid, EntryNotFound."""
+        """A draft product over this node's resources; its policy must be understood, hold on their
+        tables and not be over. Raises FormNotValid (`faults` name the part), EntryNotFound."""
         return self._db.write(lambda tx: self._put_product(tx, None, form, by))
 
     def edit_product(self, key: str, form: ProductForm, by: str = "") -> Product:
@@ -112,8 +116,7 @@ class Holder:
 
     def _put_product(self, tx: Tx, key: str | None, form: ProductForm, by: str) -> Product:
         row = None if key is None else self._row(tx, key, "product")
-        record = self._product_record(tx, form)
-        faults = rules.check("product", record, self._read_terms)
+        _, faults = self._judged(tx, form)
         # K7 is asked at the submission: a draft may stand on drafts.
         self._refuse("product", [fault for fault in faults if fault.rule != "K7"])
         return self._product(tx, self._put(tx, row, "product", form.to_json(), [], by))
@@ -124,8 +127,8 @@ class Holder:
         def verb(tx: Tx) -> Product:
             row = self._row(tx, key, "product")
             form = ProductForm.from_json(self._form(tx, row, row.version))
-            record = self._product_record(tx, form)
-            self._refuse("product", rules.check("product", record, self._read_terms))
+            record, faults = self._judged(tx, form)
+            self._refuse("product", faults)
             self._submit(tx, row)
             tx.emit(ProductSubmitted(row.id, row.version, _numbered(record, row, row.version)))
             return self._product(tx, row.id)
@@ -379,9 +382,13 @@ class Holder:
             row.updated_at,
         )
 
-    def _product_record(self, tx: Tx, form: ProductForm) -> Json:
+    def _judged(self, tx: Tx, form: ProductForm) -> tuple[Json, list[Fault]]:
+        """The record of a product and what is wrong with it, seen over its whole tables."""
         resources = [self._resource(tx, resource_id) for resource_id in form.resource_ids]
-        return records.of_product(self._holding, form, resources, self._read_terms, tx.now)
+        record = records.of_product(self._holding, form, resources, self._read_terms, tx.now)
+        tables = [table for resource in resources for table in resource.tables]
+        asked = Asked(self._read_terms, self._check_terms, tx.now, tables)
+        return record, rules.check("product", record, asked)
 
 
 def _numbered(record: Json, row: store.Row, number: int) -> Json:

@@ -6,6 +6,7 @@ Values only, no I/O. A form is what a provider fills in; a record is what travel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -330,7 +331,11 @@ class TermsRead(Protocol):
     """What the catalogue needs of a policy's typed reading; `contracts.Terms` fits."""
 
     @property
+    def purposes(self) -> tuple[str, ...]: ...
+    @property
     def columns(self) -> tuple[str, ...]: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
     @property
     def price(self) -> PriceRead: ...
 
@@ -339,3 +344,15 @@ class ReadTerms(Protocol):
     """Reads a policy; raises YunheError when it is not understood. node.py gives contracts'."""
 
     def __call__(self, policy: Json, /) -> TermsRead: ...
+
+
+class CheckTerms(Protocol):
+    """What of the terms these tables cannot honour, as (part of the terms, why).
+
+    Not `whole`: the tables may have columns that are not shown, so an unknown name is no fault.
+    node.py gives dataplane's.
+    """
+
+    def __call__(
+        self, terms: Any, tables: Sequence[Table], /, *, whole: bool
+    ) -> Sequence[tuple[str, YunheError]]: ...

@@ -22,15 +22,15 @@ from yunhe.catalog.errors import (
 )
 from yunhe.catalog.events import EntryChanged, Reviewed
 from yunhe.catalog.model import (
-    Column,
+    CheckTerms,
     Detail,
     Fault,
     Json,
     ReadTerms,
     Reasons,
     Registration,
-    Table,
 )
+from yunhe.catalog.rules_policy import Asked, tables_of
 from yunhe.catalog.search import Search, hit_of, is_public, may_see
 from yunhe.catalog.states import LISTING, can, step
 from yunhe.evidence import EvidenceLog
@@ -62,10 +62,12 @@ class Register:
         region: str,
         review: str = "manual",
         index_folder: Path | None = None,
+        check_terms: CheckTerms | None = None,
     ) -> None:
         self._db = db
         self._evidence = evidence
         self._read_terms = read_terms
+        self._check_terms = check_terms
         self._region = region
         self._auto = review == "auto"
         self._search = Search(db, index_folder)
@@ -110,7 +112,8 @@ class Register:
             store.decide_application(
                 tx, last.id, "submitted", state="superseded", reviewer="origin"
             )
-        faults = rules.check(kind, record, self._read_terms)
+        asked = Asked(self._read_terms, self._check_terms, tx.now)
+        faults = rules.check(kind, record, asked)
         faults += self._standing(tx, kind, record, peer.did, entry)
         application_id = tx.new_id()
         store.insert_application(
@@ -425,15 +428,7 @@ class Register:
 
 
 def _detail(row: store.Row) -> Detail:
-    tables = tuple(
-        Table(
-            table["name"],
-            tuple(Column(c["name"], c["type"]) for c in table["columns"]),
-            table["entity_key"],
-        )
-        for table in row.record.get("tables", ())
-    )
-    return Detail(hit_of(row), tables, row.record.get("policy"), row.record)
+    return Detail(hit_of(row), tables_of(row.record), row.record.get("policy"), row.record)
 
 
 def _fingerprint(kind: str, record: Mapping[str, Any]) -> str:

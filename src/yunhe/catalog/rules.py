@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from yunhe.catalog import rules_policy
 from yunhe.catalog.codetables import has_code
 from yunhe.catalog.errors import RecordMalformed
-from yunhe.catalog.model import POLICY_UNREADABLE, Fault, Json, ReadTerms
+from yunhe.catalog.model import Fault, Json
+from yunhe.catalog.rules_policy import Asked
 from yunhe.kernel import canonical, limits
-from yunhe.kernel.errors import YunheError
 
 MUST, MAY, NO = "M", "O", "-"
 
@@ -152,14 +153,14 @@ def _is_table(item: Any) -> bool:
     )
 
 
-def check(kind: str, record: Json, read_terms: ReadTerms) -> list[Fault]:
+def check(kind: str, record: Json, asked: Asked) -> list[Fault]:
     """The faults of a well-shaped record: K1, K4, K5, K6, K9, K10, and K7's own part."""
     faults = [fault for field in KINDS[kind] for fault in _field(kind, field, record)]
     if kind not in ("resource", "product"):
         return faults
     faults += _texts(record) + _tables(record) + _source(record) + _levels(record)
     if kind == "product":
-        faults += _product(record, read_terms)
+        faults += _no_resource(record) + rules_policy.check(record, asked)
     return faults
 
 
@@ -274,35 +275,10 @@ def _levels(record: Json) -> list[Fault]:
     return faults
 
 
-def _product(record: Json, read_terms: ReadTerms) -> list[Fault]:
-    faults = []
-    if not record.get("resource_codes") and not record.get("no_resource_reason"):
-        faults.append(
-            _fault("resource_codes", "K7", "names no resource, no reason", "未列资源或理由")
-        )
-    try:
-        terms = read_terms(record.get("policy") or {})
-    except POLICY_UNREADABLE as error:
-        why = error.sentence("en") if isinstance(error, YunheError) else "not a policy"
-        zh = error.sentence("zh") if isinstance(error, YunheError) else "不是策略"
-        return [*faults, _fault("policy", "K10", f"is not understood: {why}", f"无法理解：{zh}")]
-    have = {
-        f"{table['name']}.{column['name']}"
-        for table in record.get("tables") or []
-        for column in table["columns"]
-    }
-    for column in terms.columns:
-        if column not in have:
-            faults.append(
-                _fault("policy", "K10", f"names no column {column!r}", f"没有列 {column!r}")
-            )
-    stated = record.get("price") or {}
-    real = {"per_use_fen": terms.price.per_use, "per_row_fen": terms.price.per_row}
-    if {key: stated.get(key) for key in real} != real or not has_code(
-        "price", str(stated.get("mode"))
-    ):
-        faults.append(_fault("price", "K10", "is not the policy's price", "与策略中的价格不一致"))
-    return faults
+def _no_resource(record: Json) -> list[Fault]:
+    if record.get("resource_codes") or record.get("no_resource_reason"):
+        return []
+    return [_fault("resource_codes", "K7", "names no resource, no reason", "未列资源或理由")]
 
 
 def _fault(field: str, rule: str, en: str, zh: str, weight: str = "return") -> Fault:

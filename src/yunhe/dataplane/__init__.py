@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from yunhe.dataplane.errors import (
     AggregateOnly,
+    BadLiteral,
     ColumnNotAgreed,
     GroupTooSmall,
     QueryFailed,
@@ -25,11 +26,12 @@ from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
 from yunhe.dataplane.service import Agreements, DataPlane, Query, Stream
-from yunhe.dataplane.views import check_terms
+from yunhe.dataplane.views import check_terms, term_faults
 
 __all__ = [
     "AggregateOnly",
     "Agreements",
+    "BadLiteral",
     "Binding",
     "ColumnNotAgreed",
     "DataPlane",
@@ -53,4 +55,5 @@ __all__ = [
     "check_terms",
     "count_ipc",
     "govern",
+    "term_faults",
 ]

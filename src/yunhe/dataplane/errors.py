@@ -85,16 +85,16 @@ class TableNotAgreed(Denied):
     code = "TABLE_NOT_AGREED"
     en = "The contract holds no table {table}."
     zh = "合约不含表 {table}。"
-    mend_en = "Query a table of this contract, or negotiate a contract for the other product."
-    mend_zh = "请查询本合约内的表，或就其他产品另行签约。"
+    mend_en = "Query a table of this contract (nearest: {near}; all: {visible}), or negotiate."
+    mend_zh = "请查询本合约内的表（最接近：{near}；全部：{visible}），或另行签约。"
 
 
 class ColumnNotAgreed(Denied):
     code = "COLUMN_NOT_AGREED"
     en = "The contract does not show a column {column} here."
     zh = "合约未约定可见的列 {column}。"
-    mend_en = "Leave the column out, or negotiate for it."
-    mend_zh = "请去掉该列，或就该列重新协商。"
+    mend_en = "Use a visible column (nearest: {near}; all: {visible}), or negotiate for it."
+    mend_zh = "请使用可见的列（最接近：{near}；全部：{visible}），或就该列重新协商。"
 
 
 class TypesDiffer(Invalid):
@@ -103,6 +103,14 @@ class TypesDiffer(Invalid):
     zh = "{what} 比较或组合了不同类型的值。"
     mend_en = "Cast one side explicitly."
     mend_zh = "请显式转换其中一方的类型。"
+
+
+class BadLiteral(Invalid):
+    code = "BAD_LITERAL"
+    en = "The literal '{literal}' is not a value of type {type}."
+    zh = "常量 '{literal}' 不是类型 {type} 的值。"
+    mend_en = "Write dates as 'YYYY-MM-DD'; a masked column has the type its mask gives."
+    mend_zh = "日期请写作 'YYYY-MM-DD'；脱敏列的类型以脱敏结果为准。"
 
 
 class FilterNotEnforceable(Invalid):

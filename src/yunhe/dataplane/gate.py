@@ -34,8 +34,8 @@ from yunhe.dataplane.errors import (
     TableNotAgreed,
 )
 from yunhe.dataplane.model import Governed, TableBinding
-from yunhe.dataplane.total import make_total
-from yunhe.dataplane.views import View, views
+from yunhe.dataplane.total import check_literals, make_total
+from yunhe.dataplane.views import View, names, views
 from yunhe.kernel import limits
 
 _UNRESOLVED = re.compile(
@@ -65,7 +65,8 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
         given = _given_names(tree)
         tree = _qualify(tree, seen)
         fields, used = _fields(tree, seen)
-        names = _restore_names(tree, given, seen)
+        check_literals(tree)
+        outputs = _restore_names(tree, given, seen)
         if terms.minimum_group:
             groups, final = aggregate.split(tree, seen)
             text = _render(final)
@@ -73,7 +74,7 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
         else:
             text = _render(_bind(make_total(tree), seen, with_entity=False))
             groups_text = None
-        return Governed(text, fields, used, names, groups_text, terms.minimum_group)
+        return Governed(text, fields, used, outputs, groups_text, terms.minimum_group)
     except RecursionError as error:
         raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX) from error
 
@@ -178,7 +179,8 @@ def _check_names(tree: exp.Expr, seen: Mapping[str, View]) -> None:
         if table.args.get("db") or table.args.get("catalog"):
             raise NameQualified(name=table.sql("duckdb", comments=False))
         if table.name.lower() not in seen and table.name.lower() not in ctes:
-            raise TableNotAgreed(table=table.name)
+            have = [view.table for view in seen.values()]
+            raise TableNotAgreed(table=table.name, **names(table.name, have))
 
 
 def _qualify(tree: exp.Expr, seen: Mapping[str, View]) -> exp.Expr:
@@ -190,7 +192,7 @@ def _qualify(tree: exp.Expr, seen: Mapping[str, View]) -> exp.Expr:
         if "mbiguous" in str(error):
             raise SqlNotReadable(str(error)) from error
         found = _UNRESOLVED.search(str(error))
-        raise ColumnNotAgreed(str(error), column=found[1].strip(" '.") if found else "?") from error
+        raise _no_column(found[1].strip(" '.") if found else "?", seen, str(error)) from error
     except SqlglotError as error:
         raise SqlNotReadable(str(error)) from error
     except _SLIPS as error:
@@ -201,6 +203,11 @@ def _qualify(tree: exp.Expr, seen: Mapping[str, View]) -> exp.Expr:
         if isinstance(node, exp.Join) and node.method:
             raise ConstructRefused(construct=f"{node.method} JOIN")
     return tree
+
+
+def _no_column(name: str, seen: Mapping[str, View], detail: str = "") -> ColumnNotAgreed:
+    have = [view.field(column) for view in seen.values() for column in view.columns]
+    return ColumnNotAgreed(detail, column=name, **names(name, have))
 
 
 def _fields(tree: exp.Expr, seen: Mapping[str, View]) -> tuple[frozenset[str], tuple[str, ...]]:
@@ -217,7 +224,7 @@ def _fields(tree: exp.Expr, seen: Mapping[str, View]) -> tuple[frozenset[str], t
             if isinstance(origin, exp.Table):
                 view = seen[origin.name]
                 if column.name not in view.columns:
-                    raise ColumnNotAgreed(column=column.name)
+                    raise _no_column(column.name, seen)
                 fields.add(view.field(column.name))
     return frozenset(fields), tuple(tables)
 

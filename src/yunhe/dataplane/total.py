@@ -6,10 +6,17 @@ raised is one bit about them. So casts become TRY_CAST, and whatever can raise g
 
 from __future__ import annotations
 
+import re
+from datetime import date
+from typing import Final
+
+import duckdb
 from sqlglot import exp
 
-from yunhe.dataplane.errors import TypesDiffer
+from yunhe.dataplane.errors import BadLiteral, TypesDiffer
 from yunhe.dataplane.functions import COMPARISONS, PARTIAL
+
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def make_total(tree: exp.Expr) -> exp.Expr:
@@ -70,7 +77,7 @@ def _compared(node: exp.Expr) -> list[exp.Expr]:
 def _kind(node: exp.Expr) -> str:
     """The family within which DuckDB compares without a cast that could fail."""
     if isinstance(node, exp.Null) or (isinstance(node, exp.Literal) and node.is_string):
-        return "any"  # a text literal is cast while binding, before any row is read
+        return "any"  # a text literal is cast while binding, before any row is read: check_literals
     kind = node.type
     if kind is None:
         return "unknown"
@@ -81,3 +88,69 @@ def _kind(node: exp.Expr) -> str:
     if kind.is_type(exp.DType.UNKNOWN, exp.DType.NULL):
         return "unknown"
     return str(kind.this.value)
+
+
+def check_literals(tree: exp.Expr) -> None:
+    """Refuse a text literal that is no value of the type it is compared with or cast to.
+
+    The engine would fail while binding, with nothing to say which literal it was. Types must be
+    annotated. Raises BadLiteral.
+    """
+    for node in tree.walk():
+        if type(node) is exp.Cast and node.to.is_type(*exp.DataType.TEMPORAL_TYPES):
+            _check_literal(node.this.unnest(), node.to)
+        if type(node) not in COMPARISONS:
+            continue
+        parts = [part.unnest() for part in _compared(node)]
+        kinds = [part.type for part in parts if part.type is not None and not _is_text(part)]
+        for literal in parts:
+            if kinds and _is_text(literal):
+                _check_literal(literal, kinds[0])
+
+
+def clash(tree: exp.Expr) -> str | None:
+    """The first comparison that could raise on a row's value, as text; types annotated."""
+    for node in tree.walk():
+        if type(node) in COMPARISONS:
+            kinds = {_kind(part.unnest()) for part in _compared(node)} - {"any", "unknown"}
+            times = {kind for kind in kinds if kind.startswith(("DATE", "TIME"))}
+            if len(kinds) > 1 and ("text" in kinds or (times and kinds != times)):
+                return str(node.sql("duckdb"))[:80]
+    return None
+
+
+def _is_text(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and bool(node.is_string)
+
+
+def _check_literal(literal: exp.Expr, kind: exp.DataType) -> None:
+    if not _is_text(literal) or not kind.is_type(
+        *exp.DataType.TEMPORAL_TYPES, *exp.DataType.NUMERIC_TYPES, exp.DType.BOOLEAN
+    ):
+        return
+    text, target = str(literal.this), str(kind.sql("duckdb"))
+    if not _plain(text, kind) and not _castable(text, target):
+        raise BadLiteral(literal=text, type=target)
+
+
+def _plain(text: str, kind: exp.DataType) -> bool:
+    """Whether `text` plainly is a date or whole number; spares asking the engine."""
+    if _DATE.fullmatch(text) and kind.is_type(*exp.DataType.TEMPORAL_TYPES):
+        try:
+            date.fromisoformat(text)
+        except ValueError:
+            return False
+        return not kind.is_type(exp.DType.TIME)
+    return False
+
+
+def _castable(text: str, target: str) -> bool:
+    """What the engine itself says; it alone knows every spelling of a date it takes."""
+    try:
+        with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as con:
+            # `target` is a type's name as we rendered it, the text is a parameter.
+            sql = f"SELECT TRY_CAST($1 AS {target}) IS NOT NULL"
+            row = con.execute(sql, [text]).fetchone()
+    except duckdb.Error:
+        return False
+    return bool(row and row[0])

@@ -6,7 +6,8 @@ after masking, and the subquery (row filter and masks inside) that stands in for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlglot
@@ -14,12 +15,22 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from yunhe.contracts import Mask, Terms
-from yunhe.dataplane.errors import ColumnNotAgreed, FilterNotEnforceable, MaskNotEnforceable
+from yunhe.dataplane.errors import (
+    BadLiteral,
+    ColumnNotAgreed,
+    EntityKeyMissing,
+    FilterNotEnforceable,
+    MaskNotEnforceable,
+)
 from yunhe.dataplane.functions import DATE_LITERAL, FILTER_NODES
 from yunhe.dataplane.model import TableBinding
+from yunhe.dataplane.total import check_literals, clash
+from yunhe.kernel import limits
+from yunhe.kernel.errors import YunheError
 
 ENTITY = "__entity"  # the raw entity key inside a policy subquery; users cannot name it
 BASE = "__base"
+_ANY = "NULL"  # the type of a column nothing is known of
 _NUMBERS = ("INT", "HUGE", "FLOAT", "DOUBLE", "DECIMAL", "REAL")
 
 
@@ -67,16 +78,75 @@ def views(tables: Mapping[str, TableBinding], terms: Terms) -> dict[str, View]:
 def check_terms(terms: Terms, tables: Mapping[str, TableBinding]) -> None:
     """Refuse terms that these tables cannot honour, before anybody signs them.
 
-    Raises ColumnNotAgreed for a column no table has, FilterNotEnforceable, MaskNotEnforceable.
+    Raises ColumnNotAgreed for a column no table has, FilterNotEnforceable, MaskNotEnforceable,
+    EntityKeyMissing.
     """
-    known = {f"{name}.{column}" for name, binding in tables.items() for column in binding.columns}
-    for column in (*terms.columns, *(mask.column for mask in terms.masks)):
-        if column not in known:
-            raise ColumnNotAgreed(column=column)
-    for table, _ in terms.row_filters:
-        if table not in tables:
-            raise FilterNotEnforceable(table=table, why="no such table")
-    views(tables, terms)
+    for _, why in term_faults(terms, tables):
+        raise why
+
+
+def term_faults(
+    terms: Terms, tables: Mapping[str, TableBinding], *, whole: bool = True
+) -> list[tuple[str, YunheError]]:
+    """What of `terms` these tables cannot honour: the part (a member of Terms) and why.
+
+    Not `whole`: the tables may have more columns than are known here (the node's register sees
+    shown ones only), so a mask or filter over an unknown column is no fault.
+    """
+    have = [f"{name}.{column}" for name, binding in tables.items() for column in binding.columns]
+    faults: list[tuple[str, YunheError]] = [
+        ("columns", ColumnNotAgreed(column=column, **names(column, have)))
+        for column in terms.columns
+        if column not in have
+    ]
+    for mask in terms.masks:
+        table, _, column = mask.column.partition(".")
+        known = mask.column in have
+        if whole and not known:
+            faults.append(
+                ("masks", ColumnNotAgreed(column=mask.column, **names(mask.column, have)))
+            )
+            continue
+        try:
+            # Where the type is not known, only the method is judged: NULL fits every type's mask.
+            _shown(column, tables[table].columns[column] if known else _ANY, mask)
+        except MaskNotEnforceable as why:
+            faults.append(("masks", why))
+    for table, text in terms.row_filters:
+        try:
+            if whole and table not in tables:
+                raise FilterNotEnforceable(table=table, why=f"no such table{_near(table, tables)}")
+            _filter(table, text, tables.get(table, TableBinding({})), whole=whole)
+        except FilterNotEnforceable as why:
+            faults.append(("row_filters", why))
+    shown = {column.partition(".")[0] for column in terms.columns} & tables.keys()
+    if whole and terms.minimum_group and shown and not any(tables[t].entity_key for t in shown):
+        faults.append(("minimum_group", EntityKeyMissing(table=", ".join(sorted(shown)))))
+    return faults
+
+
+def names(name: str, have: Iterable[str]) -> dict[str, str]:
+    """The facts `near` and `visible` for a refused name: the nearest one, and a bounded list."""
+    listed = sorted(have)
+    more = len(listed) - limits.SQL_NAMES_TOLD_MAX
+    told = ", ".join(listed[: limits.SQL_NAMES_TOLD_MAX]) + (f", … (+{more})" if more > 0 else "")
+    return {"near": nearest(name, listed) or "-", "visible": told or "-"}
+
+
+def nearest(name: str, have: Iterable[str]) -> str:
+    """The name most like `name`, without regard to case or to the table before the dot; or ''."""
+    folded: dict[str, str] = {}
+    for each in have:
+        folded.setdefault(each.lower(), each)
+        if "." not in name:
+            folded.setdefault(each.lower().rpartition(".")[2], each)
+    close = difflib.get_close_matches(name.lower(), folded, 1)
+    return folded[close[0]] if close else ""
+
+
+def _near(name: str, have: Iterable[str]) -> str:
+    found = nearest(name, have)
+    return f" (nearest: {found})" if found else ""
 
 
 def _view(table: str, binding: TableBinding, terms: Terms) -> View:
@@ -109,7 +179,9 @@ def _shown(name: str, kind: str, mask: Mask | None) -> tuple[str, str]:
         return raw, kind
     method, _, size = mask.method.partition(":")
     number = int(size) if size.isascii() and size.isdigit() and len(size) <= 9 else 0
-    is_number = kind.upper().lstrip("U").startswith((*_NUMBERS, "BIGINT", "SMALLINT", "TINYINT"))
+    is_number = kind == _ANY or kind.upper().lstrip("U").startswith(
+        (*_NUMBERS, "BIGINT", "SMALLINT", "TINYINT")
+    )
     if mask.method == "null":
         return f"CAST(NULL AS {_type(kind)})", kind
     if mask.method == "hash":
@@ -117,7 +189,7 @@ def _shown(name: str, kind: str, mask: Mask | None) -> tuple[str, str]:
         keyed = f"GETVARIABLE('mask_key') || CAST({raw} AS TEXT)"
         return f"LEFT(SHA256({keyed}), 32)", "VARCHAR"
     if mask.method == "year":
-        if not kind.upper().startswith(("DATE", "TIMESTAMP")):
+        if kind != _ANY and not kind.upper().startswith(("DATE", "TIMESTAMP")):
             raise _no_mask(mask, f"the column is {kind}")
         return f"YEAR({raw})", "BIGINT"
     if method == "left" and number > 0:
@@ -135,7 +207,7 @@ def _no_mask(mask: Mask, why: str) -> MaskNotEnforceable:
     return MaskNotEnforceable(column=mask.column, method=mask.method, why=why)
 
 
-def _filter(table: str, text: str, binding: TableBinding) -> str:
+def _filter(table: str, text: str, binding: TableBinding, *, whole: bool = True) -> str:
     """The provider's predicate, checked and regenerated over the base table.
 
     Comparisons of columns with literals, IN, BETWEEN, IS NULL, AND, OR, NOT: nothing that could
@@ -156,12 +228,16 @@ def _filter(table: str, text: str, binding: TableBinding) -> str:
         elif type(node) not in FILTER_NODES:
             raise FilterNotEnforceable(table=table, why=f"{node.key.upper()} is not allowed")
         elif isinstance(node, exp.Column) and (
-            node.table or node.args.get("db") or node.name.lower() not in known
+            node.table or node.args.get("db") or (whole and node.name.lower() not in known)
         ):
-            raise FilterNotEnforceable(table=table, why=f"no column {node.sql('duckdb')}")
+            near = _near(node.name, binding.columns)
+            raise FilterNotEnforceable(table=table, why=f"no column {node.sql('duckdb')}{near}")
+    _check_values(table, predicate, {name: binding.columns[known[name]] for name in known})
     for column in list(predicate.find_all(exp.Column)):
         column.set("table", exp.to_identifier(BASE))
-        column.set("this", exp.to_identifier(known[column.name.lower()], quoted=True))
+        column.set(
+            "this", exp.to_identifier(known.get(column.name.lower(), column.name), quoted=True)
+        )
     return str(predicate.sql(dialect="duckdb", comments=False))
 
 
@@ -170,6 +246,32 @@ def _check_date_literal(table: str, node: exp.Expr) -> None:
         date = node.to.this in (exp.DType.DATE, exp.DType.TIMESTAMP)
         if not (date and isinstance(node.this, exp.Literal)):
             raise FilterNotEnforceable(table=table, why="CAST is for date literals only")
+
+
+def _check_values(table: str, predicate: exp.Expr, kinds: Mapping[str, str]) -> None:
+    """Each literal must be a value of the column it is compared with: no row can make it raise."""
+    for node in predicate.walk():
+        if isinstance(node, exp.Column):
+            node.type = _built(kinds.get(node.name.lower(), "UNKNOWN"))
+        elif isinstance(node, exp.Cast):
+            node.type = node.to
+        elif isinstance(node, exp.Boolean):
+            node.type = exp.DType.BOOLEAN.into_expr()
+        elif isinstance(node, exp.Neg) or (isinstance(node, exp.Literal) and node.is_number):
+            node.type = exp.DType.DOUBLE.into_expr()
+    try:
+        check_literals(predicate)
+    except BadLiteral as error:
+        raise FilterNotEnforceable(table=table, why=error.sentence().rstrip(".")) from error
+    if (pair := clash(predicate)) is not None:
+        raise FilterNotEnforceable(table=table, why=f"{pair} compares values of different kinds")
+
+
+def _built(kind: str) -> exp.DataType:
+    try:
+        return exp.DataType.build(kind, dialect="duckdb")
+    except (SqlglotError, ValueError):
+        return exp.DataType.build("UNKNOWN")
 
 
 def _set_args(node: exp.Expr) -> set[str]:

@@ -104,6 +104,7 @@ SQL_NODES_MAX: Final = 2_000
 SQL_NODES_WRITTEN_MAX: Final = 10_000  # with aliases and stars written out
 SQL_BRACKETS_DEPTH_MAX: Final = 64
 SQL_TABLES_MAX: Final = 16  # table uses in one query
+SQL_NAMES_TOLD_MAX: Final = 20  # tables or columns listed in a refusal
 QUERY_S_MAX: Final = 60.0  # from the start of a query to its first bytes
 QUERY_CPU_S_MAX: Final = 240
 STREAM_S_MAX: Final = 3_600.0
