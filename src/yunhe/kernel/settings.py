@@ -19,6 +19,8 @@ from yunhe.kernel.errors import Invalid
 
 ROLES = ("connector", "functional-node")
 
+_DID_WEB: Final = re.compile(r"did:web:[A-Za-z0-9.-]+(?:%3A[0-9]{1,5})?(?::[A-Za-z0-9._~-]+)*")
+
 # Names of the environment that are no settings: of the command line, of tests and the Makefile.
 NOT_SETTINGS: Final = frozenset(
     f"YUNHE_{name}"
@@ -74,9 +76,7 @@ class NodeConfig:
     @property
     def did(self) -> str:
         """The node's did:web, made from its public address."""
-        parts = urlsplit(self.address)
-        path = parts.path.strip("/").replace("/", ":")
-        return "did:web:" + quote(parts.netloc, safe="") + (f":{path}" if path else "")
+        return did_of(self.address)
 
     @property
     def database(self) -> str:
@@ -192,10 +192,43 @@ def _check(config: NodeConfig, kinds: Mapping[str, str]) -> None:
         raise BadSetting(name="roles", why=f"choose from {known}", why_zh=f"可选 {known}")
     if config.review not in ("manual", "auto"):
         raise BadSetting(name="review", why="manual or auto", why_zh="须为 manual 或 auto")
-    scheme = urlsplit(config.address).scheme
-    if scheme not in ("http", "https") or (scheme == "http" and not config.development):
-        raise BadSetting(
-            name="address",
-            why="https, or http with development = true",
-            why_zh="须为 https；设 development = true 时可为 http",
-        )
+    check_address("address", config.address, config.development)
+    if bool(config.parent_address) != bool(config.parent_did):
+        lacking = "parent_did" if config.parent_address else "parent_address"
+        why = "parent_address and parent_did go together"
+        raise BadSetting(name=lacking, why=why, why_zh="parent_address 与 parent_did 须同时填写")
+    if config.parent_did:
+        check_address("parent_address", config.parent_address, config.development)
+        check_did("parent_did", config.parent_did)
+    for root in config.trust_roots:
+        check_did("trust_roots", root.did)
+
+
+def check_address(name: str, address: str, development: bool) -> None:
+    """Refuse what is no base URL of a node; plain http is for development."""
+    try:
+        parts = urlsplit(address)
+        whole = bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment)
+    except ValueError:
+        whole = False
+    if not whole:
+        why = "it is not an address such as https://node.example"
+        raise BadSetting(name=name, why=why, why_zh="不是形如 https://node.example 的地址")
+    if parts.scheme != "https" and not (parts.scheme == "http" and development):
+        why = "https, or http with development = true"
+        zh = "须为 https；设 development = true 时可为 http"
+        raise BadSetting(name=name, why=why, why_zh=zh)
+
+
+def check_did(name: str, did: object) -> None:
+    """Refuse what is not a did:web."""
+    if not isinstance(did, str) or not _DID_WEB.fullmatch(did):
+        why = "it is not a did:web such as did:web:node.example"
+        raise BadSetting(name=name, why=why, why_zh="不是形如 did:web:node.example 的标识")
+
+
+def did_of(address: str) -> str:
+    """The did:web of the node at a base URL."""
+    parts = urlsplit(address)
+    path = parts.path.strip("/").replace("/", ":")
+    return "did:web:" + quote(parts.netloc, safe="") + (f":{path}" if path else "")
