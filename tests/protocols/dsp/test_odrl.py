@@ -45,9 +45,13 @@ TERMS = Terms(
 
 free = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 AWKWARD = """odrl:count odrl:foo urn:yunhe:odrl:phase urn:yunhe:odrl:x:a use dateTime phase a:b
-http://www.w3.org/ns/odrl/2/read https://x.example/a#b term-lteq odrl:logical"""
+http://www.w3.org/ns/odrl/2/read https://x.example/a#b term-lteq odrl:logical odrl:copy
+odrl:elapsedTime timeWindow region deliveryMethod"""
 awkward = st.sampled_from(AWKWARD.split())
-values = free | st.just("12.30 CNY") | st.just("") | st.lists(free, max_size=3).map(tuple)
+CODES = """3301 11 01 urn:yunhe:odrl:gbt2260:3301 urn:yunhe:odrl:delivery:03 P365D
+[{"@value":"a"}] [{"@value":"a"},{"@value":"b"}]"""
+coded = free | st.sampled_from(CODES.split())
+values = coded | st.just("12.30 CNY") | st.just("") | st.lists(coded, max_size=3).map(tuple)
 constraints = st.builds(
     Constraint,
     st.sampled_from([t.value for t in Term]) | awkward | free,
@@ -91,7 +95,7 @@ def test_what_is_written_fits_the_dsp_schema(policy: Policy) -> None:
         for rule in body.get(kind, []):
             assert isinstance(rule["action"], str)
             for constraint in rule.get("constraint", []):
-                assert isinstance(constraint["rightOperand"], str | list)
+                assert isinstance(constraint["rightOperand"], str | list | dict)
 
 
 def test_the_words_on_the_wire() -> None:
@@ -108,6 +112,60 @@ def test_the_words_on_the_wire() -> None:
     assert pay["rightOperand"] == "1.00"
     assert pay["odrl:unit"] == {"@id": "urn:yunhe:odrl:currency:CNY"}
     assert body["odrl:conflict"] == {"@id": "odrl:prohibit"}
+
+
+T14 = Policy(
+    (
+        Rule(
+            "permission",
+            "plicyTransmit",
+            (
+                Constraint("region", "isPartOf", "3301"),
+                Constraint("deliveryMethod", "isAnyOf", ("01", "03")),
+                Constraint("timeWindow", "lteq", "P365D"),
+                Constraint("timeWindow", "eq", "P1D"),
+                Constraint("frequency", "lteq", "100"),
+                Constraint("executionEnv", "eq", "05"),
+            ),
+        ),
+        Rule("prohibition", "distribute", (), (Duty("delete", (), "post"),)),
+        Rule("obligation", "delete", (), (Duty("compensate", (), "post"),)),
+    )
+)
+
+
+def test_the_words_of_t14_on_the_wire() -> None:
+    body = wire(odrl.write(T14))
+    [rule] = body["permission"]
+    assert rule["action"] == "urn:yunhe:odrl:policyTransmit"
+    said = [(c["leftOperand"], c["operator"], c["rightOperand"]) for c in rule["constraint"]]
+    ns = "urn:yunhe:odrl:"
+    assert said == [
+        ("odrl:spatial", "isPartOf", f"{ns}gbt2260:3301"),
+        ("odrl:deliveryChannel", "isAnyOf", [f"{ns}delivery:01", f"{ns}delivery:03"]),
+        ("odrl:elapsedTime", "lteq", "P365D"),
+        (f"{ns}timeWindow", "eq", "P1D"),
+        (f"{ns}frequency", "lteq", "100"),
+        (f"{ns}executionEnv", "eq", "05"),
+    ]
+    assert body["prohibition"][0]["odrl:remedy"][0]["action"] == "odrl:delete"
+    assert body["obligation"][0]["odrl:consequence"][0]["action"] == "odrl:compensate"
+    assert odrl.read(body) == T14
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("odrl:copy", "reproduce"),
+        ("odrl:export", "transform"),
+        ("http://www.w3.org/ns/odrl/2/archive", "storage"),
+        ("inform", "logRecordSend"),
+        ("odrl:transfer", "odrl:transfer"),
+        ("use", "use"),
+    ],
+)
+def test_near_words_of_others_are_read(theirs: str, ours: str) -> None:
+    assert odrl.read({"permission": [{"action": theirs}]}).rules[0].action == ours
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,10 @@ _SILENT: Final = {"@id", "@type", "@context", "uid", "target", "assigner", "assi
 class Words:
     """One vocabulary: our word <-> IRI on the wire, injective for every string."""
 
-    def __init__(self, table: Mapping[str, str]) -> None:
+    def __init__(self, table: Mapping[str, str], read_too: Mapping[str, str] | None = None) -> None:
+        """`read_too`: IRIs of others that mean one of our words; they are never written."""
         self._iri = dict(table)
-        self._word = {iri: word for word, iri in table.items()}
+        self._word = {**(read_too or {}), **{iri: word for word, iri in table.items()}}
 
     def write(self, word: str) -> str:
         """The IRI of a word; a word that would be read back as another is escaped."""
@@ -108,7 +109,17 @@ ACTIONS: Final = Words(
             },
         ),
         "use": "use",
-    }
+    },
+    # What others call it (ODRL's own near words); `odrl:use` is never widened into actions.
+    {
+        "odrl:export": Action.TRANSFORM.value,
+        "odrl:copy": Action.REPRODUCE.value,
+        "odrl:archive": Action.STORAGE.value,
+        "odrl:nextPolicy": Action.POLICY_TRANSMIT.value,
+        "odrl:attachPolicy": Action.POLICY_TRANSMIT.value,
+        "odrl:inform": Action.LOG_RECORD_SEND.value,
+        "odrl:acceptTracking": Action.LOG_RECORD_SEND.value,
+    },
 )
 TERMS: Final = Words(
     _table(
@@ -116,6 +127,11 @@ TERMS: Final = Words(
         {term.value: _RENAMED.get(term, term.value) for term in Term if term not in _ODRL_TERMS},
     )
 )
+# Codes that are IRIs on the wire: GB/T 2260 regions, ways of delivery.
+_CODES: Final = {Term.REGION.value: f"{NS}gbt2260:", Term.DELIVERY_METHOD.value: f"{NS}delivery:"}
+_CODE: Final = re.compile(r"[0-9]{2,6}")
+_LASTS: Final = (Operator.LT.value, Operator.LTEQ.value)
+_ELAPSED: Final = "odrl:elapsedTime"
 OPERATORS: Final = Words({operator.value: operator.value for operator in Operator})
 
 
@@ -155,11 +171,15 @@ def _write_duty(duty: Duty) -> dict[str, Any]:
 
 
 def _write_constraint(c: Constraint) -> dict[str, Any]:
-    value: Any = c.value if isinstance(c.value, str) else list(c.value)
-    if isinstance(value, str) and _folded(value) is not None:
-        value = {"@value": value}  # a text that would be read as a folded list
+    prefix = _CODES.get(c.term, "")
+    value: Any = (
+        _write_value(c.value, prefix)
+        if isinstance(c.value, str)
+        else [_write_value(each, prefix) for each in c.value]
+    )
+    lasts = c.term == Term.TIME_WINDOW and c.operator in _LASTS
     body = {
-        "leftOperand": TERMS.write(c.term),
+        "leftOperand": _ELAPSED if lasts else TERMS.write(c.term),
         "operator": OPERATORS.write(c.operator),
         "rightOperand": value,
     }
@@ -167,6 +187,14 @@ def _write_constraint(c: Constraint) -> dict[str, Any]:
         body["rightOperand"] = value.removesuffix(" CNY")
         body[_UNIT] = {"@id": _CNY}
     return body
+
+
+def _write_value(text: str, prefix: str) -> Any:
+    if prefix and _CODE.fullmatch(text):
+        return prefix + text
+    # A text that would be read as something else says that it is one.
+    odd = _folded(text) is not None or (prefix and text.startswith(prefix))
+    return {"@value": text} if odd else text
 
 
 # --- reading --------------------------------------------------------------------------------
@@ -262,7 +290,10 @@ def _read_constraint(body: Mapping[str, Any]) -> Constraint:
     term = TERMS.read(_text(said.pop("leftOperand"), "leftOperand"))
     operator = _text(said.pop("operator", None), "operator")
     operator = "lteq" if operator == "term-lteq" else OPERATORS.read(operator)
-    constraint = Constraint(term, operator, _value(said.pop("rightOperand", None)))
+    if term == _ELAPSED and operator in _LASTS:
+        term = Term.TIME_WINDOW.value
+    value = _value(said.pop("rightOperand", None), _CODES.get(term, ""))
+    constraint = Constraint(term, operator, value)
     unit = said.pop(_UNIT, None)
     if said or (unit is not None and term != Term.PAY_AMOUNT):
         return Constraint("odrl:refined", Operator.EQ, _verbatim(dict(body)))
@@ -277,11 +308,20 @@ def _verbatim(value: Any) -> str:
     return json.dumps(canonical.loads_strict(canonical.dumps(value)), ensure_ascii=False)
 
 
-def _value(value: Any) -> str | tuple[str, ...]:
+def _value(value: Any, prefix: str) -> str | tuple[str, ...]:
     if isinstance(value, list):
-        return tuple(_scalar(item) for item in value)
+        return tuple(_code(item, prefix) for item in value)
     folded = _folded(value) if isinstance(value, str) else None
-    return _scalar(value) if folded is None else folded
+    return _code(value, prefix) if folded is None else tuple(_code(each, prefix) for each in folded)
+
+
+def _code(value: Any, prefix: str) -> str:
+    text = _scalar(value)
+    said = value.get("@id") if isinstance(value, dict) else value
+    if prefix and isinstance(said, str) and said.startswith(prefix):
+        code = said.removeprefix(prefix)
+        return code if _CODE.fullmatch(code) else text
+    return text
 
 
 def _folded(text: str) -> tuple[str, ...] | None:
