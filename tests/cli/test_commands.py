@@ -272,7 +272,8 @@ def _supply(node: FakeNode, resource: str, product: str) -> None:
     texts = {"title_zh": "a", "title_en": "b"}
     res = {"id": "r", "state": "submitted", **texts}
     pro = {"id": "p", "state": "submitted", **texts}
-    node.answers["POST /resources"] = node.answers["POST /resources/r/submit"] = (200, res)
+    node.answers["POST /resources"] = (200, {**res, "state": "draft"})
+    node.answers["POST /resources/r/submit"] = (200, res)
     node.answers["GET /resources/r"] = (200, {**res, "state": resource, "reasons": ["no title"]})
     node.answers["POST /products"] = node.answers["POST /products/p/submit"] = (200, pro)
     done = {**pro, "state": product, "code": "P1"}

@@ -76,6 +76,18 @@ def submit_resource(
     return resource_json(parts.holder.submit_resource(key))
 
 
+@router.post("/resources/{key}/withdraw")
+def withdraw_resource(
+    key: str, parts: Parts, _who: Provider, _body: Empty | None = None
+) -> dict[str, Any]:
+    """Take a resource back for good; refused while a product stands on it."""
+    found = parts.holder.resource(key)
+    taken = parts.holder.withdraw(found.id)
+    if not isinstance(taken, catalog.Resource):
+        raise Invalid(why="it is not a resource")
+    return resource_json(taken)
+
+
 @router.post("/products", status_code=201)
 def add_product(form: ProductForm, parts: Parts, who: Provider) -> dict[str, Any]:
     """Describe a product over resources of this node."""

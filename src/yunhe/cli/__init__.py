@@ -19,6 +19,7 @@ from yunhe.cli import (
     products,
     publish,
     register,
+    resources,
     review,
     search,
     serve,
@@ -56,6 +57,7 @@ def _root(
 for single in (init, serve, demo, register, publish, search, negotiate, sql, verify, trust):
     app.add_typer(single.app)
 for noun, group in {
+    "resources": resources.app,
     "products": products.app,
     "negotiations": negotiate.held,
     "contracts": contracts.app,

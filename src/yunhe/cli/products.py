@@ -28,5 +28,5 @@ def withdraw(
 ) -> None:
     """Take a listing back on every node; running contracts stay."""
     with desk.space() as space:
-        found = space.withdraw(product)
+        found = space.withdraw(desk.whole(product, space.products))
     desk.show(found, f"{found.code or found.id}  {found.state}")

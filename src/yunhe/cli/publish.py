@@ -5,21 +5,23 @@ In: a TOML or JSON form with `resource` and `product` tables. Out: the product w
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from yunhe.cli import parse
-from yunhe.cli.desk import Desk, command
+from yunhe.cli.desk import Desk, command, plain
 from yunhe.cli.errors import BadArgument
 from yunhe.cli.waiting import until
 from yunhe.kernel.errors import Conflict
-from yunhe.sdk import OwnProduct, Resource, Space
+from yunhe.sdk import OwnProduct, Resource, Space, YunheRefused
 
 app = typer.Typer()
 
 _PENDING = ("submitted", "reviewing")
+_TEXTS = ("title_zh", "title_en", "description_zh", "description_en", "keywords")
 
 
 class NotApproved(Conflict):
@@ -35,52 +37,116 @@ def publish(
     desk: Desk,
     form: Annotated[Path, typer.Argument(help="The form: .toml or .json; see docs/cli.md.")],
     wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for each review.")] = 300,
+    resource: Annotated[
+        str, typer.Option(metavar="ID", help="Stand on this resource, the same as in the form.")
+    ] = "",
 ) -> None:
     """Register a resource and a product from a form, and list the product."""
     data = parse.form(form)
     if set(data) != {"resource", "product"}:
         raise BadArgument(what=str(form), why="it has the tables 'resource' and 'product' only")
     with desk.space() as space:
-        resource = _register_resource(desk, space, data["resource"], wait)
-        product = _list_product(
-            desk, space, {**data["product"], "resource_ids": [resource.id]}, wait
-        )
+        if resource:
+            base = _known(desk, space, resource, data["resource"])
+        else:
+            base = space.add_resource(data["resource"])
+        # Both are drafts so far: the node checks the whole form before anything is submitted.
+        product = _draft(space, base, {**data["product"], "resource_ids": [base.id]}, not resource)
+        parent = _parent(space)
+        _register_resource(desk, space, base, parent, wait)
+        product = _list_product(desk, space, product, parent, wait)
     desk.show(product, f"{product.code}  {product.state}")
 
 
-def _register_resource(desk: Desk, space: Space, form: dict[str, Any], wait_s: float) -> Resource:
-    resource = space.submit_resource(space.add_resource(form))
-    resource = until(
+def _known(desk: Desk, space: Space, given: str, form: dict[str, Any]) -> Resource:
+    """The resource `given` by id, when it says what the form says; raises BadArgument."""
+    found = space.resource(desk.whole(given, space.resources))
+    shown = plain(found)
+    other = [name for name in _TEXTS if name in form and form[name] != shown[name]]
+    tables = {each.get("name"): each.get("entity_key") or "" for each in form.get("tables", ())}
+    if tables and tables != {each["name"]: each.get("entity_key") or "" for each in found.tables}:
+        other.append("tables")
+    if other:
+        raise BadArgument(what=found.id, why=f"the form says otherwise in {', '.join(other)}")
+    return found
+
+
+def _draft(space: Space, base: Resource, form: dict[str, Any], new: bool) -> OwnProduct:
+    """The product as a draft; where the node refuses it, a new resource goes with it."""
+    try:
+        for each in () if new else space.products():
+            same = each.resource_ids == (base.id,) and each.title_zh == form.get("title_zh")
+            if same and each.state in ("draft", "returned"):
+                return space.edit_product(each, form)  # of a try that did not come to its end
+        return space.add_product(form)
+    except YunheRefused:
+        if new:
+            with suppress(YunheRefused):
+                space.withdraw_resource(base)
+        raise
+
+
+def _parent(space: Space) -> str:
+    try:
+        return space.registration().parent_did or "–"
+    except YunheRefused:
+        return "–"
+
+
+def _register_resource(
+    desk: Desk, space: Space, base: Resource, parent: str, wait_s: float
+) -> None:
+    if base.state == "registered":
+        return
+    if base.state not in _PENDING:
+        base = space.submit_resource(base)
+    _told(desk, "resource", "资源", base.id, parent)
+    found = until(
         desk,
-        lambda: space.resource(resource.id),
+        lambda: space.resource(base.id),
         done=lambda now: now.state not in _PENDING,
         wait_s=wait_s,
     )
-    _approved(resource, "resource", resource.state == "registered")
-    return resource
+    _approved(desk, found, "resource", found.state == "registered")
+    desk.note(
+        f"resource {found.id} registered: {found.code}", f"资源 {found.id} 已登记：{found.code}"
+    )
 
 
-def _list_product(desk: Desk, space: Space, form: dict[str, Any], wait_s: float) -> OwnProduct:
-    product = space.submit_product(space.add_product(form))
+def _list_product(
+    desk: Desk, space: Space, product: OwnProduct, parent: str, wait_s: float
+) -> OwnProduct:
+    product = space.submit_product(product)
+    _told(desk, "product", "产品", product.id, parent)
     product = until(
         desk,
         lambda: space.own_product(product.id),
         done=lambda now: now.state not in _PENDING,
         wait_s=wait_s,
     )
-    _approved(product, "product", product.state == "registered")
+    _approved(desk, product, "product", product.state == "registered")
+    code = product.code
+    desk.note(f"product {product.id} registered: {code}", f"产品 {product.id} 已登记：{code}")
     product = space.list_product(product)
+    _told(desk, "listing of product", "上架申请", product.id, parent)
     product = until(
         desk,
         lambda: space.own_product(product.id),
         done=lambda now: now.state not in (*_PENDING, "registered"),
         wait_s=wait_s,
     )
-    _approved(product, "listing", product.state == "listed")
+    _approved(desk, product, "listing", product.state == "listed")
     return product
 
 
-def _approved(thing: Resource | OwnProduct, what: str, yes: bool) -> None:
+def _told(desk: Desk, en: str, zh: str, key: str, parent: str) -> None:
+    desk.note(
+        f"{en} {key} submitted, waiting for review at {parent}",
+        f"{zh} {key} 已提交，等待 {parent} 审核",
+    )
+
+
+def _approved(desk: Desk, thing: Resource | OwnProduct, what: str, yes: bool) -> None:
     if not yes:
-        reasons = "; ".join(thing.reasons) or "–"
+        reasons = "; ".join(desk.reason(each) for each in thing.reasons) or "–"
         raise NotApproved(what=what, id=thing.id, state=thing.state, reasons=reasons)

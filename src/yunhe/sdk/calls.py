@@ -194,6 +194,11 @@ def submit_resource(resource: Resource | str) -> Call[Resource]:
     return Call("POST", f"/resources/{_key(resource)}/submit", _one(Resource), body={})
 
 
+def withdraw_resource(resource: Resource | str) -> Call[Resource]:
+    """Take a resource back for good (provider); refused while a product stands on it."""
+    return Call("POST", f"/resources/{_key(resource)}/withdraw", _one(Resource), body={})
+
+
 def add_product(form: Mapping[str, Any]) -> Call[OwnProduct]:
     """Make a product of resources, with terms and how far they may be negotiated (provider)."""
     return Call("POST", "/products", _one(OwnProduct), body=_form(form))

@@ -137,7 +137,11 @@ class Registration:
     connector_code: str | None = None
     did: str | None = None
     parent_did: str | None = None
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Any, ...] = ()
+    step: str = ""
+    last_contact_at: datetime | None = None
+    last_error: str | None = None
+    waiting: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,8 @@ class Application:
     provider_name: str = ""
     code: str | None = None
     submitted_at: datetime | None = None
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Any, ...] = ()
+    warnings: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,8 +174,11 @@ class Resource:
     title_en: str
     code: str | None = None
     version: int = 1
+    description_zh: str = ""
+    description_en: str = ""
+    keywords: tuple[str, ...] = ()
     tables: tuple[dict[str, Any], ...] = ()
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,7 +195,7 @@ class OwnProduct:
     resource_ids: tuple[str, ...] = ()
     terms: Terms | None = None
     negotiable: Terms | None = None
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,6 +210,8 @@ class Hit:
     address: str = ""
     keywords: tuple[str, ...] = ()
     score: float = 0.0
+    price: dict[str, Any] | None = None
+    language: str = ""
     description_zh: str = ""
     description_en: str = ""
     tables: tuple[dict[str, Any], ...] = ()

@@ -81,6 +81,7 @@ class _Verbs:
     resource = _Verb(calls.resource)
     edit_resource = _Verb(calls.edit_resource)
     submit_resource = _Verb(calls.submit_resource)
+    withdraw_resource = _Verb(calls.withdraw_resource)
     add_product = _Verb(calls.add_product)
     products = _Verb(calls.products)
     own_product = _Verb(calls.own_product)
