@@ -7,7 +7,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from yunhe.sources import PathNotAllowed, SourceEmpty, Sources, SourceUnreadable
+from yunhe.sources import (
+    PathNotAllowed,
+    SourceEmpty,
+    SourceMissing,
+    SourceNotParquet,
+    Sources,
+    SourceUnreadable,
+)
 
 
 def parquet(path: Path, query: str) -> Path:
@@ -56,12 +63,40 @@ def test_no_value_is_kept(root: Path) -> None:
     assert "CANARY-7" not in repr(Sources([root]).profile(file))
 
 
-@pytest.mark.parametrize("path", ["../outside.parquet", "/etc/passwd", "missing.parquet", "a\0b"])
+@pytest.mark.parametrize("path", ["../outside.parquet", "/etc/passwd", "../nothing", "a\0b"])
 def test_a_path_outside_is_refused(root: Path, path: str) -> None:
     parquet(root.parent / "outside.parquet", "SELECT 1 AS id")
     with pytest.raises(PathNotAllowed) as refusal:
         Sources([root]).files(root / path)
-    assert str(root) not in str(refusal.value.problem())
+    assert refusal.value.facts == {"path": str(root / path), "roots": "data"}
+
+
+def test_what_is_missing_inside_is_said_and_outside_is_not(root: Path) -> None:
+    (root / "out").symlink_to(root.parent / "away")
+    (root.parent / "there.parquet").write_bytes(b"x")
+    node = Sources([root])
+    for missing in ("nope.parquet", "a/b.parquet", str(root / "nope.parquet")):
+        with pytest.raises(SourceMissing) as refusal:
+            node.files(missing)
+        assert refusal.value.facts == {"path": missing, "roots": "data"}
+        assert "data_roots" in refusal.value.remedy("zh")
+    outside = [root.parent / "there.parquet", root.parent / "nothing.parquet"]
+    told = []
+    for path in [*outside, "../there.parquet", "../nothing.parquet", "out", "out/x"]:
+        with pytest.raises(PathNotAllowed) as kept:
+            node.files(path)
+        told.append(kept.value.sentence("en").replace(str(path), ""))
+        if not Path(path).is_absolute():
+            assert str(root.parent) not in str(kept.value.problem())
+    assert len(set(told)) == 1  # the same words, there or not
+
+
+def test_a_file_beside_the_node_is_no_news(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root.parent / "beside.parquet").write_bytes(b"x")
+    monkeypatch.chdir(root.parent)
+    for name in ("beside.parquet", "nothing.parquet"):
+        with pytest.raises(SourceMissing):
+            Sources([root]).files(name)
 
 
 def test_a_link_that_leaves_the_root_is_refused(root: Path) -> None:
@@ -83,15 +118,19 @@ def test_a_folder_without_parquet_is_empty(root: Path) -> None:
     (root / "notes.txt").write_text("x")
     with pytest.raises(SourceEmpty):
         Sources([root]).files(root)
-    with pytest.raises(SourceEmpty):
-        Sources([root]).files(root / "notes.txt")
+    (root / "t.csv").write_text("a,b")
+    with pytest.raises(SourceNotParquet) as refusal:
+        Sources([root]).files("t.csv")
+    assert refusal.value.facts == {"path": "t.csv"}
+    assert "Parquet" in refusal.value.sentence("zh")
 
 
 def test_broken_and_unlike_files_are_named_as_such(root: Path) -> None:
     (root / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(SourceUnreadable) as refusal:
-        Sources([root]).profile(root / "broken.parquet")
-    assert "broken" not in str(refusal.value.problem())
+        Sources([root]).profile("broken.parquet")
+    assert refusal.value.facts == {"path": "broken.parquet"}
+    assert str(root) not in str(refusal.value.problem())
 
 
 def test_a_quote_in_a_name_is_only_a_name(root: Path) -> None:

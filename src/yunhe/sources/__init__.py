@@ -6,7 +6,13 @@ No events; nothing here reads a single value out to anybody.
 
 from __future__ import annotations
 
-from yunhe.sources.errors import PathNotAllowed, SourceEmpty, SourceUnreadable
+from yunhe.sources.errors import (
+    PathNotAllowed,
+    SourceEmpty,
+    SourceMissing,
+    SourceNotParquet,
+    SourceUnreadable,
+)
 from yunhe.sources.model import ColumnProfile, TableProfile
 from yunhe.sources.service import Sources
 
@@ -14,6 +20,8 @@ __all__ = [
     "ColumnProfile",
     "PathNotAllowed",
     "SourceEmpty",
+    "SourceMissing",
+    "SourceNotParquet",
     "SourceUnreadable",
     "Sources",
     "TableProfile",

@@ -12,7 +12,14 @@ from pathlib import Path
 import duckdb
 
 from yunhe.kernel import limits
-from yunhe.sources.errors import PathNotAllowed, SourceEmpty, SourceTooLarge, SourceUnreadable
+from yunhe.sources.errors import (
+    PathNotAllowed,
+    SourceEmpty,
+    SourceMissing,
+    SourceNotParquet,
+    SourceTooLarge,
+    SourceUnreadable,
+)
 from yunhe.sources.model import ColumnProfile, TableProfile
 
 
@@ -25,19 +32,23 @@ class Sources:
     def files(self, path: str | Path) -> tuple[Path, ...]:
         """The Parquet files at `path` (a file, or a folder: all levels, sorted), links resolved.
 
-        Raises PathNotAllowed (also where nothing exists: no oracle for the file system),
-        SourceEmpty, SourceTooLarge.
+        A relative path starts from a root. Raises PathNotAllowed (outside the roots also where
+        nothing exists: no oracle for the file system), SourceMissing (inside them), SourceEmpty,
+        SourceNotParquet, SourceTooLarge.
         """
-        top = self._allowed(Path(path))
+        given = str(path)
+        top = self._allowed(Path(path), given)
         if top.is_file():
-            found = [top] if top.suffix == ".parquet" else []
+            if top.suffix != ".parquet":
+                raise SourceNotParquet(path=given)
+            found = [top]
         else:
             found = sorted(child for child in top.rglob("*.parquet") if child.is_file())
         if not found:
-            raise SourceEmpty()
+            raise SourceEmpty(path=given)
         if len(found) > limits.SOURCE_FILES_MAX:
             raise SourceTooLarge(what="the files of a table", limit=limits.SOURCE_FILES_MAX)
-        return tuple(self._allowed(child) for child in found)
+        return tuple(self._allowed(child, given) for child in found)
 
     def profile(self, path: str | Path) -> TableProfile:
         """Columns with type, NULL share and approximate distinct count; rows; bytes.
@@ -51,22 +62,48 @@ class Sources:
                 _harden(con, names)
                 columns, rows = _measure(con, names)
         except duckdb.Error as error:
-            raise SourceUnreadable(detail=str(error)) from error
+            raise SourceUnreadable(str(error), path=str(path)) from error
         size = sum(file.stat().st_size for file in files)
         return TableProfile(columns, rows, size, tuple(names))
 
-    def _allowed(self, path: Path) -> Path:
+    def _allowed(self, path: Path, given: str) -> Path:
+        """`path` with its links resolved, if it lies under a root; errors name what was `given`."""
+        roots = ", ".join(root.name for root in self._roots) or "-"
         try:
-            if not path.is_absolute():
-                # A relative path is meant under a root, never under wherever the node was started.
-                there = (root / path for root in self._roots)
-                path = next((each for each in there if each.exists()), path)
-            real = path.resolve(strict=True)
+            real = self._found(path)
+            if real is None:
+                raise SourceMissing(path=given, roots=roots)
         except (OSError, RuntimeError, ValueError) as error:
-            raise PathNotAllowed(detail=str(error)) from error
-        if not any(real.is_relative_to(root) for root in self._roots):
-            raise PathNotAllowed(detail=str(real))
+            raise PathNotAllowed(str(error), path=given, roots=roots) from error
+        if not self._inside(real):
+            raise PathNotAllowed(str(real), path=given, roots=roots)
         return real
+
+    def _found(self, path: Path) -> Path | None:
+        """Where `path` leads; None where it would lead into a root and nothing is there."""
+        if path.is_absolute():
+            if path.exists():
+                return path.resolve(strict=True)
+        else:
+            # A relative path is meant under a root, never under wherever the node was started.
+            for root in self._roots:
+                if (root / path).exists():
+                    return (root / path).resolve(strict=True)
+            here = path.resolve()
+            if here.exists() and self._inside(here):
+                return here
+        # A way up could be walked to ask of the folders it passes: no word about those.
+        if ".." in path.parts:
+            raise FileNotFoundError
+        ends = (
+            [path.resolve()] if path.is_absolute() else [(r / path).resolve() for r in self._roots]
+        )
+        if not all(self._inside(end) for end in ends):
+            raise FileNotFoundError
+        return None
+
+    def _inside(self, real: Path) -> bool:
+        return any(real.is_relative_to(root) for root in self._roots)
 
 
 def _harden(con: duckdb.DuckDBPyConnection, files: list[str]) -> None:
@@ -92,7 +129,7 @@ def _measure(
         measures += [f"count({_name(name)})", f"approx_count_distinct({_name(name)})"]
     got = con.execute(f"SELECT {', '.join(measures)} FROM {source}").fetchone()  # noqa: S608
     if got is None:
-        raise SourceUnreadable(detail="no answer to the profile query")
+        raise duckdb.Error("no answer to the profile query")
     rows = int(got[0])
     columns = tuple(
         ColumnProfile(
