@@ -210,7 +210,7 @@ def test_statements_are_listed_and_issued(node: FakeNode) -> None:
     one["total_fen"] = 77
     node.answers["GET /statements"] = (200, {"items": [one]})
     node.answers["POST /contracts/c-1/statements"] = (201, one)
-    assert "77" in run(node, "statement", "list").stdout
+    assert "0.77" in run(node, "statement", "list").stdout
     assert "settled" in run(node, "statement", "issue", "c-1").stdout
 
 

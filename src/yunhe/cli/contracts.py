@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from yunhe.cli import terms, words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument
 from yunhe.kernel import canonical
 from yunhe.kernel.money import yuan
+from yunhe.sdk import Contract
 
 app = typer.Typer(help="The contracts of this node, on either side.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(metavar="CONTRACT")]
+Id = Annotated[str, typer.Argument(metavar="CONTRACT", help="Its id, or how only that id begins.")]
 
 
 @command(app, "list")
@@ -33,22 +35,48 @@ def list_(desk: Desk) -> None:
 def show(desk: Desk, contract: Id) -> None:
     """Show one contract with its uses and its running bill."""
     with desk.space() as space:
-        found, uses, bill = space.contract(contract), space.uses(contract), space.bill(contract)
+        key = desk.whole(contract, space.contracts)
+        found, uses, bill = space.contract(key), space.uses(key), space.bill(key)
 
     def human() -> None:
-        desk.out.print(f"{found.id}  {found.state}  {found.signature_level}", markup=False)
-        if found.ended_reason:
-            desk.out.print(found.ended_reason, markup=False)
-        desk.stuck(found.stuck_because, found.next_retry_at)
-        total = desk.say(f"CNY {yuan(bill.total_fen)}", f"{yuan(bill.total_fen)} 元")
-        desk.out.print(f"{bill.uses} × / {bill.rows} ≡ {total}", markup=False)
+        _facts(desk, found)
+        total = desk.yuan(bill.total_fen)
+        desk.out.print(
+            desk.say(
+                f"{bill.uses} uses, {bill.rows} rows, {total}",
+                f"使用 {bill.uses} 次，共 {bill.rows} 行，{total}",
+            ),
+            markup=False,
+        )
         heads = desk.say(
-            "USE STATE PURPOSE ROWS FEN AT CODE", "使用 状态 用途 行数 费用(分) 时间 代码"
+            "USE STATE PURPOSE ROWS YUAN AT CODE", "使用 状态 用途 行数 费用(元) 时间 代码"
         ).split()
-        names = ("use_id", "state", "purpose", "rows", "fee_fen", "at", "code")
-        desk.table((vars(use) for use in uses), dict(zip(names, heads, strict=True)))
+        names = ("use_id", "state", "purpose", "rows", "fee", "at", "code")
+        rows = ({**vars(use), "fee": yuan(use.fee_fen), "at": desk.instant(use.at)} for use in uses)
+        desk.table(rows, dict(zip(names, heads, strict=True)))
 
     desk.show({"contract": found, "uses": uses, "bill": bill}, human)
+
+
+def _facts(desk: Desk, found: Contract) -> None:
+    """What it is, in words: state, who signed, with whom, about what, under which terms."""
+    left = desk.say("any", "不限") if found.uses_left is None else str(found.uses_left)
+    lines = {
+        desk.say("contract", "合约"): found.id,
+        desk.say("state", "状态"): words.of(desk, words.CONTRACT, found.state),
+        desk.say("ended because", "终止原因"): found.ended_reason,
+        desk.say("signatures", "签名"): words.of(desk, words.SIGNATURES, found.signature_level),
+        desk.say("signed", "签署时间"): desk.instant(found.signed_at),
+        desk.say("our part", "我方角色"): words.of(desk, words.ROLES, found.role),
+        desk.say("other side", "对方"): found.peer_did,
+        desk.say("product", "产品"): found.product_code,
+        desk.say("uses left", "剩余次数"): left,
+    }
+    for name, value in lines.items():
+        if value:
+            desk.out.print(f"{name}: {value}", markup=False)
+    desk.stuck(found.stuck_because, found.next_retry_at)
+    terms.show(desk, found.terms)
 
 
 @command(app)
@@ -59,7 +87,7 @@ def terminate(
 ) -> None:
     """End a contract; the next use is refused."""
     with desk.space() as space:
-        found = space.terminate(contract, reason)
+        found = space.terminate(desk.whole(contract, space.contracts), reason)
     desk.show(found, f"{found.id}  {found.state}")
 
 
@@ -71,7 +99,7 @@ def bundle(
 ) -> None:
     """Write the evidence bundle of a contract, for `yunhe verify`."""
     with desk.space() as space:
-        found = space.bundle(contract)
+        found = space.bundle(desk.whole(contract, space.contracts))
     data = canonical.dumps(found)
     try:
         out.write_bytes(data)

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from yunhe.cli.desk import Desk, command
+from yunhe.cli.errors import Exit
 from yunhe.cli.waiting import until
+from yunhe.sdk import Registration
 
 app = typer.Typer()
 
@@ -21,17 +23,47 @@ def register(
         float, typer.Option("--wait", min=0, help="Wait so many seconds for the review.")
     ] = 0,
     show: Annotated[bool, typer.Option("--show", help="Only show how far it is.")] = False,
-) -> None:
+    again: Annotated[
+        bool, typer.Option("--again", help="Send it once more after it was returned.")
+    ] = False,
+) -> int:
     """Register this node at its parent, or see how far that is."""
     with desk.space() as space:
-        found = space.registration() if show else space.register_self()
-        if wait:
+        found = space.registration()
+        stopped = found.state in _STOPPED and not again
+        if not show and not stopped:
+            found = space.register_self()
+        if wait and not stopped:
             found = until(
                 desk,
                 space.registration,
                 done=lambda now: bool(now.connector_code) or now.state in _STOPPED,
                 wait_s=wait,
             )
-    desk.show(found, f"{found.state}  {found.subject_code or '–'}  {found.connector_code or '–'}")
+    desk.show(found, lambda: _print(desk, found))
+    if show or found.state not in _STOPPED:
+        return Exit.OK
+    desk.note(
+        "nothing was sent; mend it, then: yunhe register --again"
+        if stopped
+        else "mend it, then: yunhe register --again",
+        "未重新提交；更正后请执行 yunhe register --again"
+        if stopped
+        else "更正后请执行 yunhe register --again",
+    )
+    return Exit.REFUSED
+
+
+def _print(desk: Desk, found: Registration) -> None:
+    codes = f"{found.subject_code or '–'}  {found.connector_code or '–'}"
+    desk.out.print(f"{found.state}  {codes}", markup=False)
+    lines = {
+        desk.say("step", "步骤"): found.step,
+        desk.say("parent", "上级节点"): found.parent_did,
+        desk.say("last contact", "最近联系"): desk.instant(found.last_contact_at),
+        desk.say("last error", "最近错误"): found.last_error,
+    }
+    for name, value in lines.items():
+        desk.out.print(f"{name}: {value or '–'}", markup=False)
     for reason in found.reasons:
-        desk.err.print(reason, markup=False)
+        desk.err.print(f"  - {desk.reason(reason)}", markup=False)

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
-from yunhe.cli.desk import Desk, command
+from yunhe.cli.desk import Desk, command, plain
 from yunhe.cli.errors import BadArgument
+from yunhe.kernel.errors import NotFound
 from yunhe.sdk import Application, Space
 
 app = typer.Typer(help="Review what was submitted to this node.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, or how only that id begins.")]
 
 DECISIONS = ("approve", "return", "reject")
 
@@ -28,14 +31,47 @@ def list_(
     with desk.space() as space:
         found = _waiting(space, None if state == "all" else state)
     heads = desk.say("ID KIND STATE NAME TITLE CODE", "编号 类型 状态 主体 名称 代码").split()
-    title = desk.say("title_en", "title_zh")
-    desk.rows(found, dict(zip(("id", "kind", "state", "name", title, "code"), heads, strict=True)))
+    names = ("id", "kind", "state", "by", "title", "code")
+    rows = [
+        {**plain(each), "by": each.name or each.provider_name, "title": _title(desk, each)}
+        for each in found
+    ]
+    desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
+
+
+def _title(desk: Desk, found: Application) -> str:
+    """Its title; a subject or connector is called by its name."""
+    return (
+        desk.say(found.title_en, found.title_zh) or found.title_zh or found.title_en or found.name
+    )
+
+
+@command(app)
+def show(desk: Desk, item: Id) -> None:
+    """Show one of them with all that is known: who sent it, when, reasons, warnings."""
+    with desk.space() as space:
+        every = _waiting(space, None)
+    key = desk.whole(item, lambda: every)
+    found = next((each for each in every if each.id == key), None)
+    if found is None:
+        raise NotFound(what=item)
+
+    def human() -> None:
+        for name, value in plain(found).items():
+            if isinstance(value, list):
+                for each in value:
+                    desk.out.print(f"{name}: {desk.reason(each)}", markup=False)
+            elif value:
+                shown = desk.instant(value) if name.endswith("_at") else value
+                desk.out.print(f"{name}: {shown}", markup=False)
+
+    desk.show(found, human)
 
 
 @command(app)
 def decide(
     desk: Desk,
-    item: Annotated[str, typer.Argument(metavar="ID")],
+    item: Id,
     decision: Annotated[str, typer.Argument(help="approve, return or reject")],
     reason: Annotated[list[str] | None, typer.Option(help="Say why; may be repeated.")] = None,
 ) -> None:
@@ -43,7 +79,8 @@ def decide(
     if decision not in DECISIONS:
         raise BadArgument(what=repr(decision), why=f"choose from {', '.join(DECISIONS)}")
     with desk.space() as space:
-        registered = {found.id for found in space.registrations()}
-        act = space.review_registration if item in registered else space.review
-        found = act(item, decision, reason or [])
+        registered = [found.id for found in space.registrations()]
+        key = desk.whole(item, lambda: [*registered, *(a.id for a in space.applications())])
+        act = space.review_registration if key in registered else space.review
+        found = act(key, decision, reason or [])
     desk.show(found, f"{found.id}  {found.state}  {found.code or '–'}")

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from yunhe.cli import terms
 from yunhe.cli.desk import Desk, command
+from yunhe.sdk import Hit
 
 app = typer.Typer()
 
@@ -22,5 +24,21 @@ def search(
     with desk.space() as space:
         hits = space.search(" ".join(words), limit, offset)
     title = desk.say("title_en", "title_zh")
-    heads = desk.say("CODE TITLE PROVIDER", "代码 名称 提供方").split()
-    desk.rows(hits, dict(zip(("code", title, "provider_name"), heads, strict=True)))
+    names = ("code", title, "provider_name", "cost")
+    heads = desk.say("CODE TITLE PROVIDER PRICE", "代码 名称 提供方 价格").split()
+
+    def human() -> None:
+        rows = [{**vars(hit), "cost": _price(desk, hit)} for hit in hits]
+        if rows:
+            desk.table(rows, dict(zip(names, heads, strict=True)))
+        else:
+            desk.note("nothing found", "没有找到")
+
+    desk.show(hits, human)
+
+
+def _price(desk: Desk, hit: Hit) -> str:
+    if hit.price is None:
+        return "–"
+    use, row = (hit.price.get(name) for name in ("per_use_fen", "per_row_fen"))
+    return terms.price(desk, use or 0, row or 0)

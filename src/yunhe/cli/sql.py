@@ -40,7 +40,8 @@ def sql(
         raise BadArgument(what=str(out), why="its ending is .csv, .arrow or .parquet")
     # A use costs money: where the result goes is certain before the query is sent.
     with _place(out) as part, desk.space() as space:
-        with space.sql_stream(text, contract, purpose, use_id or None) as batches:
+        key = desk.whole(contract, space.contracts)
+        with space.sql_stream(text, key, purpose, use_id or None) as batches:
             table = batches.read_all()
         if out is not None and part is not None:
             _write(table, part, out)

@@ -6,19 +6,24 @@ from typing import Annotated
 
 import typer
 
-from yunhe.cli.desk import Desk, command
+from yunhe.cli.desk import Desk, command, plain
+from yunhe.kernel.money import yuan
 from yunhe.sdk import Statement
 
 app = typer.Typer(help="Statements of account.", no_args_is_help=True)
 
 
 def _rows(desk: Desk, found: list[Statement]) -> None:
-    names = ("id", "contract_id", "state", "uses", "rows", "total_fen", "differences")
+    names = ("id", "contract_id", "state", "uses", "rows", "total", "issued", "differences")
     heads = desk.say(
-        "ID CONTRACT STATE USES ROWS FEN DIFFERENCES",
-        "编号 合约 状态 次数 行数 金额(分) 差异",
+        "ID CONTRACT STATE USES ROWS YUAN ISSUED DIFFERENCES",
+        "编号 合约 状态 次数 行数 金额(元) 出具时间 差异",
     ).split()
-    desk.rows(found, dict(zip(names, heads, strict=True)))
+    rows = [
+        {**plain(each), "total": yuan(each.total_fen), "issued": desk.instant(each.issued_at)}
+        for each in found
+    ]
+    desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
 
 
 @command(app, "list")
@@ -28,7 +33,8 @@ def list_(
 ) -> None:
     """List statements."""
     with desk.space() as space:
-        found = space.statements(contract or None)
+        key = desk.whole(contract, space.contracts) if contract else None
+        found = space.statements(key)
     _rows(desk, found)
 
 
@@ -36,5 +42,5 @@ def list_(
 def issue(desk: Desk, contract: Annotated[str, typer.Argument(metavar="CONTRACT")]) -> None:
     """Close the open period of a contract and send its statement (provider)."""
     with desk.space() as space:
-        found = space.issue_statement(contract)
+        found = space.issue_statement(desk.whole(contract, space.contracts))
     _rows(desk, [found])

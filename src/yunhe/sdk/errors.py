@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+import ssl
+from typing import Any, Final
+
+import httpx
 
 from yunhe.kernel.errors import Conflict, Invalid, Unavailable, YunheError
 
@@ -41,9 +45,40 @@ class YunheRefused(YunheError):
 class NodeUnreachable(Unavailable):
     code = "NODE_UNREACHABLE"
     en = "The node at {url} does not answer: {why}."
-    zh = "无法连接节点 {url}：{why}。"
+    zh = "无法连接节点 {url}：{why_zh}。"
     mend_en = "Check the address and that the node is running, then try again."
     mend_zh = "请核对地址并确认节点正在运行，然后重试。"
+
+    def __init__(self, detail: str = "", **facts: Any) -> None:
+        facts.setdefault("why_zh", facts.get("why"))
+        super().__init__(detail, **facts)
+
+
+_WHYS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], ...]] = (
+    ((ConnectionRefusedError,), "connection refused", "连接被拒绝"),
+    ((socket.gaierror,), "no such host", "找不到该主机"),
+    ((ssl.SSLCertVerificationError,), "its certificate is not trusted", "其证书不受信任"),
+    ((ssl.SSLError,), "no TLS connection", "无法建立 TLS 连接"),
+    ((TimeoutError, httpx.TimeoutException), "no answer in time", "未及时应答"),
+    ((httpx.ConnectError,), "no connection", "无法建立连接"),
+    (
+        (ConnectionError, httpx.NetworkError, httpx.RemoteProtocolError),
+        "the connection broke off",
+        "连接中断",
+    ),
+)
+
+
+def unreachable(url: str, error: BaseException) -> NodeUnreachable:
+    """The error for a node that did not answer, with the reason in words."""
+    causes, each = [error], error.__cause__ or error.__context__
+    while each is not None and len(causes) < 10:
+        causes.append(each)
+        each = each.__cause__ or each.__context__
+    for kinds, en, zh in _WHYS:
+        if any(isinstance(cause, kinds) for cause in causes):
+            return NodeUnreachable(detail=repr(error), url=url, why=en, why_zh=zh)
+    return NodeUnreachable(detail=repr(error), url=url, why=type(error).__name__)
 
 
 class UnexpectedAnswer(Unavailable):
@@ -68,6 +103,10 @@ class ArrowMissing(Invalid):
     zh = "未安装 {package}，无法读取查询结果表。"
     mend_en = "Install it: pip install 'yunhe[arrow]' (pandas and polars by their own names)."
     mend_zh = "请安装：pip install 'yunhe[arrow]'（pandas、polars 按其名称安装）。"
+
+    def __str__(self) -> str:
+        # Met in a notebook, where only this line is seen.
+        return f"{super().__str__()} {self.remedy()}"
 
 
 class StreamBroken(Unavailable):

@@ -19,7 +19,7 @@ import httpx
 
 from yunhe.sdk import calls, stream
 from yunhe.sdk.calls import Call, Flow, Pause
-from yunhe.sdk.errors import NodeUnreachable
+from yunhe.sdk.errors import unreachable
 from yunhe.sdk.model import Contract
 from yunhe.sdk.stream import Batches
 from yunhe.sdk.target import API, Target, read_answer, target
@@ -170,7 +170,7 @@ class Space(_Verbs):
         try:
             response = self._http.request(**_request(self.target, call))
         except httpx.HTTPError as error:
-            raise NodeUnreachable(url=self.target.base, why=type(error).__name__) from error
+            raise unreachable(self.target.base, error) from error
         return read_answer(self.target, call, response.status_code, response.content)
 
     def sql(
@@ -259,7 +259,7 @@ class AsyncSpace(_Verbs):
         try:
             response = await self._http.request(**_request(self.target, call))
         except httpx.HTTPError as error:
-            raise NodeUnreachable(url=self.target.base, why=type(error).__name__) from error
+            raise unreachable(self.target.base, error) from error
         return read_answer(self.target, call, response.status_code, response.content)
 
     async def sql(

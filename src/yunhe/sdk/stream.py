@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
-from yunhe.sdk.errors import ArrowMissing, NodeUnreachable, StreamBroken, UnexpectedAnswer
+from yunhe.sdk.errors import ArrowMissing, StreamBroken, UnexpectedAnswer, unreachable
 from yunhe.sdk.target import API, Target, refusal
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def open_stream(where: Target, query: dict[str, Any], timeout_s: float) -> Batch
             raise refusal(where, response.status, body)
     except (OSError, http.client.HTTPException) as error:
         connection.close()
-        raise NodeUnreachable(url=where.base, why=type(error).__name__) from error
+        raise unreachable(where.base, error) from error
     if response.headers.get_content_type() != ARROW:
         connection.close()
         raise UnexpectedAnswer(url=where.base, why="a query answered without Arrow")

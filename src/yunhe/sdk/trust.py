@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from yunhe.kernel.errors import Invalid
-from yunhe.sdk.errors import NodeUnreachable, UnexpectedAnswer
+from yunhe.sdk.errors import UnexpectedAnswer, unreachable
 
 _BYTES_MAX = 65_536
 
@@ -60,7 +60,7 @@ def _get(client: httpx.Client, address: str, path: str) -> httpx.Response:
     try:
         answer = client.get(f"{address.rstrip('/')}{path}")
     except httpx.HTTPError as error:
-        raise NodeUnreachable(url=address, why=type(error).__name__) from error
+        raise unreachable(address, error) from error
     if answer.status_code != 200 or len(answer.content) > _BYTES_MAX:
         raise UnexpectedAnswer(url=address, why=f"HTTP {answer.status_code} for {path}")
     return answer

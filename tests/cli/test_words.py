@@ -1,0 +1,137 @@
+"""States, money and instants in words; a returned registration; connection errors in words."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from sdk.fake_node import CONTRACT, FakeNode, fake_node
+from yunhe.cli import app
+from yunhe.sdk import ArrowMissing
+from yunhe.sdk.errors import unreachable
+
+
+@pytest.fixture
+def node() -> Iterator[FakeNode]:
+    with fake_node() as found:
+        yield found
+
+
+def run(node: FakeNode, *arguments: str) -> Any:
+    environ = {"YUNHE_URL": node.url, "YUNHE_TOKEN": "t", "LC_ALL": "C"}
+    return CliRunner().invoke(app, [*arguments], env=environ)
+
+
+def test_a_contract_is_shown_in_words(node: FakeNode) -> None:
+    use = {"use_id": "u", "contract_id": "c-1", "state": "posted", "fee_fen": 1004, "rows": 2}
+    node.answers["GET /contracts"] = (200, {"items": [CONTRACT]})
+    node.answers["GET /contracts/c-1"] = (200, CONTRACT)
+    node.answers["GET /uses"] = (200, {"items": [{**use, "at": "2026-11-21T09:00:00.123456Z"}]})
+    bill = {"contract_id": "c-1", "uses": 1, "rows": 2, "total_fen": 1004}
+    node.answers["GET /contracts/c-1/bill"] = (200, bill)
+    shown = run(node, "contracts", "show", "c").stdout
+    for part in (
+        "state: in force",
+        "signatures: both parties signed",
+        "other side: did:web:hospital",
+        "product: P1",
+        "uses left: 10",
+        "patients.age",
+        "1 uses, 2 rows, CNY 10.04",
+        "2026-11-21 09:00:00 UTC",
+    ):
+        assert part in shown
+    assert "1004" not in shown
+    zh = run(node, "contracts", "show", "c-1", "--lang", "zh").stdout
+    assert "签名: 双方已签名" in zh
+
+
+def test_statements_are_in_yuan_for_people_and_fen_for_programs(node: FakeNode) -> None:
+    one = {"id": "s", "contract_id": "c-1", "state": "settled", "uses": 1, "rows": 2}
+    one |= {"total_fen": 2077, "issued_at": "2026-11-21T09:00:00.123456Z"}
+    node.answers["GET /statements"] = (200, {"items": [one]})
+    shown = run(node, "statement", "list").stdout
+    assert "20.77" in shown
+    assert "2026-11-21 09:00:00 UTC" in shown
+    assert json.loads(run(node, "statement", "list", "--json").stdout)[0]["total_fen"] == 2077
+
+
+def test_search_shows_the_price_or_that_nothing_was_found(node: FakeNode) -> None:
+    node.answers["GET /search"] = (200, {"items": []})
+    assert "nothing found" in run(node, "search", "x").stderr
+    assert json.loads(run(node, "search", "x", "--json").stdout) == []
+    hit = {"code": "P1", "title_zh": "a", "title_en": "b", "provider_did": "did:web:h"}
+    hit |= {"price": {"per_use_fen": 1000, "per_row_fen": 2}, "language": "zh"}
+    node.answers["GET /search"] = (200, {"items": [hit]})
+    assert "CNY 10.00 a use" in run(node, "search", "x").stdout
+    found = json.loads(run(node, "search", "x", "--json").stdout)[0]
+    assert (found["price"]["per_use_fen"], found["language"]) == (1000, "zh")
+
+
+def test_a_returned_registration_is_sent_again_only_when_asked(node: FakeNode) -> None:
+    returned = {"state": "returned", "step": "subject", "reasons": ["no licence"]}
+    returned |= {"last_error": "X: y", "last_contact_at": "2026-11-21T09:00:00Z"}
+    node.answers["GET /registration"] = (200, returned)
+    node.answers["POST /registration"] = (202, {"state": "submitted"})
+    held = run(node, "register", "--wait", "5")
+    assert held.exit_code == 1
+    assert "no licence" in held.stderr
+    assert "--again" in held.stderr
+    for part in ("step: subject", "last error: X: y", "last contact: 2026-11-21 09:00:00 UTC"):
+        assert part in held.stdout
+    assert [key for key, *_ in node.seen] == ["GET /registration"]
+    assert run(node, "register", "--again").exit_code == 0
+    assert node.seen[-1][0] == "POST /registration"
+    assert run(node, "register", "--show").exit_code == 0
+
+
+def test_review_shows_everything_and_subjects_have_a_title(node: FakeNode) -> None:
+    subject = {"id": "a-1", "kind": "subject", "state": "submitted", "name": "Hospital A"}
+    subject |= {"subject_code": "9133", "did": "did:web:a"}
+    warning = {"field": "price", "rule": "K9", "en": "price: is high", "zh": "偏高"}
+    product = {"id": "r-1", "kind": "product", "state": "submitted", "title_en": "NAFLD"}
+    product |= {"provider_name": "B", "warnings": [warning], "reasons": ["see"]}
+    node.answers["GET /applications"] = (200, {"items": [subject]})
+    node.answers["GET /registrations"] = (200, {"items": [product]})
+    assert run(node, "review", "list").stdout.count("Hospital A") == 2  # by whom, and as title
+    assert "subject_code: 9133" in run(node, "review", "show", "a").stdout
+    assert "warnings: price: is high (K9)" in run(node, "review", "show", "r-1").stdout
+    assert json.loads(run(node, "review", "show", "r-1", "--json").stdout)["warnings"]
+    assert run(node, "review", "show", "zz").exit_code == 1
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "connection refused"), ("zh", "被拒绝")])
+def test_a_refused_connection_is_told_in_words(node: FakeNode, language: str, words: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    for command in (("contracts", "list"), ("sql", "c" * 36, "SELECT 1", "--purpose", "p")):
+        result = run(node, *command, "--url", url, "--lang", language)
+        assert result.exit_code == 3
+        assert words in result.stderr
+
+
+def test_other_causes_have_words_too() -> None:
+    assert "no answer in time" in unreachable("u", TimeoutError()).sentence()
+    assert "找不到该主机" in unreachable("u", socket.gaierror()).sentence("zh")
+    assert "KeyError" in unreachable("u", KeyError()).sentence("zh")
+
+
+def test_a_missing_library_says_how_to_install_it() -> None:
+    assert "pip install 'yunhe[arrow]'" in str(ArrowMissing(package="pyarrow"))
+
+
+def test_a_broken_bundle_is_named(tmp_path: Path, node: FakeNode) -> None:
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
+    (tmp_path / "trust.json").write_text("{}", encoding="utf-8")
+    names = [str(tmp_path / name) for name in ("broken.json", "trust.json")]
+    for bundle, trust in (names, names[::-1]):
+        result = run(node, "verify", bundle, "--trust", trust)
+        assert result.exit_code == 2
+        assert "broken.json" in result.stderr.replace("\n", "")
