@@ -53,13 +53,14 @@ async def negotiation(
     since_version: Annotated[int, Query(ge=0)] = 0,
 ) -> dict[str, Any]:
     """One negotiation, held until its version exceeds `since_version` or `wait_s` passes."""
-    found = await parts.waiters.until(
-        key,
-        wait_s,
-        lambda: run_in_threadpool(parts.contracts.negotiation, key),
-        lambda n: n.version > since_version,
-    )
-    return negotiation_json(found)
+    if wait_s:
+        await parts.waiters.until(
+            key,
+            wait_s,
+            lambda: run_in_threadpool(parts.contracts.version, key),
+            lambda version: version > since_version,
+        )
+    return negotiation_json(await run_in_threadpool(parts.contracts.negotiation, key))
 
 
 @router.post("/negotiations/{key}/accept")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from yunhe.kernel import limits
@@ -32,15 +33,17 @@ class Waiters:
 
     async def wait(self, key: str, seconds: float) -> None:
         """Return when `key` is notified or after `seconds`."""
+        with self._listening(key) as event:
+            await _rung(event, seconds)
+
+    @contextmanager
+    def _listening(self, key: str) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         sleeper = (asyncio.get_running_loop(), event)
         with self._lock:
             self._sleepers[key].add(sleeper)
         try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            return
+            yield event
         finally:
             with self._lock:
                 self._sleepers[key].discard(sleeper)
@@ -60,9 +63,17 @@ class Waiters:
         rings no bell here.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        while True:
-            found = await read()
-            left = deadline - asyncio.get_running_loop().time()
-            if done(found) or left <= 0:
-                return found
-            await self.wait(key, min(left, limits.LONG_POLL_READ_S))
+        with self._listening(key) as event:  # before the read: no notice falls between the two
+            while True:
+                event.clear()
+                found = await read()
+                left = deadline - asyncio.get_running_loop().time()
+                if done(found) or left <= 0:
+                    return found
+                await _rung(event, min(left, limits.LONG_POLL_READ_S))
+
+
+async def _rung(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -182,6 +182,17 @@ class Contracts:
 
         return self._db.read(find)
 
+    def version(self, negotiation_id: str) -> int:
+        """The version of a negotiation, read alone; raises NegotiationUnknown."""
+
+        def find(tx: Tx) -> int:
+            found = store.version(tx, negotiation_id)
+            if found is None:
+                raise NegotiationUnknown
+            return found
+
+        return self._db.read(find)
+
     def negotiations(self, limit: int = limits.CONTRACT_LIST_MAX) -> list[Negotiation]:
         """The latest negotiations first; those whose message waits for its peer say so."""
 

@@ -188,6 +188,13 @@ def negotiation(tx: Tx, id_: str, lock: bool = False) -> Negotiation | None:
     return None if row is None else _negotiation(tx, row)
 
 
+def version(tx: Tx, id_: str) -> int | None:
+    """The version of a negotiation, without the rest of it."""
+    c = negotiations.c
+    found: int | None = tx.scalar(sa.select(c.version).where(c.id == id_))
+    return found
+
+
 def negotiation_of_peer(tx: Tx, role: Side, peer_did: str, peer_pid: str) -> Negotiation | None:
     """The negotiation that a peer knows by its pid."""
     c = negotiations.c
