@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from evidence.bundle_world import World, whole
+from evidence.bundle_world import World, parts, whole
+from yunhe import evidence
 from yunhe.cli import app
 
 
@@ -82,3 +83,15 @@ def test_a_changed_field_is_named(tmp_path: Path, trust: Path) -> None:
     result = verify(bundle, trust)
     assert result.exit_code == 4
     assert "/settlements/0/statement/total_fen" in result.stderr
+
+
+def test_an_open_period_holds_and_is_told(tmp_path: Path) -> None:
+    world = World()
+    made = evidence.make_bundle({**parts(world), "settlements": []}, world.provider)
+    bundle, trust = tmp_path / "bundle.json", tmp_path / "own.json"
+    bundle.write_text(json.dumps(made), encoding="utf-8")
+    trust.write_text(json.dumps(world.trust()), encoding="utf-8")
+    result = verify(bundle, trust)
+    assert result.exit_code == 0, result.output
+    assert "NOTHING_SETTLED" in result.stdout
+    assert json.loads(verify(bundle, trust, "--json").stdout)["notices"]

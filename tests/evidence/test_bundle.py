@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from yunhe import evidence
 from yunhe.evidence import bundle as bundles
 from yunhe.evidence import jws
 from yunhe.evidence.attacks import bundle_at, members, parent_of
+from yunhe.evidence.report_why import both
 from yunhe.kernel.canonical import dumps, sha256_hex
 from yunhe.kernel.db import Database
 from yunhe.kernel.keys import jws_detached
@@ -82,6 +85,7 @@ def test_a_whole_bundle_holds_and_says_what_it_is_about(good: dict, world: World
         "uses": 3,
         "rows": 16,
         "total_fen": 680,
+        "settled": True,
     }
     assert [check.name for check in report.checks] == [
         "bounds", "shape", "manifest", "credentials", "contract", "uses", "settlements",
@@ -175,9 +179,57 @@ def test_every_field_dropped_by_the_exporter_itself_is_refused(good: dict, world
         del parent[last]
         if recompute(changed, world) == good:
             continue  # a hash that the recomputation put back
+        if pointer == "/settlements/1":
+            continue  # an open period: test_the_latest_statement_left_away_by_the_exporter
         found = _findings(changed, world)
         if not isinstance(parent, list):  # a use left out shows at the line that bills it
             assert _near(pointer, found), pointer
+
+
+def test_uses_without_a_statement_are_proven_and_not_settled(world: World) -> None:
+    fresh = World(world.root, world.provider, world.consumer, world.log)
+    made = {**parts(fresh), "settlements": []}
+    report = evidence.verify_bundle(evidence.make_bundle(made, world.provider), world.trust())
+    assert report.ok
+    assert all(check.ok for check in report.checks)
+    assert [(n.pointer, n.code) for n in report.notices] == [("/settlements", "NOTHING_SETTLED")]
+    assert (report.facts["settled"], report.facts["uses"]) == (False, 3)
+    assert report.to_json()["notices"][0]["zh"].startswith("尚无账单")
+
+
+def test_settlements_dropped_from_a_settled_bundle_are_named(good: dict, world: World) -> None:
+    for kept in ([], good["settlements"][:1]):
+        assert "/settlements" in str(_findings({**good, "settlements": kept}, world))
+
+
+def test_the_latest_statement_left_away_by_the_exporter(good: dict, world: World) -> None:
+    """What no bundle can show, and docs/evidence.md says: it then looks like an open period."""
+    less = recompute({**copy.deepcopy(good), "settlements": good["settlements"][:1]}, world)
+    report = evidence.verify_bundle(less, world.trust())
+    assert report.ok
+    assert [n.code for n in report.notices] == ["NOT_YET_SETTLED"]
+    assert report.facts["settled"] is False
+    first = recompute({**copy.deepcopy(good), "settlements": good["settlements"][1:]}, world)
+    assert not evidence.verify_bundle(first, world.trust()).ok  # only at its end
+
+
+def test_a_wrong_trust_file_is_said_first(good: dict) -> None:
+    found = evidence.verify_bundle(good, {**World().trust(), "parties": {}}).findings
+    assert found[0].code == "NO_TRUSTED_KEY"
+    assert "--trust" in found[0].en
+    assert "--trust" in found[0].zh
+
+
+def test_every_reason_has_a_chinese_text() -> None:
+    folder = Path(evidence.__file__).parent
+    reasons = set()
+    for name in ("merkle", "note", "proof", "verify_entries", "verify_terms"):
+        text = (folder / f"{name}.py").read_text(encoding="utf-8")
+        reasons |= set(re.findall(r'(?:BadProof|BadNote)\(f?"([^"]+)"', text))
+    assert len(reasons) > 25
+    for reason in reasons:
+        said = re.sub(r"\{[^}]+\}", "7", reason)
+        assert both(ValueError(said))[1] != both(ValueError("?"))[1], reason
 
 
 def test_every_list_reordered_is_named(good: dict, world: World) -> None:

@@ -55,6 +55,9 @@ def _print(desk: Desk, report: evidence.Report) -> None:
     for finding in report.findings:
         line = f"{finding.pointer or '/'}  {finding.code}  {desk.say(finding.en, finding.zh)}"
         desk.err.print(line, markup=False)
+    for notice in report.notices:
+        line = f"{notice.pointer}  {notice.code}  {desk.say(notice.en, notice.zh)}"
+        desk.out.print(line, markup=False)
     if report.ok:
         for name, value in report.facts.items():
             desk.out.print(f"{name}: {value}", markup=False)

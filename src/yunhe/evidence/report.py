@@ -38,6 +38,10 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "the exporter is neither party of the contract",
         "出具方不是合同当事方",
     ),
+    "NO_TRUSTED_KEY": (
+        "no key of your trust file signed this bundle; check --trust",
+        "信任文件中没有任何密钥签署过此证据包；请检查 --trust",
+    ),
     "MANIFEST_SIGNATURE": (
         "the manifest is not signed by the exporter",
         "清单未由出具方签署",
@@ -107,8 +111,12 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "该次使用重复列出",
     ),
     "NOTHING_SETTLED": (
-        "no statement is in the bundle",
-        "证据包中没有账单",
+        "no statement yet: what the {uses} uses cost is not shown as acknowledged or paid",
+        "尚无账单：{uses} 次使用的费用未见确认或结清",
+    ),
+    "NOT_YET_SETTLED": (
+        "the last {uses} uses are in no statement yet",
+        "最后 {uses} 次使用尚未列入账单",
     ),
 }
 
@@ -141,10 +149,11 @@ class Report:
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
     facts: dict[str, Any]
+    notices: tuple[Finding, ...] = ()  # what holds, and is not yet all there is to prove
 
     @property
     def ok(self) -> bool:
-        """Whether everything held."""
+        """Whether everything held that the bundle states; `notices` say what it leaves open."""
         return not self.findings
 
     def to_json(self) -> dict[str, Any]:
@@ -154,11 +163,17 @@ class Report:
             "facts": self.facts,
             "checks": [vars(check) for check in self.checks],
             "findings": [vars(finding) for finding in self.findings],
+            "notices": [vars(notice) for notice in self.notices],
         }
 
 
 def _in(facts: dict[str, Any], lang: int) -> dict[str, Any]:
     return {name: v[lang] if isinstance(v, tuple) else v for name, v in facts.items()}
+
+
+def _finding(pointer: str, code: str, facts: dict[str, Any]) -> Finding:
+    en, zh = (text.format_map(_in(facts, lang)) for lang, text in enumerate(TEXTS[code]))
+    return Finding(pointer, code, en, zh)
 
 
 class Findings:
@@ -167,14 +182,22 @@ class Findings:
     def __init__(self, findings_max: int) -> None:
         self._found: dict[tuple[str, str], Finding] = {}
         self._max = findings_max
+        self._notices: list[Finding] = []
         self.noted = 0  # with repetitions: two checks may name one place
 
     def add(self, pointer: str, code: str, **facts: Any) -> None:
         """Note that `code` is so at `pointer`; a fact may be a pair of texts (en, zh)."""
         self.noted += 1
         if len(self._found) < self._max:
-            en, zh = (text.format_map(_in(facts, lang)) for lang, text in enumerate(TEXTS[code]))
-            self._found.setdefault((pointer, code), Finding(pointer, code, en, zh))
+            self._found.setdefault((pointer, code), _finding(pointer, code, facts))
+
+    def notice(self, pointer: str, code: str, **facts: Any) -> None:
+        """Note what holds and is not yet settled; it does not make the bundle fail."""
+        self._notices.append(_finding(pointer, code, facts))
+
+    def notices(self) -> tuple[Finding, ...]:
+        """In the order noted."""
+        return tuple(self._notices)
 
     def all(self) -> tuple[Finding, ...]:
         """In the order found."""

@@ -81,14 +81,18 @@ BUNDLE: Final = {
 METER: Final = Open(
     {"use_id": str, "contract_id": str, "purpose": str, "rows": int, "fee_fen": int}
 )
-_NAMES: Final = {str: "string", int: "integer", (str, list): "string or array"}
+_NAMES: Final = {
+    str: ("string", "字符串"),
+    int: ("integer", "整数"),
+    (str, list): ("string or array", "字符串或数组"),
+}
 
 
 def check(value: Any, shape: Any, at: str, findings: Findings) -> bool:
     """Note where `value` is not of `shape`; `at` is its pointer. True where it is."""
     if isinstance(shape, Many):
         if not isinstance(value, list):
-            findings.add(at, "FIELD_TYPE", expected="array")
+            findings.add(at, "FIELD_TYPE", expected=("array", "数组"))
             return False
         found = [check(v, shape.of, f"{at}/{i}", findings) for i, v in enumerate(value)]
         return all(found)
@@ -102,7 +106,7 @@ def check(value: Any, shape: Any, at: str, findings: Findings) -> bool:
 
 def _check_object(value: Any, shape: dict[str, Any] | Open, at: str, findings: Findings) -> bool:
     if not isinstance(value, dict):
-        findings.add(at, "FIELD_TYPE", expected="object")
+        findings.add(at, "FIELD_TYPE", expected=("object", "对象"))
         return False
     members = shape.members if isinstance(shape, Open) else shape
     right = True

@@ -27,7 +27,6 @@ _OTHERS: Final = {
     "receipt": ("the consumer's receipt", "使用方回执"),
     "sum": ("the sum of its lines", "明细合计"),
     "statement": ("the statement", "账单"),
-    "statements": ("the statements", "全部账单"),
     "uses": ("the list of uses", "使用清单"),
 }
 
@@ -99,7 +98,7 @@ def verify_bundle(bundle: Any, trust: dict[str, Any]) -> Report:
     case = _Case(bundle, known, findings, Entries(known.logs, findings), agreed)
     for name, en, zh, run in _STEPS:
         step(name, en, zh, lambda run=run: run(case))  # type: ignore[misc]
-    return Report(tuple(checks), findings.all(), _facts(case))
+    return Report(tuple(checks), findings.all(), _facts(case), findings.notices())
 
 
 def _bounds(bundle: Any, findings: Findings) -> None:
@@ -116,14 +115,14 @@ def _bounds(bundle: Any, findings: Findings) -> None:
 def _shape(bundle: dict[str, Any], findings: Findings) -> None:
     shape.check(bundle, shape.BUNDLE, "", findings)
     if _seconds(str(bundle.get("exported_at"))) is None:
-        findings.add("/exported_at", "FIELD_TYPE", expected="date-time")
+        findings.add("/exported_at", "FIELD_TYPE", expected=("date-time", "日期时间"))
 
 
 def _manifest(bundle: dict[str, Any], trust: Trust, findings: Findings) -> None:
     exporter, compact = bundle.get("exporter"), bundle.get("manifest")
     jwk = trust.parties.get(str(exporter)) or _vouched_keys(bundle, trust).get(str(exporter))
     if jwk is None:
-        findings.add("/exporter", "EXPORTER_UNKNOWN")
+        findings.add("/exporter", "NO_TRUSTED_KEY")
         return
     try:
         said = loads_strict(
@@ -246,7 +245,9 @@ def _uses(case: _Case) -> None:
         case.signed(f"{at}/receipt_jws", agreed.consumer, use["receipt_jws"], receipt)
         case.equal(f"{at}/receipt/contract_id", receipt["contract_id"], agreed.id, "agreement")
         if receipt["rows"] < 0:
-            case.findings.add(f"{at}/receipt/rows", "FIELD_TYPE", expected="integer >= 0")
+            case.findings.add(
+                f"{at}/receipt/rows", "FIELD_TYPE", expected=("integer >= 0", "非负整数")
+            )
         if receipt["use_id"] in seen:
             case.findings.add(f"{at}/receipt/use_id", "USE_TWICE")
         seen.add(receipt["use_id"])
@@ -280,8 +281,6 @@ def _meter(case: _Case, at: str, meter: dict[str, Any], receipt: dict[str, Any])
 def _settlements(case: _Case) -> None:
     agreed, receipts = case.agreed, [use["receipt"] for use in case.bundle["uses"]]
     billed = 0
-    if not case.bundle["settlements"]:
-        case.findings.add("/settlements", "NOTHING_SETTLED")
     for number, part in enumerate(case.bundle["settlements"]):
         at, statement = f"/settlements/{number}", part["statement"]
         case.signed(f"{at}/provider_jws", agreed.provider, part["provider_jws"], statement)
@@ -297,10 +296,13 @@ def _settlements(case: _Case) -> None:
         case.entries.check(f"{at}/entry", part["entry"], ("statement.settled",))
         case.entries.binds(f"{at}/entry", part["entry"], statement)
         _transfer(case, f"{at}/entry/body/transfer", part["entry"]["body"]["transfer"], statement)
-    for number in range(billed, len(receipts)):
-        case.findings.add(
-            f"/uses/{number}", "NOT_EQUAL", found=1, expected=0, other=_OTHERS["statements"]
-        )
+    # An open period is no lie: uses come first, their statement later. Whoever drops a statement
+    # after the export breaks the manifest.
+    open_uses = len(receipts) - billed
+    if not case.bundle["settlements"]:
+        case.findings.notice("/settlements", "NOTHING_SETTLED", uses=open_uses)
+    elif open_uses > 0:
+        case.findings.notice(f"/uses/{billed}", "NOT_YET_SETTLED", uses=open_uses)
 
 
 def _transfer(case: _Case, at: str, paid: dict[str, Any], statement: dict[str, Any]) -> None:
@@ -351,11 +353,14 @@ _STEPS: Final[tuple[tuple[str, str, str, Callable[[_Case], None]], ...]] = (
 
 
 def _facts(case: _Case) -> dict[str, Any]:
+    parts = case.bundle["settlements"]
+    billed = sum(len(part["statement"]["lines"]) for part in parts)
     return {
         "contract_id": case.agreed.id,
         "provider": case.agreed.provider,
         "consumer": case.agreed.consumer,
         "uses": len(case.bundle["uses"]),
         "rows": sum(use["receipt"]["rows"] for use in case.bundle["uses"]),
-        "total_fen": sum(p["statement"]["total_fen"] for p in case.bundle["settlements"]),
+        "total_fen": sum(part["statement"]["total_fen"] for part in parts),
+        "settled": bool(parts) and billed >= len(case.bundle["uses"]),
     }

@@ -13,6 +13,7 @@ from yunhe.evidence.merkle import BadProof
 from yunhe.evidence.note import BadNote, Checkpoint, VerifierKey
 from yunhe.evidence.proof import TlogProof
 from yunhe.evidence.report import Findings
+from yunhe.evidence.report_why import both
 from yunhe.kernel.canonical import dumps, sha256_hex
 
 
@@ -46,7 +47,7 @@ class Entries:
                 return
             head = proof.verify(leaf, self._logs[origin], only_trusted=True)
         except (BadProof, BadNote) as error:
-            self._findings.add(at, "PROOF", why=error)
+            self._findings.add(at, "PROOF", why=both(error))
             return
         self._one_face(at, head)
         if (head.origin, proof.index) in self._places:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from yunhe.evidence.report import Findings
+from yunhe.evidence.report_why import both
 from yunhe.evidence.shape import POLICY
 from yunhe.kernel.money import parse_yuan
 
@@ -62,4 +63,4 @@ def _read_price(duty: dict[str, Any], prices: dict[str, int], at: str, findings:
             raise ValueError("a price is one amount per use or per row")
         prices[per] = parse_yuan(str(amount))
     except (ValueError, TypeError) as error:
-        findings.add(at, "AGREEMENT_UNREADABLE", why=error)
+        findings.add(at, "AGREEMENT_UNREADABLE", why=both(error))
