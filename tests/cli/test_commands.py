@@ -205,6 +205,24 @@ def test_what_is_stuck_says_why_and_when_it_is_tried_again(node: FakeNode) -> No
     assert "GONE; no" in run(node, "contracts", "show", "c-1").stdout
 
 
+def test_why_it_ended_is_said_in_the_language_of_the_reader(node: FakeNode) -> None:
+    error = {"code": "GONE", "detail": "too dear", "zh": {"detail": "过高"}, "reasons": []}
+    node.answers["GET /negotiations/n-1"] = (200, negotiation("TERMINATED", 3, error=error))
+    node.answers["GET /offers/P1"] = (200, OFFER)
+    node.answers["POST /negotiations"] = (202, negotiation("TERMINATED", 3, error=error))
+    ended = {**CONTRACT, "ended_reason": "GONE; too dear", "ended_reason_zh": "GONE; 过高"}
+    node.answers["GET /contracts/c-1"] = (200, ended)
+    node.answers["GET /uses"] = (200, {"items": []})
+    bill = {"contract_id": "c-1", "uses": 0, "rows": 0, "total_fen": 0}
+    node.answers["GET /contracts/c-1/bill"] = (200, bill)
+    shows = (("negotiations", "show", "n-1"), ("contracts", "show", "c-1"), ("negotiate", "P1"))
+    for command in shows:
+        for lang, said, other in (("en", "too dear", "过高"), ("zh", "过高", "too dear")):
+            shown = run(node, *command, "--lang", lang).output
+            assert said in shown, shown
+            assert other not in shown
+
+
 def test_statements_are_listed_and_issued(node: FakeNode) -> None:
     one = {"id": "s", "contract_id": "c-1", "state": "settled", "uses": 1, "rows": 2}
     one["total_fen"] = 77

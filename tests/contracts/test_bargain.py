@@ -27,6 +27,7 @@ from yunhe.contracts import (
     TermNotUnderstood,
     Terms,
     Verb,
+    Why,
     beyond,
     differing,
     nearest,
@@ -219,6 +220,27 @@ def test_the_provider_ends_after_some_rounds() -> None:
     assert said.verb is Verb.TERMINATE
     assert said.why is not None
     assert said.why.code == "NO_AGREEMENT"
+    _both_languages(said.why)
+
+
+def _both_languages(why: Why) -> None:
+    en, zh = why.reasons
+    assert (why.text("en"), why.text("zh")) == (en, zh)
+
+
+def test_every_automatic_end_is_said_in_both_languages_and_read_in_one() -> None:
+    n = negotiation(Side.PROVIDER, State.REQUESTED, LISTED)
+    over = replace(LISTED, expires_at=NOW)
+    for product in (None, SimpleNamespace(code="code", terms=over, negotiable=None)):
+        why = decide.answer(n, product, NOW).why
+        assert why is not None
+        _both_languages(why)
+
+
+def test_reasons_in_one_language_are_read_in_any() -> None:
+    assert Why("BY_CHOICE", ("too dear", "too late")).text("zh") == "too dear; too late"
+    assert Why("BY_CHOICE", ("价格过高",)).text("en") == "价格过高"
+    assert Why("BY_CHOICE").text("en") == ""
 
 
 def test_the_provider_names_the_term_it_cannot_enforce() -> None:

@@ -121,7 +121,8 @@ def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
         "terms": _terms(contract.policy),
         "uses_left": _uses_left(parts, contract),
         "signed_at": when(contract.agreement.signed_at),
-        "ended_reason": None if contract.end is None else _why(contract.end),
+        "ended_reason": None if contract.end is None else _why(contract.end, "en"),
+        "ended_reason_zh": None if contract.end is None else _why(contract.end, "zh"),
         "stuck_because": contract.stuck_because or None,
         "next_retry_at": when(contract.next_retry),
     }
@@ -138,8 +139,8 @@ def _uses_left(parts: Parts, contract: contracts.Contract) -> int | None:
     return max(0, terms.uses_max - len(parts.exchange.receipts(contract.id)))
 
 
-def _why(why: contracts.Why) -> str:
-    return "; ".join((why.code, *why.reasons))
+def _why(why: contracts.Why, lang: str) -> str:
+    return "; ".join(filter(None, (why.code, why.text(lang))))
 
 
 def negotiation_json(n: contracts.Negotiation) -> dict[str, Any]:
@@ -162,11 +163,18 @@ def negotiation_json(n: contracts.Negotiation) -> dict[str, Any]:
             for offer in n.offers
         ],
         "contract_id": n.contract_id or None,
-        "error": None
-        if n.error is None
-        else {"code": n.error.code, "detail": "; ".join(n.error.reasons)},
+        "error": None if n.error is None else _error(n.error),
         "stuck_because": n.stuck_because or None,
         "next_retry_at": when(n.next_retry),
+    }
+
+
+def _error(why: contracts.Why) -> dict[str, Any]:
+    return {
+        "code": why.code,
+        "detail": why.text("en"),
+        "zh": {"detail": why.text("zh")},
+        "reasons": list(why.reasons),
     }
 
 

@@ -58,13 +58,18 @@ def show(desk: Desk, contract: Id) -> None:
     desk.show({"contract": found, "uses": uses, "bill": bill}, human)
 
 
+def _ended(desk: Desk, found: Contract) -> str | None:
+    why = found.ended_reason
+    return why and desk.say(why, found.ended_reason_zh or why)
+
+
 def _facts(desk: Desk, found: Contract) -> None:
     """What it is, in words: state, who signed, with whom, about what, under which terms."""
     left = desk.say("any", "不限") if found.uses_left is None else str(found.uses_left)
     lines = {
         desk.say("contract", "合约"): found.id,
         desk.say("state", "状态"): words.of(desk, words.CONTRACT, found.state),
-        desk.say("ended because", "终止原因"): found.ended_reason,
+        desk.say("ended because", "终止原因"): _ended(desk, found),
         desk.say("signatures", "签名"): words.of(desk, words.SIGNATURES, found.signature_level),
         desk.say("signed", "签署时间"): desk.instant(found.signed_at),
         desk.say("our part", "我方角色"): words.of(desk, words.ROLES, found.role),

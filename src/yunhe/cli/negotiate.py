@@ -127,8 +127,9 @@ def show(desk: Desk, negotiation: Id) -> None:
         _compared(desk, found)
         desk.out.print(_next(desk, found), markup=False)
         if found.error:
-            code, detail = found.error.get("code", "–"), found.error.get("detail", "")
-            desk.out.print(f"{code}: {detail}", markup=False)
+            detail = found.error.get("detail", "")
+            zh = (found.error.get("zh") or {}).get("detail", detail)
+            desk.out.print(f"{found.error.get('code', '–')}: {desk.say(detail, zh)}", markup=False)
         desk.stuck(found.stuck_because, found.next_retry_at)
 
     desk.show(found, human)

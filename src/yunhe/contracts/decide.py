@@ -77,7 +77,9 @@ def answer_request(
 ) -> Decision:
     """The provider's answer: agree within bounds, else the nearest terms, a few times, then end."""
     if product is None:
-        return _end("PRODUCT_NOT_OFFERED", "The product is no longer offered.")
+        return _end(
+            "PRODUCT_NOT_OFFERED", "The product is no longer offered.", "该产品已不再提供。"
+        )
     try:
         asked = terms_from_policy(negotiation.last_offer.policy)
     except TermNotUnderstood as unknown:
@@ -88,7 +90,11 @@ def answer_request(
     if not beyond(asked, product.terms, now) or not beyond(asked, furthest, now):
         return Decision(Verb.AGREE)
     if negotiation.made_by(Side.PROVIDER) >= limits.COUNTER_OFFERS_MAX:
-        return _end("NO_AGREEMENT", "The terms asked for stay beyond what the provider accepts.")
+        return _end(
+            "NO_AGREEMENT",
+            "The terms asked for stay beyond what the provider accepts.",
+            "所求条款始终超出提供方可接受的范围。",
+        )
     return Decision(Verb.OFFER, policy_from_terms(nearest(asked, furthest, now)))
 
 

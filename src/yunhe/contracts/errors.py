@@ -67,7 +67,7 @@ class TransferFormatRefused(Invalid):
 class TransfersSuspended(Conflict):
     code = "TRANSFERS_SUSPENDED"
     en = "Transfers under the contract are suspended: {reason}"
-    zh = "该合约下的传输已暂停：{reason}"
+    zh = "该合约下的传输已暂停：{reason_zh}"
     mend_en = "Resume the suspended transfer, or wait until the other side does."
     mend_zh = "请恢复已暂停的传输，或等待对方恢复。"
 
@@ -89,7 +89,7 @@ class ContractUnknown(NotFound):
 class ContractTerminated(Denied):
     code = "CONTRACT_TERMINATED"
     en = "The contract was terminated on {ended_at}: {reason}"
-    zh = "合约已于 {ended_at} 终止：{reason}"
+    zh = "合约已于 {ended_at} 终止：{reason_zh}"
     mend_en = "Negotiate a new contract for the product."
     mend_zh = "请就该产品重新协商合约。"
 

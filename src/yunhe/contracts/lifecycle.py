@@ -78,9 +78,14 @@ def in_force(tx: Tx, contract_id: str, now: datetime, peer_did: str | None = Non
     if contract is None or (peer_did is not None and contract.peer_did != peer_did):
         raise ContractUnknown
     if contract.state == "terminated":
-        reason = " ".join(contract.end.reasons) if contract.end else ""
+        end = contract.end or Why("")
         ended_at = iso(contract.ended_at) if contract.ended_at else ""
-        raise ContractTerminated(contract_id=contract.id, ended_at=ended_at, reason=reason)
+        raise ContractTerminated(
+            contract_id=contract.id,
+            ended_at=ended_at,
+            reason=end.text("en"),
+            reason_zh=end.text("zh"),
+        )
     if contract.expires_at is not None and contract.expires_at <= now:
         raise ContractExpired(contract_id=contract.id, ended_at=iso(contract.expires_at))
     return contract

@@ -6,12 +6,13 @@ through `yunhe.contracts`, by control, data plane, api and protocols. No wire fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from yunhe.contracts.policy import Policy, Terms, terms_from_policy
 from yunhe.kernel.clock import iso, parse_iso
@@ -60,12 +61,23 @@ _TURN = {
 }
 
 
+_HAN: Final = re.compile("[\u4e00-\u9fff]")
+
+
 @dataclass(frozen=True)
 class Why:
-    """Why something ended or was refused: a stable code and sentences for people."""
+    """Why something ended or was refused: a stable code and sentences for people.
+
+    The sentences travel as one list, in any language; DSP says none of theirs.
+    """
 
     code: str
     reasons: tuple[str, ...] = ()
+
+    def text(self, lang: str) -> str:
+        """What people read in `zh` or `en`: the sentences of that language, or all there are."""
+        fit = [each for each in self.reasons if bool(_HAN.search(each)) == (lang == "zh")]
+        return "; ".join(fit or self.reasons)
 
     def to_json(self) -> dict[str, Any]:
         """The stored form."""

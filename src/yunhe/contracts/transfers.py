@@ -170,7 +170,8 @@ def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> T
     still_open = store.transfers_of(tx, contract.id, open_only=True)
     for old in still_open:
         if old.state is TransferState.SUSPENDED:
-            raise TransfersSuspended(reason=" ".join(old.error.reasons) if old.error else "")
+            said = old.error or Why("")
+            raise TransfersSuspended(reason=said.text("en"), reason_zh=said.text("zh"))
     for old in still_open[limits.TRANSFERS_OPEN_MAX - 1 :]:
         why = Why("TRANSFER_SUPERSEDED", ("Too many open transfers; newer ones replace this.",))
         say(desk, tx, old, TransferVerb.TERMINATE, why)

@@ -354,7 +354,8 @@ def _until_contract(
         if now.state == "TERMINATED":
             error = now.error or {}
             why = str(error.get("detail") or error.get("code") or "terminated")
-            raise NegotiationEnded(negotiation_id=now.id, why=why)
+            zh = str((error.get("zh") or {}).get("detail") or why)
+            raise NegotiationEnded(negotiation_id=now.id, why=why, why_zh=zh)
         if now.waiting_for == "you":
             raise NegotiationHeld(negotiation_id=now.id)
         left = timeout_s - elapsed

@@ -120,7 +120,7 @@ class StreamBroken(Unavailable):
 class NegotiationEnded(Conflict):
     code = "NEGOTIATION_ENDED"
     en = "The negotiation {negotiation_id} ended without a contract: {why}."
-    zh = "协商 {negotiation_id} 已结束，未达成合约：{why}。"
+    zh = "协商 {negotiation_id} 已结束，未达成合约：{why_zh}。"
     mend_en = "Read the provider's terms and ask for less."
     mend_zh = "请查看提供方条款并降低要求。"
 

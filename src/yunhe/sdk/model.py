@@ -280,6 +280,7 @@ class Contract:
     uses_left: int | None = None
     signed_at: datetime | None = None
     ended_reason: str | None = None
+    ended_reason_zh: str | None = None
     stuck_because: str | None = None
     next_retry_at: datetime | None = None
 
