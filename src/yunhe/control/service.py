@@ -240,8 +240,9 @@ class Control:
             if not store.release(tx, grant.use_id):
                 quota = store.find_quota(tx, grant.contract_id)
                 if row.state == "reserved" and quota is not None and quota.state != "in_force":
+                    said = quota.end_reason or "–"
                     raise ContractTerminated(
-                        ended_at=iso(quota.ended_at), reason=quota.end_reason or "–"
+                        ended_at=iso(quota.ended_at), reason=said, reason_zh=said
                     )
                 raise UseOutOfOrder(state=row.state, verb="released")
             body = {"use_id": grant.use_id, "contract_id": grant.contract_id, "at": iso(tx.now)}
