@@ -40,7 +40,7 @@ from yunhe.control.model import (
     UseRecord,
     Verdict,
 )
-from yunhe.control.service import Control
+from yunhe.control.service import Control, arrived
 
 __all__ = [
     "Compiled",
@@ -69,6 +69,7 @@ __all__ = [
     "UseReleased",
     "UseVoided",
     "Verdict",
+    "arrived",
     "compile_policy",
     "refusal",
 ]

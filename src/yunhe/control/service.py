@@ -384,7 +384,7 @@ class Control:
             row = store.find_use(tx, use_id)
             if row is None or row.state != "posted":
                 raise CorrectionRefused(why="the use is not posted")
-            if rows < _arrived(row):
+            if rows < arrived(row.rows, row.bytes or 0):
                 raise CorrectionRefused(why="more than that must have arrived")
             fee = self._fee(tx, row.contract_id, rows)
             body = posting(tx, row, rows, byte_count, fee)
@@ -464,12 +464,12 @@ class Control:
         return charge(price.per_use, price.per_row, rows)
 
 
-def _arrived(row: sa.Row[Any]) -> int:
-    """The least rows of a cut delivery that its receiver has: all but what buffers can hold.
+def arrived(rows: int, sent: int) -> int:
+    """The least of the `rows` (in `sent` bytes) of a cut delivery that its receiver has: all but
+    what buffers on the way can hold.
 
     Else the receiver could take all but the end mark and sign for nothing. After a crash the
     bytes are not known (0), and the receiver's word is all there is.
     """
-    sent = row.bytes or 0
     behind = max(0, sent - limits.IN_FLIGHT_BYTES_MAX)
-    return int(row.rows) * behind // sent if behind else 0
+    return rows * behind // sent if behind else 0

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
 
-from yunhe.control import UseAlreadySpent, UseIdTaken
+from yunhe.control import UseAlreadySpent, UseIdTaken, arrived
 from yunhe.exchange import receipts, store
 from yunhe.exchange.documents import read_outcome
 from yunhe.exchange.errors import (
@@ -161,6 +161,9 @@ def resolved(desk: Desk, tx: Tx, message: Message, reply: dict[str, Any] | None)
         rows, extra["accepts"] = told["rows"], told["leaf"]
     else:
         rows = min(found.rows, told["rows"])
+        if not found.bytes:
+            # We died, or nothing came: what buffers cannot have held did arrive (control.arrived).
+            rows = min(arrived(told["rows"], told["bytes"]), most)
     receipts.record(
         desk,
         tx,
