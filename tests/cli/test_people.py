@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from sdk.fake_node import OFFER, PROBLEM, FakeNode, fake_node, negotiation
 from yunhe.cli import app
 from yunhe.cli.desk import Desk
+from yunhe.cli.errors import BadArgument
 
 
 @pytest.fixture
@@ -86,6 +87,17 @@ def test_an_id_may_be_given_by_how_only_it_begins(node: FakeNode) -> None:
     assert many.exit_code == 2
     assert "abc-1, abd-2" in many.stderr
     assert run(node, "negotiations", "end", "zz", "--reason", "x").exit_code == 1
+
+
+def test_most_of_a_contract_id_is_still_how_it_begins() -> None:
+    """Contracts of one node share much of their beginning."""
+    desk = Desk("", "", False, False, "en")
+    ids = [f"{LONG[:-1]}A", f"{LONG[:-1]}B"]
+    assert desk.whole(LONG[:40], lambda: ids[:1]) == ids[0]
+    with pytest.raises(BadArgument):
+        desk.whole(LONG[:40], lambda: ids)
+    whole = "2b6f0cc9-04d5-4c1b-9a55-9f5a1d1f0a11"
+    assert desk.whole(whole, list) == whole
 
 
 def test_every_fault_of_a_form_is_told(node: FakeNode) -> None:

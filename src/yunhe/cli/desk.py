@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ _OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
 
 
 _WHOLE: Final = frozenset({"id", "code"})
-_ID_CHARS: Final = 36  # no id of a node is shorter than a UUID: this one is whole
+_WHOLE_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|.{47,}")
 _FILE_WIDTH: Final = 100_000  # a file or a pipe has no edge
 _NO_TOKEN: Final = (
     "Give --token, or set YUNHE_TOKEN.",
@@ -152,7 +153,7 @@ class Desk:
 
         What begins none goes as it is: the node says that there is no such thing.
         """
-        if len(given) >= _ID_CHARS:
+        if _WHOLE_ID.fullmatch(given):  # a UUID, or as long as the id of a contract
             return given
         try:
             ids = [str(each if isinstance(each, str) else each.id) for each in known()]
