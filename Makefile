@@ -41,7 +41,7 @@ bench: .venv/.dev ## Measure against floors taken in the same run.
 	$(BIN)/python -m benchmarks
 
 crash: .venv/.dev ## Kill nodes at random crash points N times (N=1000).
-	YUNHE_CRASH_RUNS=$(N) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 -m crash
+	YUNHE_CRASH_RUNS=$(N) YUNHE_CRASH_NEGOTIATIONS=$(or $(NEGOTIATIONS),200) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 -m crash
 
 # A stamp file a set of extras: running again is fast, a changed dependency installs anew.
 .venv/bin/python:
