@@ -199,3 +199,10 @@ def test_a_literal_that_is_no_date_is_named(hospital, terms: Terms) -> None:
     assert masked.value.facts["type"] == "BIGINT"
     for right in ("'2020-01-05'", "'2020-1-5'", "DATE '2020-01-05'"):
         assert hospital.ask(f"{select} > {right}", terms).to_pylist()[0]["n"] > 0
+
+
+def test_many_text_literals_are_tried_together(hospital) -> None:
+    many = ", ".join(f"'2020/01/{day % 28 + 1:02}'" for day in range(400))
+    hospital.govern(f"SELECT count(*) FROM labs WHERE day IN ({many}) AND code IN ('1', '2')")
+    with pytest.raises(BadLiteral):
+        hospital.govern(f"SELECT count(*) FROM labs WHERE day IN ({many}, 'x')")

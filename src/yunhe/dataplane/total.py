@@ -7,6 +7,7 @@ raised is one bit about them. So casts become TRY_CAST, and whatever can raise g
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
@@ -17,6 +18,7 @@ from yunhe.dataplane.errors import BadLiteral, TypesDiffer
 from yunhe.dataplane.functions import COMPARISONS, PARTIAL
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_WHOLE: Final = re.compile(r"-?\d{1,9}", re.ASCII)
 
 
 def make_total(tree: exp.Expr) -> exp.Expr:
@@ -96,16 +98,19 @@ def check_literals(tree: exp.Expr) -> None:
     The engine would fail while binding, with nothing to say which literal it was. Types must be
     annotated. Raises BadLiteral.
     """
+    asked: dict[tuple[str, str], None] = {}
     for node in tree.walk():
         if type(node) is exp.Cast and node.to.is_type(*exp.DataType.TEMPORAL_TYPES):
-            _check_literal(node.this.unnest(), node.to)
+            _ask(node.this.unnest(), node.to, asked)
         if type(node) not in COMPARISONS:
             continue
         parts = [part.unnest() for part in _compared(node)]
         kinds = [part.type for part in parts if part.type is not None and not _is_text(part)]
         for literal in parts:
             if kinds and _is_text(literal):
-                _check_literal(literal, kinds[0])
+                _ask(literal, kinds[0], asked)
+    if asked:
+        _check_castable(asked)
 
 
 def clash(tree: exp.Expr) -> str | None:
@@ -123,34 +128,38 @@ def _is_text(node: exp.Expr) -> bool:
     return isinstance(node, exp.Literal) and bool(node.is_string)
 
 
-def _check_literal(literal: exp.Expr, kind: exp.DataType) -> None:
+def _ask(literal: exp.Expr, kind: exp.DataType, asked: dict[tuple[str, str], None]) -> None:
+    """Put a text literal down to be tried, unless it plainly is a value of its type."""
     if not _is_text(literal) or not kind.is_type(
         *exp.DataType.TEMPORAL_TYPES, *exp.DataType.NUMERIC_TYPES, exp.DType.BOOLEAN
     ):
         return
-    text, target = str(literal.this), str(kind.sql("duckdb"))
-    if not _plain(text, kind) and not _castable(text, target):
-        raise BadLiteral(literal=text, type=target)
+    text = str(literal.this)
+    if not _plain(text, kind):
+        asked[text, str(kind.sql("duckdb"))] = None
 
 
 def _plain(text: str, kind: exp.DataType) -> bool:
     """Whether `text` plainly is a date or whole number; spares asking the engine."""
-    if _DATE.fullmatch(text) and kind.is_type(*exp.DataType.TEMPORAL_TYPES):
+    if kind.is_type(exp.DType.INT, exp.DType.BIGINT, exp.DType.DOUBLE):
+        return _WHOLE.fullmatch(text) is not None
+    if _DATE.fullmatch(text) and kind.is_type(exp.DType.DATE, exp.DType.TIMESTAMP):
         try:
             date.fromisoformat(text)
         except ValueError:
             return False
-        return not kind.is_type(exp.DType.TIME)
+        return True
     return False
 
 
-def _castable(text: str, target: str) -> bool:
+def _check_castable(asked: Iterable[tuple[str, str]]) -> None:
     """What the engine itself says; it alone knows every spelling of a date it takes."""
-    try:
-        with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as con:
-            # `target` is a type's name as we rendered it, the text is a parameter.
-            sql = f"SELECT TRY_CAST($1 AS {target}) IS NOT NULL"
-            row = con.execute(sql, [text]).fetchone()
-    except duckdb.Error:
-        return False
-    return bool(row and row[0])
+    with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as con:
+        for text, target in asked:
+            try:
+                # `target` is a type's name as we rendered it, the text is a parameter.
+                row = con.execute(f"SELECT TRY_CAST($1 AS {target}) IS NOT NULL", [text]).fetchone()
+            except duckdb.Error:
+                row = None
+            if not (row and row[0]):
+                raise BadLiteral(literal=text, type=target)
