@@ -96,8 +96,9 @@ def test_most_of_a_contract_id_is_still_how_it_begins() -> None:
     assert desk.whole(LONG[:40], lambda: ids[:1]) == ids[0]
     with pytest.raises(BadArgument):
         desk.whole(LONG[:40], lambda: ids)
-    whole = "2b6f0cc9-04d5-4c1b-9a55-9f5a1d1f0a11"
-    assert desk.whole(whole, list) == whole
+    whole = "urn:uuid:2b6f0cc9-04d5-4c1b-9a55-9f5a1d1f0a11"
+    for given in (whole, "2b6f", whole[9:], "urn:uuid:2b"):
+        assert desk.whole(given, lambda: [whole]) == whole
 
 
 def test_every_fault_of_a_form_is_told(node: FakeNode) -> None:

@@ -113,7 +113,7 @@ def test_a_refused_connection_is_told_in_words(node: FakeNode, language: str, wo
     url = f"http://127.0.0.1:{port}"
     for command in (
         ("contracts", "list"),
-        ("sql", "2b6f0cc9-04d5-4c1b-9a55-9f5a1d1f0a11", "SELECT 1", "--purpose", "p"),
+        ("sql", "urn:uuid:2b6f0cc9-04d5-4c1b-9a55-9f5a1d1f0a11", "SELECT 1", "--purpose", "p"),
     ):
         result = run(node, *command, "--url", url, "--lang", language)
         assert result.exit_code == 3

@@ -54,7 +54,7 @@ _OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
 
 
 _WHOLE: Final = frozenset({"id", "code"})
-_WHOLE_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|.{47,}")
+_WHOLE_ID: Final = re.compile(r"urn:uuid:.{36}|.{47,}")
 _FILE_WIDTH: Final = 100_000  # a file or a pipe has no edge
 _NO_TOKEN: Final = (
     "Give --token, or set YUNHE_TOKEN.",
@@ -153,7 +153,7 @@ class Desk:
 
         What begins none goes as it is: the node says that there is no such thing.
         """
-        if _WHOLE_ID.fullmatch(given):  # a UUID, or as long as the id of a contract
+        if _WHOLE_ID.fullmatch(given):  # nothing is missing from it
             return given
         try:
             ids = [str(each if isinstance(each, str) else each.id) for each in known()]
@@ -161,7 +161,9 @@ class Desk:
             if error.status in (403, 404):  # may not list, and may still ask for one
                 return given
             raise
-        found = [each for each in ids if each.startswith(given)]
+        found = [each for each in ids if each.removeprefix("urn:uuid:").startswith(given)] or [
+            each for each in ids if each.startswith(given)
+        ]
         if given in ids or not found:
             return given
         if len(set(found)) > 1:
