@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 import ssl
 import threading
@@ -262,11 +263,14 @@ class Relay:
         return connection
 
     def _take(self, endpoint: str) -> _Connection | None:
-        idle = self._idle.get(endpoint)
-        try:
-            return idle.pop() if idle else None
-        except IndexError:
-            return None
+        idle = self._idle.get(endpoint, [])
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = idle.pop()
+                if _quiet(connection):
+                    return connection
+                connection.close()
+        return None
 
     def _give_back(self, endpoint: str, connection: _Connection) -> None:
         idle = self._idle.setdefault(endpoint, [])
@@ -368,6 +372,15 @@ class Passing:
 def _more(chunk_left: object) -> bool:
     """Whether more of this HTTP chunk is to come; http.client has a text here for "no chunks"."""
     return isinstance(chunk_left, int) and chunk_left > 0
+
+
+def _quiet(connection: _Connection) -> bool:
+    """Whether a kept connection still stands: one that is readable was closed by its other side,
+    and a request written to it would be in doubt for nothing."""
+    try:
+        return not select.select([connection.sock], [], [], 0)[0]
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _problem(response: http.client.HTTPResponse) -> dict[str, Any] | None:
