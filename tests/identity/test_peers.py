@@ -27,7 +27,8 @@ from yunhe.identity import (
 )
 from yunhe.identity import errors as e
 from yunhe.identity.credentials import issue
-from yunhe.kernel import keys
+from yunhe.identity.josenames import JoseNames
+from yunhe.kernel import keys, limits
 from yunhe.kernel.db import Database
 from yunhe.kernel.errors import Unauthenticated
 from yunhe.kernel.keys import KeyStore
@@ -211,6 +212,47 @@ def test_spent_tokens_are_pruned_only_after_they_are_dead(
     assert all(row.expires_at > world.clock.now() for row in left[:-1])
     with pytest.raises(e.TokenExpired):
         office.authenticate_peer(f"Bearer {token}")
+
+
+def said(token: str) -> Any:
+    head = token.partition(".")[0]
+    return json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["alg"]
+
+
+def test_a_peer_is_answered_in_the_name_it_uses(office: Identity, hospital: Identity) -> None:
+    kid = f"{hospital.own_did}#{hospital.key.kid}"
+    assert said(office.mint(hospital.own_did)) == "Ed25519"
+    for name in ("EdDSA", "Ed25519", "EdDSA"):
+        token = keys.jwt(hospital.key, claims_of(hospital, office), kid=kid, algorithm=name)
+        assert office.authenticate_peer(f"Bearer {token}").did == hospital.own_did
+        assert said(office.mint(hospital.own_did)) == name
+    assert said(office.mint("did:web:other.example")) == "Ed25519"
+    answer = office.mint(hospital.own_did)
+    assert hospital.authenticate_peer(f"Bearer {answer}").did == office.own_did
+
+
+def test_a_forged_token_changes_no_name(
+    tmp_path: Path, office: Identity, hospital: Identity
+) -> None:
+    thief = KeyStore(tmp_path / "thief").key("did")
+    kid = f"{hospital.own_did}#{hospital.key.kid}"
+    token = keys.jwt(thief, claims_of(hospital, office), kid=kid, algorithm="EdDSA")
+    with pytest.raises(e.TokenSignature):
+        office.authenticate_peer(f"Bearer {token}")
+    assert said(office.mint(hospital.own_did)) == "Ed25519"
+
+
+def test_the_setting_names_who_is_told_eddsa_first() -> None:
+    names = JoseNames(["did:web:old.example"])
+    assert names.name_for("did:web:old.example") == "EdDSA"
+    assert names.name_for("did:web:new.example") == "Ed25519"
+    names.heard("did:web:old.example", "Ed25519")
+    names.heard("did:web:new.example", "none")
+    assert names.name_for("did:web:old.example") == "Ed25519"
+    assert names.name_for("did:web:new.example") == "Ed25519"
+    for number in range(limits.CREDENTIAL_CACHE_MAX):
+        names.heard(f"did:web:{number}.example", "EdDSA")
+    assert names.name_for("did:web:old.example") == "EdDSA"
 
 
 def test_algorithm_none(office: Identity, hospital: Identity) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import stat
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yunhe.kernel import limits
+from yunhe.kernel import keys, limits
 from yunhe.kernel.canonical import BadJson, dumps, loads_strict, sha256_hex
 from yunhe.kernel.clock import ManualClock, SystemClock, iso, parse_iso
 from yunhe.kernel.crash import POINTS, CrashPoints
@@ -171,11 +174,36 @@ def test_detached_signatures_bind_the_bytes_and_the_key(tmp_path: Path) -> None:
             verify_jws_detached(jwk, text, payload)
 
 
+@pytest.mark.parametrize("alg", keys.ALGORITHMS)
+def test_both_names_of_ed25519_are_written_and_read(tmp_path: Path, alg: str) -> None:
+    store = KeyStore(tmp_path)
+    key, other = store.key("did"), store.key("seal")
+    compact = jws_detached(key, b"agreement", algorithm=alg)
+    assert verify_jws_detached(key.public_jwk(), compact, b"agreement")["alg"] == alg
+    token = jwt(key, {"iss": "a"}, algorithm=alg)
+    assert read_jwt(token, lambda header, _: {"alg": header["alg"], **key.public_jwk()})
+    with pytest.raises(BadSignature):
+        verify_jws_detached(other.public_jwk(), compact, b"agreement")
+    with pytest.raises(BadSignature):
+        read_jwt(token, lambda h, c: other.public_jwk())
+
+
+@pytest.mark.parametrize("alg", ["none", "HS256", "RS256", "ES256", "Ed448", "eddsa", "", None, 1])
+def test_a_good_signature_under_another_name_is_refused(tmp_path: Path, alg: Any) -> None:
+    key = KeyStore(tmp_path).key("did")
+    head, body = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+        for part in ({"alg": alg, "kid": key.kid}, {"iss": "a"})
+    )
+    mark = base64.urlsafe_b64encode(key.sign(f"{head}.{body}".encode())).rstrip(b"=").decode()
+    with pytest.raises(BadSignature):
+        read_jwt(f"{head}.{body}.{mark}", lambda h, c: key.public_jwk())
+    with pytest.raises(BadSignature):
+        verify_jws_detached(key.public_jwk(), f"{head}..{mark}", b'{"iss": "a"}')
+
+
 @pytest.mark.parametrize("alg", ["none", "HS256", "EdDSA", "RS256"])
 def test_tokens_of_other_algorithms_are_refused(tmp_path: Path, alg: str) -> None:
-    import base64
-    import json
-
     key = KeyStore(tmp_path).key("did")
     head, body, _ = jwt(key, {"iss": "a"}).split(".")
     bad = base64.urlsafe_b64encode(json.dumps({"alg": alg}).encode()).rstrip(b"=").decode()
@@ -205,6 +233,8 @@ def test_settings_come_from_file_and_environment() -> None:
         ({"listen_port": 0}, "listen_port"),
         ({"listen_port": 65536}, "listen_port"),
         ({"development": "false"}, "development"),
+        ({"eddsa_peers": ["did:key:z6Mk"]}, "eddsa_peers"),
+        ({"eddsa_peers": "did:web:a.example"}, "eddsa_peers"),
     ],
 )
 def test_a_bad_setting_is_named(change: dict[str, object], named: str) -> None:

@@ -17,6 +17,7 @@ from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.kernel.errors import YunheError
 
 ALGORITHM: Final = "Ed25519"  # RFC 9864
+ACCEPTED: Final = (ALGORITHM, "EdDSA")  # the same algorithm by its name in RFC 8037
 
 
 class BadJws(ValueError):
@@ -99,7 +100,7 @@ def parts(compact: str) -> tuple[str, str, str]:
 
 def _verify(jwk: Any, header: str, payload: str, signature: str) -> None:
     said = _object(header)
-    if said.get("alg") != ALGORITHM or "crit" in said or said.get("b64", True) is not True:
+    if said.get("alg") not in ACCEPTED or "crit" in said or said.get("b64", True) is not True:
         raise BadJws("the algorithm is not acceptable")
     try:
         public_key(jwk).verify(decode(signature), f"{header}.{payload}".encode())

@@ -34,6 +34,7 @@ from yunhe.identity.errors import (
     TokenReplayed,
     TokenSignature,
 )
+from yunhe.identity.josenames import JoseNames
 from yunhe.identity.keyring import KeyRing
 from yunhe.identity.model import Jwk, Membership, Peer, State
 from yunhe.identity.status import StatusCheck
@@ -66,9 +67,11 @@ class Peers:
         ring: KeyRing,
         registrar: bool,
         status: StatusCheck,
+        names: JoseNames,
     ) -> None:
         self._db = db
         self._status = status
+        self._names = names
         self._registrar = registrar
         self._own_did = own_did
         self._key = key
@@ -99,7 +102,8 @@ class Peers:
         held = self.own_credential(now) if credential else None
         if held is not None:
             claims["credential"] = held
-        return keys.jwt(self._key, claims, kid=f"{self._own_did}#{self._key.kid}")
+        kid = f"{self._own_did}#{self._key.kid}"
+        return keys.jwt(self._key, claims, kid=kid, algorithm=self._names.name_for(audience_did))
 
     def forget_own(self) -> None:
         """Read our credential from the database again at the next `mint`."""
@@ -155,6 +159,7 @@ class Peers:
         if jwts.text(claims, "aud") != self._own_did:
             raise TokenAudience
         expires_at = _check_times(draft, now)
+        self._names.heard(did, str(draft.header["alg"]))
         root = self._ring.is_root(did)
         peer = Peer(
             did=did,

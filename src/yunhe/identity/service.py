@@ -15,6 +15,7 @@ from yunhe.identity.errors import AddressForeign, CredentialRefused, StatusListU
 from yunhe.identity.events import CredentialStored
 from yunhe.identity.foreign import ForeignTokens
 from yunhe.identity.issuer import Issuer
+from yunhe.identity.josenames import JoseNames
 from yunhe.identity.keyring import KeyRing
 from yunhe.identity.model import Jwk, Membership, Peer
 from yunhe.identity.peers import Peers, Verified
@@ -70,7 +71,8 @@ class Identity:
         self.book = StatusBook(db, config.did, config.address, self.key)
         self.status = StatusCheck(clock, self._status_list, self.ring.issuer_key)
         self.tokens = ApiTokens(db, evidence)
-        self.peers = Peers(db, config.did, self.key, self.ring, self.registers, self.status)
+        names = JoseNames(config.eddsa_peers)
+        self.peers = Peers(db, config.did, self.key, self.ring, self.registers, self.status, names)
         self.registrar = Registrar(db, evidence, self.key, config, self.book)
         self._claims(key_store.es256("dcp"))
         self.refusals = RefusalMeter(db)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -32,11 +33,29 @@ from yunhe.kernel import limits, suites
 from yunhe.kernel.canonical import dumps
 from yunhe.kernel.errors import Internal, Unauthenticated
 
-ALGORITHMS: Final = ["Ed25519"]  # RFC 9864 name; nothing else is ever accepted
+ED25519: Final = "Ed25519"  # the JOSE name of RFC 9864, which we write unless told otherwise
+EDDSA: Final = "EdDSA"  # the name of RFC 8037, which peers of before RFC 9864 know
+ALGORITHMS: Final = (ED25519, EDDSA)  # one algorithm under two names; nothing else is accepted
 PURPOSES: Final = ("did", "seal", "log", "tls")
 ES256_PURPOSES: Final = ("dcp",)  # what foreign peers must be able to verify
 
 Jwk = dict[str, Any]
+
+
+def _registry() -> jws.JWSRegistry:
+    """Ed25519 under both its names, and nothing else of what joserfc registers.
+
+    The `EdDSA` of joserfc itself takes Ed448 too, and warns at every call.
+    """
+    made = jws.JWSRegistry(algorithms=ALGORITHMS)
+    made.algorithms = {}
+    for name in ALGORITHMS:
+        made.algorithms[name] = copy(jws.JWSRegistry.algorithms[ED25519])
+        made.algorithms[name].name = name
+    return made
+
+
+_REGISTRY: Final = _registry()
 
 
 class BadSignature(Unauthenticated):
@@ -62,7 +81,7 @@ class SigningKey:
     purpose: str
     private: Ed25519PrivateKey
     kid: str
-    algorithm: str = "EdDSA"  # the JOSE name foreign peers know (RFC 8037)
+    algorithm: str = EDDSA  # the JOSE name foreign peers know (RFC 8037)
 
     def public_raw(self) -> bytes:
         """The 32 bytes of the public key."""
@@ -202,15 +221,20 @@ def verify(jwk: Jwk, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def jws_detached(key: SigningKey, payload: bytes, kid: str | None = None) -> str:
-    """A compact JWS over `payload` with the payload left out (RFC 7515 Appendix F)."""
-    return str(jws.detach_content(_sign(key, {"kid": kid or key.kid}, payload)))
+def jws_detached(
+    key: SigningKey, payload: bytes, kid: str | None = None, algorithm: str = ED25519
+) -> str:
+    """A compact JWS over `payload` with the payload left out (RFC 7515 Appendix F).
+
+    `algorithm` is the JOSE name to write, one of ALGORITHMS.
+    """
+    header = {"alg": algorithm, "kid": kid or key.kid}
+    return str(jws.detach_content(_sign(key, header, payload)))
 
 
 def _sign(key: SigningKey, header: dict[str, Any], payload: bytes) -> str:
-    return jws.serialize_compact(
-        {"alg": ALGORITHMS[0], **header}, payload, OKPKey.import_key(key.private), ALGORITHMS
-    )
+    ours = OKPKey.import_key(key.private)
+    return jws.serialize_compact(header, payload, ours, registry=_REGISTRY)
 
 
 def verify_jws_detached(jwk: Jwk, compact: str, payload: bytes) -> dict[str, Any]:
@@ -218,15 +242,24 @@ def verify_jws_detached(jwk: Jwk, compact: str, payload: bytes) -> dict[str, Any
     if len(compact) > limits.JWS_BYTES_MAX:
         raise BadSignature(why="the signature is too long")
     try:
-        found = jws.deserialize_compact(compact, _import(jwk), ALGORITHMS, payload=payload)
+        found = jws.deserialize_compact(compact, _import(jwk), payload=payload, registry=_REGISTRY)
     except (JoseError, ValueError, TypeError) as error:
         raise BadSignature(detail=str(error), why="not by this key over these bytes") from error
     return dict(found.protected)
 
 
-def jwt(key: SigningKey, claims: dict[str, Any], typ: str = "JWT", kid: str | None = None) -> str:
-    """A signed JWT; the payload is canonical, so equal claims give equal bytes."""
-    return _sign(key, {"typ": typ, "kid": kid or key.kid}, dumps(claims))
+def jwt(
+    key: SigningKey,
+    claims: dict[str, Any],
+    typ: str = "JWT",
+    kid: str | None = None,
+    algorithm: str = ED25519,
+) -> str:
+    """A signed JWT; the payload is canonical, so equal claims give equal bytes.
+
+    `algorithm` is the JOSE name to write, one of ALGORITHMS.
+    """
+    return _sign(key, {"alg": algorithm, "typ": typ, "kid": kid or key.kid}, dumps(claims))
 
 
 def read_jwt(
@@ -244,7 +277,7 @@ def read_jwt(
         header, claims = draft.headers(), json.loads(draft.payload)
         if not isinstance(claims, dict) or header.get("alg") not in ALGORITHMS:
             raise BadSignature(why="the algorithm or the claims are not acceptable")
-        jws.deserialize_compact(token, _import(jwk_for(header, claims)), ALGORITHMS)
+        jws.deserialize_compact(token, _import(jwk_for(header, claims)), registry=_REGISTRY)
     except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise BadSignature(detail=str(error), why="the token does not verify") from error
     return claims

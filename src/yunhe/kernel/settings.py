@@ -68,6 +68,7 @@ class NodeConfig:
     parent_did: str = ""
     trust_roots: tuple[TrustRoot, ...] = ()
     data_roots: tuple[Path, ...] = ()
+    eddsa_peers: tuple[str, ...] = ()
     workers: int = 2
     worker_memory_mb: int = 2048
     query_seconds_max: int = 60
@@ -164,6 +165,7 @@ def _shaped(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
         "roles": tuple(values.get("roles", ("connector",))),
         "trust_roots": roots,
         "data_roots": tuple(base / str(root) for root in values.get("data_roots", ())),
+        "eddsa_peers": tuple(values.get("eddsa_peers", ())),
         "address": str(values["address"]).rstrip("/"),
     }
 
@@ -202,6 +204,8 @@ def _check(config: NodeConfig, kinds: Mapping[str, str]) -> None:
         check_did("parent_did", config.parent_did)
     for root in config.trust_roots:
         check_did("trust_roots", root.did)
+    for did in config.eddsa_peers:
+        check_did("eddsa_peers", did)
 
 
 def check_address(name: str, address: str, development: bool) -> None:
