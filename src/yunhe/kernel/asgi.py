@@ -35,6 +35,12 @@ def problem_response(error: YunheError) -> JSONResponse:
 T = TypeVar("T")
 
 
+def json_body(required: bool = True) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its JSON object itself: any members, its own errors."""
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
 class StrictBody:
     """ASGI middleware: read the body once, bounded; refuse what `loads_strict` refuses.
 

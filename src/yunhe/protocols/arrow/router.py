@@ -11,7 +11,7 @@ from yunhe.contracts import Contracts
 from yunhe.dataplane import DataPlane, Query, Stream
 from yunhe.identity import Identity, require_member
 from yunhe.kernel import limits
-from yunhe.kernel.asgi import StreamedResponse, Threads
+from yunhe.kernel.asgi import StreamedResponse, Threads, json_body
 from yunhe.kernel.errors import Unauthenticated
 from yunhe.protocols.arrow import wire
 
@@ -45,7 +45,12 @@ def router(identity: Identity, contracts: Contracts, plane: DataPlane) -> APIRou
         )
         return plane.query(peer.did, query)
 
-    @made.post(wire.PATH, summary="One governed query (Arrow IPC stream)", response_class=Response)
+    @made.post(
+        wire.PATH,
+        summary="One governed query (Arrow IPC stream)",
+        response_class=Response,
+        openapi_extra=json_body(),
+    )
     async def query(request: Request) -> Response:
         body = await request.body()
         stream = await queries.run(lambda: open_stream(request, body))

@@ -13,6 +13,7 @@ from fastapi import Path as PathParameter
 
 from yunhe import identity
 from yunhe.identity import Identity, SelfIssued
+from yunhe.kernel.asgi import json_body
 from yunhe.kernel.canonical import dumps
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dcp import wire
@@ -48,17 +49,17 @@ def router(who: Identity, address: str) -> APIRouter:
 def _holder(who: Identity, caller: Any) -> APIRouter:
     router = APIRouter(prefix="/holder")
 
-    @router.post("/presentations/query")
+    @router.post("/presentations/query", openapi_extra=json_body())
     def query(asker: SelfIssued = Depends(caller), raw: bytes = Depends(_raw)) -> Response:
         found = who.wallet.present(asker, wire.scopes(raw))
         return _json(wire.message("PresentationResponseMessage", presentation=found))
 
-    @router.post("/credentials")
+    @router.post("/credentials", openapi_extra=json_body())
     def write(issuer: SelfIssued = Depends(caller), raw: bytes = Depends(_raw)) -> Response:
         who.wallet.write(issuer, wire.credential_message(raw))
         return Response(status_code=200)
 
-    @router.post("/offers")
+    @router.post("/offers", openapi_extra=json_body())
     def offer(issuer: SelfIssued = Depends(caller), raw: bytes = Depends(_raw)) -> Response:
         named, objects = wire.credential_offer(raw)
         if named != issuer.did:
@@ -73,7 +74,7 @@ def _issuer(who: Identity, caller: Any, address: str) -> APIRouter:
     router = APIRouter(prefix="/issuer")
     base = f"{address}{PATH}"
 
-    @router.post("/credentials")
+    @router.post("/credentials", openapi_extra=json_body())
     def request(holder: SelfIssued = Depends(caller), raw: bytes = Depends(_raw)) -> Response:
         holder_pid, ids = wire.credential_request(raw)
         id_ = who.issuer.request(holder, holder_pid, ids)

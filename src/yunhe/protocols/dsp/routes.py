@@ -17,6 +17,7 @@ from starlette.background import BackgroundTask
 from yunhe import contracts
 from yunhe.contracts import Contracts, Party, State, TransferState
 from yunhe.kernel import limits
+from yunhe.kernel.asgi import json_body
 from yunhe.kernel.canonical import loads_strict
 from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.catalog import Catalog, Filter, Place, read_filters
@@ -87,7 +88,7 @@ def _catalog_router(catalog: Catalog, caller: Authenticate) -> APIRouter:
         body, links = catalog.page(both, _place(request), peer.did)
         return answer(request, body, 200, **links)
 
-    @router.post("/request")
+    @router.post("/request", openapi_extra=json_body(required=False))
     def request_catalog(
         request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
     ) -> Response:
@@ -159,14 +160,14 @@ class _Hearing:
 def _opening_router(hearing: _Hearing, caller: Authenticate, development: bool) -> APIRouter:
     router = APIRouter(prefix="/negotiations", route_class=DspRoute)
 
-    @router.post("/request")
+    @router.post("/request", openapi_extra=json_body())
     def first_request(
         request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
     ) -> Response:
         message = wire.first_request(read_body(request, raw), development)
         return hearing.opened(request, message, peer, State.REQUESTED.value)
 
-    @router.post("/offers")
+    @router.post("/offers", openapi_extra=json_body())
     def first_offer(
         request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
     ) -> Response:
@@ -197,7 +198,7 @@ def _negotiation_router(service: Contracts, hearing: _Hearing, caller: Authentic
         return answer(request, wire.negotiation(n))
 
     def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
-        @router.post("/{pid}/" + tail, name=f"negotiation_{tail}")
+        @router.post("/{pid}/" + tail, name=f"negotiation_{tail}", openapi_extra=json_body())
         def hear(
             request: Request,
             pid: str,
@@ -220,7 +221,7 @@ def _transfer_router(
 ) -> APIRouter:
     router = APIRouter(prefix="/transfers", route_class=DspRoute)
 
-    @router.post("/request")
+    @router.post("/request", openapi_extra=json_body())
     def first(
         request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
     ) -> Response:
@@ -235,7 +236,7 @@ def _transfer_router(
         return answer(request, wire.transfer(t))
 
     def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
-        @router.post("/{pid}/" + tail, name=f"transfer_{tail}")
+        @router.post("/{pid}/" + tail, name=f"transfer_{tail}", openapi_extra=json_body())
         def hear(
             request: Request,
             pid: str,

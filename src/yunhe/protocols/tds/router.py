@@ -15,6 +15,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from yunhe.identity import Identity, Peer, require_member
 from yunhe.kernel import canonical, limits
+from yunhe.kernel.asgi import json_body
 from yunhe.kernel.errors import Internal, YunheError
 from yunhe.protocols.tds import framing
 from yunhe.protocols.tds.errors import HeaderInvalid, UnknownMessage, UnreadableMessage, http_status
@@ -43,7 +44,12 @@ def router(identity: Identity, handlers: Mapping[str, Handler]) -> APIRouter:
     made = APIRouter(tags=["tds"])
     desk = _Desk(identity, handlers)
 
-    @made.post("/tds/{name}", summary="One TDS message (N03 8.2)", response_class=Response)
+    @made.post(
+        "/tds/{name}",
+        summary="One TDS message (N03 8.2)",
+        response_class=Response,
+        openapi_extra=json_body(),
+    )
     def receive(
         name: str, request: Request, raw: Annotated[bytes | None, Depends(bounded_body)]
     ) -> Response:
