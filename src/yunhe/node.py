@@ -192,7 +192,7 @@ class Node:
         made.append(tlog.router(self.evidence))
         made.append(dcp.router(self.identity, self.config.address))
         shown = dsp.Catalog(self.config.did, self.config.address + dsp.PATH, self._shelf())
-        made.append(dsp.version_router())
+        made.append(dsp.version_router(dcp.advertised()))
         if "connector" not in self.config.roles:
             made.append(dsp.catalog_router(shown, self._peer))
             return made

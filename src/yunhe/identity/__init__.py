@@ -86,10 +86,12 @@ from yunhe.identity.refusals import RefusalMeter, Refusals
 from yunhe.identity.service import CLAIMS_PATH, Identity
 from yunhe.identity.tokens import require
 from yunhe.identity.vcs import MEMBERSHIP
+from yunhe.identity.vcs import PROFILES as CREDENTIAL_PROFILES
 from yunhe.identity.wallet import MEMBERSHIP_SCOPE, Written
 
 __all__ = [
     "CLAIMS_PATH",
+    "CREDENTIAL_PROFILES",
     "ISSUANCE_KIND",
     "MEMBERSHIP",
     "MEMBERSHIP_SCOPE",

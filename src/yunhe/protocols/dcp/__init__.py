@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from yunhe.protocols.dcp.client import ClaimsClient, ClaimsDelivery
 from yunhe.protocols.dcp.errors import NoSuchService, PeerFailed
-from yunhe.protocols.dcp.routes import PATH, router
+from yunhe.protocols.dcp.routes import PATH, advertised, router
 from yunhe.protocols.dcp.verifier import Speaker, Verifier
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "PeerFailed",
     "Speaker",
     "Verifier",
+    "advertised",
     "router",
 ]

@@ -20,7 +20,14 @@ from yunhe.protocols.dcp import wire
 from yunhe.protocols.dcp.schema import MEMBERSHIP_SCHEMA
 
 PATH: Final = identity.CLAIMS_PATH
+VERSION: Final = "1.0"
 Number = Annotated[int, PathParameter(ge=1, le=1_000_000)]
+
+
+def advertised() -> dict[str, object]:
+    """What a version document says of this protocol: `auth` of DSP's VersionResponse."""
+    profiles = list(identity.CREDENTIAL_PROFILES)
+    return {"protocol": "DCP", "version": VERSION, "profile": profiles}
 
 
 async def _raw(request: Request) -> bytes:

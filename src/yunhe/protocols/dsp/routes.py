@@ -7,7 +7,7 @@ run in worker threads, as the services below know no event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -33,14 +33,17 @@ _FILTERS: Final = ("id", "keyword")
 Authenticate = Callable[[Request], Party]
 
 
-def version_router() -> APIRouter:
-    """GET /.well-known/dspace-version, for the root of the host; no authentication."""
+def version_router(auth: Mapping[str, object] | None = None) -> APIRouter:
+    """GET /.well-known/dspace-version, for the root of the host; no authentication.
+
+    `auth` is how participants prove who they are here: protocol, version, profile.
+    """
     router = APIRouter()
 
     @router.get("/.well-known/dspace-version", include_in_schema=False)
     def versions() -> dict[str, object]:
-        one = {"version": VERSION, "path": PATH, "binding": "HTTPS"}
-        return {"protocolVersions": [one]}
+        one: dict[str, object] = {"version": VERSION, "path": PATH, "binding": "HTTPS"}
+        return {"protocolVersions": [one if auth is None else {**one, "auth": auth}]}
 
     return router
 
