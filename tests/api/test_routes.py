@@ -192,7 +192,7 @@ def _live(world: World, found: dict[str, Any]) -> None:
     (one,) = get(r, "/negotiations")["items"]
     get(r, f"/negotiations/{one['id']}", "/negotiations/{id}")
     get(r, "/contracts")
-    for tail in ("", "/bill", "/statements", "/bundle"):
+    for tail in ("", "/transfers", "/bill", "/statements", "/bundle"):
         get(r, f"/contracts/{contract.id}{tail}", f"/contracts/{{id}}{tail}")
     get(r, "/statements")
     get(a, f"/uses?contract={contract.id}")
@@ -206,6 +206,7 @@ def shape(text: str) -> dict[str, str] | None:
     named = {
         "hit": re.search(r"hit: `(\{code.*?\})`", PAGE),
         "negotiation": re.search(r"Negotiation:\n`(\{id.*?\})`;", PAGE),
+        "transfer": re.search(r"; transfer: `(\{id.*?\})`", PAGE),
     }
     if "{" in text:
         return members(text)

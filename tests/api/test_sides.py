@@ -11,6 +11,7 @@ from yunhe.contracts import Side
 
 VERBS = (
     ("/contracts/c1/terminate", {"reason": "x"}),
+    ("/transfers/t1/suspend", {"reason": "x"}),
     ("/negotiations/n1/terminate", {"reason": "x"}),
     ("/negotiations/n1/accept", {}),
     ("/negotiations/n1/counter", {"terms": {"columns": ["t.a"], "purposes": ["p"]}}),
@@ -38,7 +39,7 @@ def test_each_side_has_its_role(
     status: int,
 ) -> None:
     found = SimpleNamespace(role=side)
-    for name in ("contract", "negotiation"):
+    for name in ("contract", "negotiation", "transfer"):
         monkeypatch.setattr(lone.node.contracts, name, lambda _key: found)
     answer = lone.call("POST", path, role, json=body)
     assert (answer.status_code, path) == (status, path), answer.text

@@ -237,6 +237,13 @@ def test_without_arrow_nothing_is_sent(
 
 
 STATEMENT = {"id": "s", "contract_id": "c-1", "state": "issued", "uses": 1, "rows": 2}
+TRANSFER = {
+    "id": "t-1",
+    "contract_id": "c-1",
+    "role": "consumer",
+    "peer_did": "did:web:a.example",
+    "state": "STARTED",
+}
 FORM = {"title_zh": "a", "title_en": "b", "state": "draft", "id": "r-1"}
 
 
@@ -258,6 +265,9 @@ FORM = {"title_zh": "a", "title_en": "b", "state": "draft", "id": "r-1"}
         ("product", ("P1",), "GET /catalogue/P1", {**FORM, "code": "P1", "provider_did": "d"}),
         ("contracts", (), "GET /contracts", {"items": [CONTRACT]}),
         ("terminate", ("c-1", "over"), "POST /contracts/c-1/terminate", CONTRACT),
+        ("transfers", ("c-1",), "GET /contracts/c-1/transfers", {"items": [TRANSFER]}),
+        ("suspend_transfer", ("t-1", "why"), "POST /transfers/t-1/suspend", TRANSFER),
+        ("resume_transfer", ("t-1",), "POST /transfers/t-1/resume", TRANSFER),
         ("uses", ("c-1",), "GET /uses", {"items": []}),
         (
             "bill",

@@ -1,4 +1,4 @@
-"""`/negotiations` and `/contracts`: ask, answer, sign, look, end."""
+"""`/negotiations`, `/contracts`, `/transfers`: ask, answer, sign, look, halt, end."""
 
 from __future__ import annotations
 
@@ -103,7 +103,36 @@ def terminate(key: str, form: ReasonForm, parts: Parts, who: Trader) -> dict[str
     return _contract(parts, parts.contracts.terminate(key, form.reason))
 
 
-def _speaks_for(who: identity.Principal, found: contracts.Negotiation | contracts.Contract) -> None:
+@router.get("/contracts/{key}/transfers")
+def transfers(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
+    """The latest transfers of a contract first; never a token."""
+    found = parts.contracts.transfers(parts.contracts.contract(key).id)
+    return {"items": [_transfer(each) for each in found]}
+
+
+@router.post("/transfers/{key}/suspend")
+def suspend(key: str, form: ReasonForm, parts: Parts, who: Trader) -> dict[str, Any]:
+    """Halt a transfer; the peer is told why."""
+    _speaks_for(who, parts.contracts.transfer(key))
+    verb = contracts.TransferVerb.SUSPEND
+    return _transfer(parts.contracts.act_transfer(key, verb, form.reason))
+
+
+@router.post("/transfers/{key}/resume")
+def resume(key: str, parts: Parts, who: Trader, _body: Empty | None = None) -> dict[str, Any]:
+    """Let a suspended transfer go on."""
+    found = parts.contracts.transfer(key)
+    _speaks_for(who, found)
+    if found.state is not contracts.TransferState.SUSPENDED:
+        # A start is also the answer to a fresh request, which is the decider's to give.
+        raise contracts.VerbOutOfOrder(message="resume", what="transfer", state=found.state.value)
+    return _transfer(parts.contracts.act_transfer(key, contracts.TransferVerb.START))
+
+
+def _speaks_for(
+    who: identity.Principal,
+    found: contracts.Negotiation | contracts.Contract | contracts.Transfer,
+) -> None:
     """Who buys data for this node does not sell the node's own, nor the other way."""
     sells = found.role is contracts.Side.PROVIDER
     identity.require(who, "provider" if sells else "user")
@@ -125,6 +154,21 @@ def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
         "ended_reason_zh": None if contract.end is None else _why(contract.end, "zh"),
         "stuck_because": contract.stuck_because or None,
         "next_retry_at": when(contract.next_retry),
+    }
+
+
+def _transfer(t: contracts.Transfer) -> dict[str, Any]:
+    runs = t.state in (contracts.TransferState.REQUESTED, contracts.TransferState.STARTED)
+    return {
+        "id": t.id,
+        "contract_id": t.contract_id,
+        "role": t.role.value,
+        "peer_did": t.peer_did,
+        "format": t.format,
+        "state": t.state.value,
+        "created_at": when(t.created_at),
+        "updated_at": when(t.updated_at),
+        "error": None if runs or t.error is None else _error(t.error),
     }
 
 

@@ -31,10 +31,11 @@ from yunhe.sdk.model import (
     Statement,
     Terms,
     Token,
+    Transfer,
     Use,
 )
 from yunhe.sdk.space import AsyncSpace, Space, connect, connect_async
-from yunhe.sdk.stream import Batches
+from yunhe.sdk.stream import Batches, require_arrow
 from yunhe.sdk.trust import gather_trust
 
 __all__ = [
@@ -63,10 +64,12 @@ __all__ = [
     "StreamBroken",
     "Terms",
     "Token",
+    "Transfer",
     "UnexpectedAnswer",
     "Use",
     "YunheRefused",
     "connect",
     "connect_async",
     "gather_trust",
+    "require_arrow",
 ]

@@ -286,6 +286,21 @@ class Contract:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """A transfer under a contract; `state` is the DSP's, `error` why it was halted or ended."""
+
+    id: str
+    contract_id: str
+    role: str
+    peer_did: str
+    state: str
+    format: str = ""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Use:
     """One use under a contract, as metered here."""
 
