@@ -12,7 +12,7 @@ import typer
 
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument
-from yunhe.sdk import Batches
+from yunhe.sdk import Batches, require_arrow
 
 if TYPE_CHECKING:
     import pyarrow
@@ -38,6 +38,7 @@ def sql(
     """Run SQL under a contract; the provider's node governs it."""
     if out is not None and out.suffix not in (".csv", ".arrow", ".parquet"):
         raise BadArgument(what=str(out), why="its ending is .csv, .arrow or .parquet")
+    require_arrow()
     # A use costs money: where the result goes is certain before the query is sent.
     with _place(out) as part, desk.space() as space:
         key = desk.whole(contract, space.contracts)

@@ -466,10 +466,11 @@ class Control:
 
 def arrived(rows: int, sent: int) -> int:
     """The least of the `rows` (in `sent` bytes) of a cut delivery that its receiver has: all but
-    what buffers on the way can hold.
+    what buffers on the way can hold, and a batch at either end: ours counts from its first byte,
+    the receiver's at its last.
 
     Else the receiver could take all but the end mark and sign for nothing. After a crash the
     bytes are not known (0), and the receiver's word is all there is.
     """
     behind = max(0, sent - limits.IN_FLIGHT_BYTES_MAX)
-    return rows * behind // sent if behind else 0
+    return max(0, rows * behind // sent - 2 * limits.BATCH_ROWS) if behind else 0

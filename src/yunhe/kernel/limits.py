@@ -114,7 +114,7 @@ WORKER_ADDRESS_MB_MAX: Final = 16_384  # RLIMIT_AS: code and reserved space incl
 WORKER_WAIT_S_MAX: Final = 10.0  # for a free worker
 WORKERS_MAX: Final = 8
 FRAME_BYTES_MIN: Final = 262_144
-BATCH_ROWS: Final = 65_536
+BATCH_ROWS: Final = 16_384  # in one record batch; also the grain of a cut delivery's count
 RESULT_ROWS_MAX: Final = 1_000_000_000  # one use, where the contract states no number
 IPC_METADATA_BYTES_MAX: Final = 16_777_216
 

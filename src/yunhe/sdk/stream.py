@@ -105,6 +105,11 @@ def arrow() -> ModuleType:
     return optional("pyarrow")
 
 
+def require_arrow() -> None:
+    """Raise ArrowMissing now rather than after a query was sent and charged."""
+    arrow()
+
+
 def optional(name: str) -> ModuleType:
     """A module of the table world by name; raises ArrowMissing where it is not installed."""
     try:
