@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -460,7 +461,12 @@ def serve(config: NodeConfig, up: Callable[[Node], object] = lambda _node: None)
         node = Node(config)
         first_token(node)
         node.start()
+        # The server raises the signal that ended it once more: as an interrupt it comes past
+        # the orderly stop, not around it.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             server(node, lambda: up(node)).run(sockets)
+        except KeyboardInterrupt:
+            log.info("told to stop")
         finally:
             node.stop()
