@@ -5,7 +5,7 @@ The composition root fills `Services`; handlers get it and the `Principal` by de
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -57,7 +57,7 @@ class Services:
     control: control.Control
     exchange: exchange.Exchange
     # (code, provider did, connector address) -> the provider's offers, from its own catalogue
-    offers: Callable[[str, str, str], list[Any]]
+    offers: Callable[[str, str, str], Sequence[FoundOffer]]
     # (contract id, sql, purpose, use id, principal) -> the provider's answer
     ask: Callable[[str, str, str, str, str], Answer]
     bundle: Callable[[str], dict[str, Any]]
