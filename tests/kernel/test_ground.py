@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -264,6 +265,20 @@ def test_names_of_the_environment_that_are_no_settings_are_documented() -> None:
     build(VALUES, {**dict.fromkeys(NOT_SETTINGS, "x"), "YUNHE_CRASH": "", "PATH": "/bin"})
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
     assert [name for name in NOT_SETTINGS if f"`{name}`" not in page] == []
+
+
+def test_what_the_makefile_and_the_harnesses_set_does_not_keep_a_node_from_starting() -> None:
+    root = Path(__file__).parents[2]
+    files = [root / "Makefile"]
+    for folder in ("tests/flow", "tests/interop", "interop", "benchmarks", "tck"):
+        files += (root / folder).rglob("*.py")
+    said = {
+        name
+        for file in files
+        for name in re.findall(r"\bYUNHE_[A-Z_]*[A-Z]\b", file.read_text("utf-8"))
+    }
+    assert said >= {"YUNHE_CRASH", "YUNHE_CRASH_NEGOTIATIONS"}
+    build(VALUES, dict.fromkeys(said - {"YUNHE_CRASH"}, "x"))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from yunhe.demo.errors import NodeDidNotStart
 from yunhe.sdk import Space, connect
 
 START_S_MAX = 60.0
+LOG_TAIL_CHARS = 2000
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ class NodeProcess:
                 if self._process is None or self._process.poll() is not None:
                     break
                 time.sleep(0.05)
-        raise NodeDidNotStart(name=self.party.name_en, log=str(self.log))
+        error = NodeDidNotStart(name=self.party.name_en, log=str(self.log))
+        error.add_note(self.log.read_text("utf-8", "replace")[-LOG_TAIL_CHARS:])
+        raise error  # whose folder may be gone by the time the log is read
 
     def died(self) -> bool:
         """Whether the process has ended by itself."""

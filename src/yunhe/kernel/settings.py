@@ -24,7 +24,10 @@ _DID_WEB: Final = re.compile(r"did:web:[A-Za-z0-9.-]+(?:%3A[0-9]{1,5})?(?::[A-Za
 # Names of the environment that are no settings: of the command line, of tests and the Makefile.
 NOT_SETTINGS: Final = frozenset(
     f"YUNHE_{name}"
-    for name in ("URL", "TOKEN", "DEBUG", "CRASH_RUNS", "CRASH_SEED", "INTEROP", "INTEROP_PEERS")
+    for name in (
+        *("URL", "TOKEN", "DEBUG", "INTEROP", "INTEROP_PEERS"),
+        *("CRASH_RUNS", "CRASH_SEED", "CRASH_NEGOTIATIONS"),
+    )
 )
 
 
