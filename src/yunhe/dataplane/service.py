@@ -17,7 +17,7 @@ from typing import Protocol
 
 from yunhe.contracts import Contract
 from yunhe.control import Control, Grant, Recorder, Use
-from yunhe.dataplane.gate import govern
+from yunhe.dataplane.kept import KeptGate
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running
@@ -73,13 +73,14 @@ class DataPlane:
         self._db, self._evidence = db, evidence
         self._contracts, self._control, self._tables = contracts, control, tables
         self._pool, self._mask_secret, self._crash = pool, mask_secret, crash
+        self._gate = KeptGate()
         self._owed: list[Callable[[], object]] = []
         self._owed_lock = threading.Lock()
 
     def explain(self, peer_did: str, contract_id: str, sql: str) -> Governed:
         """What the gate would make of `sql`; runs and charges nothing. Raises as `query`."""
         contract = self._contracts.in_force(contract_id, peer_did)
-        return govern(sql, self._tables(contract), contract.terms)
+        return self._gate.govern(contract.id, sql, self._tables(contract), contract.terms)
 
     def query(self, peer_did: str, query: Query) -> Stream:
         """Run one governed query up to its first bytes, durably released.
@@ -91,7 +92,7 @@ class DataPlane:
         tables = self._tables(contract)
         terms = contract.terms
         try:
-            governed = govern(query.sql, tables, terms)
+            governed = self._gate.govern(contract.id, query.sql, tables, terms)
         except (Denied, Invalid, TooLarge) as refusal:
             self._record_refusal(peer_did, query, refusal)
             raise
