@@ -22,6 +22,7 @@ import pyarrow as pa
 
 FRAME = struct.Struct("<cIQ")  # kind, payload length, rows in the payload
 HEADER, DATA, TRAILER, READY = b"H", b"D", b"T", b"R"
+_PARTS_MAX = 1024  # IOV_MAX of Linux
 
 
 class Failure(Exception):
@@ -80,7 +81,7 @@ class Worker:
             withheld = self._groups(job["groups_sql"], job["k"]) if job["groups_sql"] else False
             for payload, rows in self._frames(job["sql"], job["rows_max"]):
                 if not sent:
-                    self._send(HEADER, json.dumps({"groups_withheld": withheld}).encode())
+                    self._say(HEADER, groups_withheld=withheld)
                 sent += 1
                 self._send(DATA, payload, rows)
             code = ""
@@ -93,7 +94,7 @@ class Worker:
         finally:
             if job["groups_sql"]:
                 self.con.execute("DROP TABLE IF EXISTS temp.groups")
-        self._send(TRAILER, json.dumps({"code": code}).encode())
+        self._say(TRAILER, code=code)
 
     def _groups(self, sql: str, k: int) -> bool:
         """Fill `groups`, physically remove those below k; whether any was removed."""
@@ -108,15 +109,15 @@ class Worker:
             con.execute("DELETE FROM temp.groups WHERE __entities < ?", [k])
         return bool(kept < found)
 
-    def _frames(self, sql: str, rows_max: int | None) -> Iterator[tuple[pa.Buffer, int]]:
+    def _frames(self, sql: str, rows_max: int | None) -> Iterator[tuple[list[memoryview], int]]:
         """The result as parts of one Arrow IPC stream, each of whole messages, with its rows."""
         relation = self.con.sql(sql)
         if relation is None:
             raise Failure("QUERY_FAILED")
         reader = relation.to_arrow_reader(int(self._limits["batch_rows"]))
         least = int(self._limits["frame_bytes"])
-        sink = pa.BufferOutputStream()
-        writer = pa.ipc.new_stream(sink, reader.schema)
+        sink = _Sink()
+        writer = pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), reader.schema)
         total = held = 0
         cut = False
         for batch in reader:
@@ -127,43 +128,60 @@ class Worker:
             writer.write_batch(batch)
             if cut:
                 break
-            if sink.tell() >= least:
-                yield sink.getvalue(), held
-                # A writer is bound to its sink; the next part goes on without a new schema.
-                sink, held = pa.BufferOutputStream(), 0
-                writer = _Continued(sink, reader.schema)
+            if sink.size >= least:
+                yield sink.take(), held
+                held = 0
         if cut and held == total:
             raise Failure("ROWS_OVER_LIMIT")  # nothing has left yet: a plain refusal
         if not cut:
             writer.close()
-        if sink.tell():
-            yield sink.getvalue(), held
+        if sink.size:
+            yield sink.take(), held
         if cut:
             raise Failure("ROWS_OVER_LIMIT")
 
-    def _send(self, kind: bytes, payload: bytes | pa.Buffer, rows: int = 0) -> None:
-        view = memoryview(payload)
-        parts = [memoryview(FRAME.pack(kind, len(view), rows)), view]
-        while parts:
-            done = os.writev(self._out_fd, parts)
-            while parts and done >= len(parts[0]):
-                done -= len(parts.pop(0))
-            if parts:
-                parts[0] = parts[0][done:]
+    def _send(self, kind: bytes, payload: list[memoryview], rows: int = 0) -> None:
+        """One frame, gathered by the kernel from where its parts lie."""
+        size = sum(map(len, payload))
+        parts = [memoryview(FRAME.pack(kind, size, rows)), *payload]
+        at = 0
+        while at < len(parts):
+            done = os.writev(self._out_fd, parts[at : at + _PARTS_MAX])
+            while at < len(parts) and done >= len(parts[at]):
+                done -= len(parts[at])
+                at += 1
+            if done:
+                parts[at] = parts[at][done:]
+
+    def _say(self, kind: bytes, **said: Any) -> None:
+        self._send(kind, [memoryview(json.dumps(said).encode())])
 
 
-class _Continued:
-    """Writes further messages of a stream whose schema has already been sent."""
+class _Sink:
+    """The file an IPC writer writes to: it keeps the engine's own buffers and copies none."""
 
-    def __init__(self, sink: pa.BufferOutputStream, schema: pa.Schema) -> None:
-        self._sink = sink
-        self._schema = schema
+    closed = False
 
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        self._sink.write(batch.serialize())
+    def __init__(self) -> None:
+        self.size = 0
+        self._parts: list[memoryview] = []
+
+    def write(self, part: bytes | pa.Buffer) -> int:
+        view = memoryview(part).cast("B")
+        self._parts.append(view)
+        self.size += len(view)
+        return len(view)
+
+    def take(self) -> list[memoryview]:
+        """What has been written since the last time."""
+        parts, self._parts, self.size = self._parts, [], 0
+        return parts
+
+    def flush(self) -> None:
+        """Nothing waits here."""
 
     def close(self) -> None:
-        self._sink.write(b"\xff\xff\xff\xff\x00\x00\x00\x00")  # end of stream
+        self.closed = True
 
 
 def text(value: str) -> str:
@@ -201,7 +219,7 @@ def main() -> None:
     orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     _limit_process(limits)
-    worker._send(READY, b"{}")
+    worker._say(READY)
     while True:
         order = orders.get()
         if order["do"] == "run":
@@ -209,9 +227,9 @@ def main() -> None:
             continue
         try:
             worker.bind(order["tables"], order["mask_key"])
-            worker._send(READY, b"{}")
+            worker._say(READY)
         except duckdb.Error:
-            worker._send(TRAILER, b'{"code": "QUERY_FAILED"}')
+            worker._say(TRAILER, code="QUERY_FAILED")
 
 
 if __name__ == "__main__":
