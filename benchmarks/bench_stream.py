@@ -1,8 +1,9 @@
 """One gigabyte of Arrow over HTTP, against DuckDB -> Arrow in this process.
 
 Same Parquet file, same columns, both read to the last record batch. Direct: the provider's data
-plane straight to a client that holds the consumer's token. Relayed: as every user has it, through
-the consumer's own node, which hashes and counts each byte for its signed receipt.
+plane straight to a client that holds the consumer's token and reads as the SDK does. Relayed: as
+every user has it, through the consumer's own node, which hashes and counts each byte for its
+signed receipt.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pyarrow as pa
 from benchmarks import data, world
 from benchmarks.common import Result
 from yunhe.sdk import Contract
+from yunhe.sdk.stream import Body
 
 SQL = "SELECT id, sensor, a, b, c, label, d FROM readings"
 RUNS = 3
@@ -50,7 +52,7 @@ def _direct(home: world.World, contract: Contract) -> tuple[float, int]:
     connection.request("POST", where.path, json.dumps(query), headers)
     response = connection.getresponse()
     assert response.status == 200, response.read()
-    reader = pa.ipc.open_stream(pa.PythonFile(response, mode="r"))
+    reader = pa.ipc.open_stream(pa.PythonFile(Body(response), mode="r"))
     size = sum(batch.nbytes for batch in reader)
     connection.close()
     return time.perf_counter() - started, size

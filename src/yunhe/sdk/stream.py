@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 ARROW = "application/vnd.apache.arrow.stream"
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # the end-of-stream mark of Arrow IPC
 _PROBLEM_BYTES_MAX = 1 << 20
+_AT_ONCE_BYTES_MAX = 1 << 26  # a larger claim is believed only as its bytes come
 
 
 class Batches:
     """The record batches of one use; iterate once, and close (or use as a context manager)."""
 
-    def __init__(self, body: _Body, connection: http.client.HTTPConnection, facts: _Facts) -> None:
+    def __init__(self, body: Body, connection: http.client.HTTPConnection, facts: _Facts) -> None:
         self._arrow = arrow()
         self._body, self._connection = body, connection
         self.use_id, self.groups_withheld = facts
@@ -82,20 +83,36 @@ class Batches:
 _Facts = tuple[str, bool]
 
 
-class _Body:
+class Body:
     """The response as the file object pyarrow wants, remembering its last eight bytes."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self._response = response
+        self._allocate = arrow().allocate_buffer
         self.tail = b""
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, fewer only at the end."""
         data = self._response.read(size if size >= 0 else None)
-        self.tail = (self.tail + data[-8:])[-8:]
+        self._remember(data)
         return data
 
+    def read_buffer(self, size: int) -> pyarrow.Buffer | bytes:
+        """As `read`, from the socket to where the record batch will lie, without a copy between."""
+        if not 0 <= size <= _AT_ONCE_BYTES_MAX:
+            return self.read(size)
+        buffer = self._allocate(size)
+        view = memoryview(buffer)
+        view = view[: self._response.readinto(view)]
+        self._remember(view)
+        return buffer if len(view) == size else bytes(view)
+
+    def _remember(self, data: bytes | memoryview) -> None:
+        self.tail = (self.tail + data[-8:])[-8:]
+
     def close(self) -> None:
+        """No more will be read; the connection is its owner's."""
         self.closed = True
 
 
@@ -144,7 +161,7 @@ def open_stream(where: Target, query: dict[str, Any], timeout_s: float) -> Batch
         raise UnexpectedAnswer(url=where.base, why="a query answered without Arrow")
     use_id = response.headers.get("x-yunhe-use-id", query["use_id"])
     withheld = response.headers.get("x-yunhe-groups-withheld", "false") == "true"
-    return Batches(_Body(response), connection, (use_id, withheld))
+    return Batches(Body(response), connection, (use_id, withheld))
 
 
 def _connection(where: Target, timeout_s: float) -> http.client.HTTPConnection:
