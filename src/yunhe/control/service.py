@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-import sqlalchemy as sa
-
 from yunhe.contracts import (
     ContractEnded,
     ContractInForce,
@@ -154,7 +152,7 @@ class Control:
                 return self._reserve(tx, use, row, terms, verdict)
         return ContractChanged()
 
-    def _reserve(self, tx: Tx, use: Use, row: sa.Row[Any], terms: Terms, verdict: Verdict) -> Grant:
+    def _reserve(self, tx: Tx, use: Use, row: Any, terms: Terms, verdict: Verdict) -> Grant:
         fresh = store.add_use(
             tx,
             {
@@ -188,7 +186,7 @@ class Control:
             version=row.version,
         )
 
-    def _again(self, tx: Tx, use: Use, before: sa.Row[Any] | None) -> YunheError:
+    def _again(self, tx: Tx, use: Use, before: Any | None) -> YunheError:
         mine = (use.peer_did, use.contract_id)
         if before is not None and (before.peer_did, before.contract_id) == mine:
             return UseAlreadySpent(state=before.state, use_id=use.use_id)
@@ -263,21 +261,20 @@ class Control:
             lambda tx: self._post(tx, self._row(tx, grant), rows, byte_count, complete)
         )
 
-    def _post(self, tx: Tx, row: sa.Row[Any], rows: int, byte_count: int, complete: bool) -> Posted:
+    def _post(self, tx: Tx, row: Any, rows: int, byte_count: int, complete: bool) -> Posted:
         if row.state == "posted":
             return posted(row)
         fee = self._fee(tx, row.contract_id, rows)
         body = posting(tx, row, rows, byte_count, fee) | {"complete": complete}
         receipt = self._evidence.record(tx, "use.posted", body)
         values = {
-            "state": "posted",
             "rows": rows,
             "bytes": byte_count,
             "fee_fen": fee,
             "complete": complete,
             "entry_id": receipt.entry_id,
         }
-        if not store.end_use(tx, row.use_id, "released", values):
+        if not store.post_use(tx, row.use_id, values):
             raise UseOutOfOrder(state=row.state, verb="posted")
         tx.emit(
             UsePosted(
@@ -304,10 +301,10 @@ class Control:
         """
         self._db.write(lambda tx: self._void(tx, self._row(tx, grant), why))
 
-    def _void(self, tx: Tx, row: sa.Row[Any], why: str) -> None:
+    def _void(self, tx: Tx, row: Any, why: str) -> None:
         if row.state == "void":
             return
-        if not store.end_use(tx, row.use_id, "reserved", {"state": "void", "why": why}):
+        if not store.void_use(tx, row.use_id, why):
             raise UseOutOfOrder(state=row.state, verb="voided")
         most = limits.ANSWERS_GIVEN_BACK_MAX
         if why not in _ANSWERS or store.voided(tx, row.contract_id, _ANSWERS, most + 1) <= most:
@@ -362,7 +359,7 @@ class Control:
                 (voided if self._finish(row) == "void" else posted).append(row.use_id)
         return Recovered(tuple(voided), tuple(posted))
 
-    def _finish(self, row: sa.Row[Any]) -> str:
+    def _finish(self, row: Any) -> str:
         def verb(tx: Tx) -> str:
             if row.state == "reserved":
                 self._void(tx, row, "crash")
@@ -444,7 +441,7 @@ class Control:
         )
         return [store.as_denial(row) for row in rows]
 
-    def _row(self, tx: Tx, grant: Grant) -> sa.Row[Any]:
+    def _row(self, tx: Tx, grant: Grant) -> Any:
         if type(grant) is not Grant:
             raise GrantForged
         row = store.find_use(tx, grant.use_id)
@@ -460,7 +457,8 @@ class Control:
         row = store.find_quota(tx, contract_id)
         if row is None:
             raise GrantForged(detail=f"no quota for {contract_id}")
-        price = terms_from_policy(Policy.from_json(row.policy)).price
+        terms = self._judge.standing(row).terms
+        price = (terms or terms_from_policy(Policy.from_json(row.policy))).price
         return charge(price.per_use, price.per_row, rows)
 
 

@@ -7,9 +7,10 @@ termination have an order on both databases.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import namedtuple
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -74,6 +75,47 @@ denial = sa.Table(
 )
 
 
+def _by_name(table: sa.Table) -> Callable[[Sequence[Any]], Any]:
+    """Makes a row of `table`, as `Tx.rows` gives it, readable by its columns' names."""
+    kind: Any = namedtuple
+    made: Callable[[Sequence[Any]], Any] = kind(table.name, [c.name for c in table.columns])._make
+    return made
+
+
+_quota_row, _use_row = _by_name(quota), _by_name(use)
+
+# Built once: these run for every use, in its three verbs (kernel.db.prepared).
+_KEY: Final[sa.BindParameter[Any]] = sa.bindparam("key")
+_QUOTA: Final = sa.select(quota).where(quota.c.contract_id == _KEY)
+_USE: Final = sa.select(use).where(use.c.use_id == _KEY)
+_RESERVE: Final = (
+    sa.update(quota)
+    .where(
+        quota.c.contract_id == _KEY,
+        quota.c.state == "in_force",
+        quota.c.version == sa.bindparam("judged"),
+        sa.or_(quota.c.uses_left.is_(None), quota.c.uses_left > 0),
+        sa.or_(quota.c.expires_at.is_(None), quota.c.expires_at >= sa.bindparam("now")),
+    )
+    .values(uses_left=quota.c.uses_left - 1, uses_spent=quota.c.uses_spent + 1)
+)
+_RELEASE: Final = (
+    sa.update(use)
+    .where(
+        use.c.use_id == _KEY,
+        use.c.state == "reserved",
+        sa.exists().where(quota.c.contract_id == use.c.contract_id, quota.c.state == "in_force"),
+    )
+    .values(state="released")
+)
+_POSTED: Final = ("rows", "bytes", "fee_fen", "complete", "entry_id", "ended_at")
+_POST: Final = (
+    sa.update(use)
+    .where(use.c.use_id == _KEY, use.c.state == "released")
+    .values(state="posted", **{name: sa.bindparam(f"new_{name}") for name in _POSTED})
+)
+
+
 def open_quota(tx: Tx, values: dict[str, Any]) -> bool:
     """One row a contract; False if it is open already."""
     return tx.insert_once(quota, values)
@@ -88,25 +130,17 @@ def close_quota(tx: Tx, contract_id: str, state: str, version: int, reason: str)
     )
 
 
-def find_quota(tx: Tx, contract_id: str) -> sa.Row[Any] | None:
+def find_quota(tx: Tx, contract_id: str) -> Any | None:
     """The quota row of a contract, or None."""
-    return tx.one(sa.select(quota).where(quota.c.contract_id == contract_id))
+    for row in tx.rows(_QUOTA, {"key": contract_id}):
+        return _quota_row(row)
+    return None
 
 
 def reserve(tx: Tx, contract_id: str, version: int) -> bool:
     """Take one use if, at this very moment, the contract still allows it."""
-    taken = tx.execute(
-        sa.update(quota)
-        .where(
-            quota.c.contract_id == contract_id,
-            quota.c.state == "in_force",
-            quota.c.version == version,
-            sa.or_(quota.c.uses_left.is_(None), quota.c.uses_left > 0),
-            sa.or_(quota.c.expires_at.is_(None), quota.c.expires_at >= tx.now),
-        )
-        .values(uses_left=quota.c.uses_left - 1, uses_spent=quota.c.uses_spent + 1)
-    )
-    return taken.rowcount == 1
+    values = {"key": contract_id, "judged": version, "now": tx.now}
+    return tx.change(_RESERVE, values) == 1
 
 
 def give_back(tx: Tx, contract_id: str) -> None:
@@ -131,30 +165,30 @@ def add_use(tx: Tx, values: dict[str, Any]) -> bool:
     return tx.insert_once(use, values)
 
 
-def find_use(tx: Tx, use_id: str) -> sa.Row[Any] | None:
+def find_use(tx: Tx, use_id: str) -> Any | None:
     """One use, or None."""
-    return tx.one(sa.select(use).where(use.c.use_id == use_id))
+    for row in tx.rows(_USE, {"key": use_id}):
+        return _use_row(row)
+    return None
 
 
 def release(tx: Tx, use_id: str) -> bool:
     """reserved -> released, only while the contract is in force."""
-    standing = sa.exists().where(
-        quota.c.contract_id == use.c.contract_id, quota.c.state == "in_force"
-    )
-    moved = tx.execute(
-        sa.update(use)
-        .where(use.c.use_id == use_id, use.c.state == "reserved", standing)
-        .values(state="released")
-    )
-    return moved.rowcount == 1
+    return tx.change(_RELEASE, {"key": use_id}) == 1
 
 
-def end_use(tx: Tx, use_id: str, from_state: str, values: dict[str, Any]) -> bool:
-    """Move a use out of `from_state`; False if it is not there any more."""
+def post_use(tx: Tx, use_id: str, values: dict[str, Any]) -> bool:
+    """released -> posted, with the `_POSTED` values; False if it is not released any more."""
+    given = {f"new_{name}": value for name, value in (values | {"ended_at": tx.now}).items()}
+    return tx.change(_POST, {"key": use_id, **given}) == 1
+
+
+def void_use(tx: Tx, use_id: str, why: str) -> bool:
+    """reserved -> void; False if it is not reserved any more."""
     moved = tx.execute(
         sa.update(use)
-        .where(use.c.use_id == use_id, use.c.state == from_state)
-        .values(ended_at=tx.now, **values)
+        .where(use.c.use_id == use_id, use.c.state == "reserved")
+        .values(state="void", why=why, ended_at=tx.now)
     )
     return moved.rowcount == 1
 
@@ -208,12 +242,12 @@ def denials_of(tx: Tx, contract_id: str, limit: int) -> Sequence[sa.Row[Any]]:
     return tx.all(query.order_by(denial.c.at.desc(), denial.c.digest).limit(limit))
 
 
-def as_quota(row: sa.Row[Any]) -> Quota:
+def as_quota(row: Any) -> Quota:
     """The row as a value."""
     return Quota(**_picked(Quota, row))
 
 
-def as_use(row: sa.Row[Any]) -> UseRecord:
+def as_use(row: Any) -> UseRecord:
     """The row as a value."""
     return UseRecord(**_picked(UseRecord, row))
 
@@ -223,5 +257,5 @@ def as_denial(row: sa.Row[Any]) -> Denial:
     return Denial(**_picked(Denial, row))
 
 
-def _picked(kind: Any, row: sa.Row[Any]) -> dict[str, Any]:
+def _picked(kind: Any, row: Any) -> dict[str, Any]:
     return {field.name: getattr(row, field.name) for field in dataclasses.fields(kind)}
