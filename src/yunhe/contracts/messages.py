@@ -153,6 +153,10 @@ class TransferRequest(TransferMessage):
     format: str
     address: str
     data_address: DataAddress | None = None
+    sql: str = ""  # of a push: what is sent; empty: the whole product
+    purpose: str = ""
+    principal: str = ""
+    use_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -291,11 +291,16 @@ class Contract:
 
 @dataclass(frozen=True)
 class DataAddress:
-    """Where data is fetched and the bearer token to show there."""
+    """Where data is fetched, or pushed to, and the bearer token to show there.
+
+    Of a push: the HTTP `method` the receiver takes, and whether it takes a body in ranges.
+    """
 
     endpoint: str
     token: str
     expires_at: datetime
+    method: str = "POST"
+    ranged: bool = False
 
 
 @dataclass(frozen=True)

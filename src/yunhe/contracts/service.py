@@ -45,6 +45,7 @@ from yunhe.contracts.model import (
     Why,
 )
 from yunhe.contracts.policy import Policy, Terms, policy_from_terms
+from yunhe.contracts.pushes import Pushes
 from yunhe.contracts.rules import TransferVerb, Verb
 from yunhe.kernel import limits
 from yunhe.kernel.db import Database, Tx
@@ -86,6 +87,7 @@ class Contracts:
             data_endpoint=data_endpoint,
             formats=formats,
         )
+        self.pushes = Pushes(self._desk)
 
     def install(self, outbox: Outbox) -> None:
         """Hear from the outbox what became of our messages."""
@@ -309,7 +311,11 @@ class Contracts:
     def data_address(self, transfer_id: str) -> DataAddress | None:
         """The address that a start or request about to leave says; a pull's has a fresh token."""
         t = self.transfer(transfer_id)
-        return transfers.told_address(self._desk, t, self._db.clock.now())
+        told = transfers.told_address(self._desk, t, self._db.clock.now())
+        push = self.pushes.find(transfer_id) if told is not None else None
+        return (
+            told if not told or not push else replace(told, method=push.method, ranged=push.ranged)
+        )
 
     def transfer(self, transfer_id: str) -> Transfer:
         """One transfer; raises TransferUnknown."""

@@ -7,12 +7,13 @@ may read under which contract, and counts only while contract and transfer live.
 
 from __future__ import annotations
 
+import base64
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from yunhe.contracts import lifecycle, rules, store
+from yunhe.contracts import lifecycle, rules, store, store_push
 from yunhe.contracts.desk import Desk, new_pid, tell
 from yunhe.contracts.errors import (
     ContractUnknown,
@@ -45,6 +46,7 @@ from yunhe.contracts.model import (
     Why,
 )
 from yunhe.contracts.rules import TransferVerb
+from yunhe.contracts.store_push import Wish
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
@@ -105,11 +107,14 @@ def request(
     contract_id: str,
     format_: str = PULL,
     data_address: DataAddress | None = None,
+    wish: Wish | None = None,
+    pid: str = "",
 ) -> Transfer:
-    """Ask the provider to open its data address, or to push to ours.
+    """Ask the provider to open its data address, or to push to ours what `wish` says.
 
     Earlier pulls whose token ended complete. Raises TransferFormatRefused.
     """
+    wish = wish or Wish("", "")
     contract = lifecycle.in_force(tx, contract_id, tx.now)
     if contract.role is not Side.CONSUMER:
         raise ContractUnknown
@@ -119,7 +124,7 @@ def request(
         if old.state is TransferState.STARTED and over:
             say(desk, tx, old, TransferVerb.COMPLETE)
     transfer = Transfer(
-        id=new_pid(tx),
+        id=pid or new_pid(tx),
         role=Side.CONSUMER,
         peer_did=contract.peer_did,
         peer_pid="",
@@ -137,9 +142,26 @@ def request(
         contract_id=contract_id,
         format=format_,
         address=desk.callback,
+        sql=wish.sql,
+        purpose=wish.purpose,
+        principal=wish.principal,
+        use_id=wish.use_id,
     )
+    if data_address is not None:
+        store_push.insert(tx, store_push.made(transfer, wish, tx.now, data_address))
     tell(tx, transfer, message)
     return _note(desk, tx, transfer, TransferVerb.REQUEST, Side.CONSUMER)
+
+
+def request_push(
+    desk: Desk, tx: Tx, contract_id: str, wish: Wish, inbox: str, token_s: int
+) -> Transfer:
+    """Ask for a push to a fresh address under `inbox`, open for this transfer alone."""
+    key = tx.new_id()
+    token = base64.urlsafe_b64encode(tx.new_secret()).rstrip(b"=").decode()
+    ends = tx.now + timedelta(seconds=token_s)
+    address = DataAddress(f"{inbox}/{key}", token, ends, method="PUT", ranged=True)
+    return request(desk, tx, contract_id, PUSH, address, wish, f"urn:uuid:{key}")
 
 
 def _check_address(format_: str, data_address: DataAddress | None) -> None:
@@ -189,6 +211,9 @@ def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> T
         data_address=message.data_address,
     )
     store.insert_transfer(tx, transfer)
+    if message.data_address is not None:
+        wish = Wish(message.purpose, message.use_id, message.sql, message.principal)
+        store_push.insert(tx, store_push.made(transfer, wish, tx.now, message.data_address))
     return _note(desk, tx, transfer, TransferVerb.REQUEST, Side.CONSUMER)
 
 

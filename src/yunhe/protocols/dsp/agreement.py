@@ -15,7 +15,7 @@ from yunhe.kernel import canonical, limits
 from yunhe.kernel.clock import iso, parse_iso
 from yunhe.kernel.errors import Invalid, TooLarge
 from yunhe.protocols.dsp import odrl
-from yunhe.protocols.dsp.wire import Body
+from yunhe.protocols.dsp.body import Body
 
 POLICY: Final = "urn:yunhe:policy"
 _KNOWN: Final = frozenset({"timestamp", POLICY})

@@ -17,9 +17,10 @@ import httpx
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import YunheError
+from yunhe.protocols.dsp.body import clean
 from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent
 from yunhe.protocols.dsp.offers import RemoteOffer, read_catalog, read_dataset
-from yunhe.protocols.dsp.wire import CONTEXT, Json, clean
+from yunhe.protocols.dsp.wire import CONTEXT, Json
 
 
 @dataclass(frozen=True)

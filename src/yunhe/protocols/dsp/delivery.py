@@ -22,6 +22,7 @@ from yunhe.kernel.errors import Unavailable, YunheError
 from yunhe.kernel.outbox import GiveUp, Outbox, Retry
 from yunhe.kernel.outbox import Message as Letter
 from yunhe.protocols.dsp import wire
+from yunhe.protocols.dsp.body import clean
 from yunhe.protocols.dsp.client import DspClient
 from yunhe.protocols.dsp.doubt import Doubts, taken
 from yunhe.protocols.dsp.replies import Replies
@@ -118,4 +119,4 @@ class DspDelivery:
     def _learnt(message: Message, body: Any) -> Json | None:
         name = "providerPid" if message.sender is Side.CONSUMER else "consumerPid"
         pid = body.get(name) if isinstance(body, dict) else None
-        return {"peer_pid": pid} if isinstance(pid, str) and wire.clean(pid) == pid else None
+        return {"peer_pid": pid} if isinstance(pid, str) and clean(pid) == pid else None

@@ -17,8 +17,9 @@ from fastapi.routing import APIRoute
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import TooLarge, YunheError
+from yunhe.protocols.dsp.body import Body
 from yunhe.protocols.dsp.errors import BadMessage
-from yunhe.protocols.dsp.wire import CONTEXT, Body, Json
+from yunhe.protocols.dsp.wire import CONTEXT, Json
 
 _GZIP_FROM_BYTES: Final = 1024
 

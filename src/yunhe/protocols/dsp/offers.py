@@ -12,8 +12,8 @@ from typing import Any, Final
 from yunhe.contracts import Policy
 from yunhe.kernel import limits
 from yunhe.protocols.dsp import odrl
+from yunhe.protocols.dsp.body import Body
 from yunhe.protocols.dsp.errors import BadMessage, BadPolicy
-from yunhe.protocols.dsp.wire import Body
 
 TITLE: Final = "http://purl.org/dc/terms/title"
 

@@ -20,11 +20,11 @@ from yunhe.kernel import limits
 from yunhe.kernel.asgi import json_body
 from yunhe.kernel.canonical import loads_strict
 from yunhe.protocols.dsp import wire
+from yunhe.protocols.dsp.body import Body
 from yunhe.protocols.dsp.catalog import Catalog, Filter, Place, read_filters
 from yunhe.protocols.dsp.errors import BadMessage
 from yunhe.protocols.dsp.http import DspRoute, answer, raw_body, read_body
 from yunhe.protocols.dsp.replies import Replies
-from yunhe.protocols.dsp.wire import Body
 
 PATH: Final = "/dsp/2025-1"
 VERSION: Final = "2025-1"

@@ -7,24 +7,20 @@ contexts are ignored, wrong types are refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from yunhe import contracts
 from yunhe.contracts import Side, Why
 from yunhe.kernel import canonical, limits
-from yunhe.kernel.clock import iso, parse_iso
-from yunhe.protocols.dsp import odrl
+from yunhe.protocols.dsp import data_address, odrl
+from yunhe.protocols.dsp.body import Body, clean
 from yunhe.protocols.dsp.errors import BadMessage
 
 CONTEXT: Final = ["https://w3id.org/dspace/2025/1/context.jsonld"]
 SIGNATURE: Final = "urn:yunhe:signature"
 CONTRACT: Final = "urn:yunhe:contract"
-EXPIRES: Final = "urn:yunhe:expiresAt"
-_EDC: Final = "https://w3id.org/edc/v0.0.1/ns/"  # before the names that EDC gives to properties
-HTTP_ENDPOINT: Final = "https://w3id.org/idsa/v4.1/HTTP"
 
 Json = dict[str, Any]
 
@@ -84,10 +80,11 @@ def _members(message: contracts.Message) -> Json:
                 "agreementId": message.contract_id,
                 "format": message.format,
                 "callbackAddress": message.address,
-                **_data_address(message.data_address),
+                **data_address.write(message.data_address),
+                **data_address.wish(message),
             }
         case contracts.TransferStart():
-            return _data_address(message.data_address)
+            return data_address.write(message.data_address)
     return {}
 
 
@@ -106,32 +103,6 @@ def _offer(message: contracts.ContractRequest | contracts.ContractOffer) -> Json
 
 def _why(why: Why) -> Json:
     return {"code": why.code, **({"reason": list(why.reasons)} if why.reasons else {})}
-
-
-def _data_address(address: contracts.DataAddress | None) -> Json:
-    if address is None:
-        return {}
-    said = {
-        "authorization": address.token,
-        "authType": "bearer",
-        EXPIRES: iso(address.expires_at),
-        # EDC keeps properties under its own names only, and forgets the endpoint beside them.
-        f"{_EDC}endpoint": address.endpoint,
-        f"{_EDC}authorization": address.token,
-        f"{_EDC}authType": "bearer",
-    }
-    properties = [
-        {"@type": "EndpointProperty", "name": name, "value": value}
-        for name, value in said.items()
-        if value
-    ]
-    body: Json = {
-        "@type": "DataAddress",
-        "endpointType": HTTP_ENDPOINT,
-        "endpoint": address.endpoint,
-        "endpointProperties": properties,
-    }
-    return {"dataAddress": body}
 
 
 def negotiation(n: contracts.Negotiation, state: str = "") -> Json:
@@ -164,68 +135,6 @@ def _process(type_: str, provider_pid: str, consumer_pid: str, state: str) -> Js
 
 
 # --- reading --------------------------------------------------------------------------------
-
-
-class Body:
-    """A JSON object off the wire, read field by field."""
-
-    def __init__(self, data: Any, where: str = "") -> None:
-        if not isinstance(data, dict):
-            raise BadMessage(field=where or "the body", why="is not an object")
-        self.data: Mapping[str, Any] = data
-        self._where = where
-
-    def _name(self, name: str) -> str:
-        return f"{self._where}.{name}" if self._where else name
-
-    def text(self, name: str, default: str | None = None, chars_max: int = 0) -> str:
-        """A text; `{"@id": text}` counts as one. Required unless there is a default."""
-        value = self.data.get(name)
-        if isinstance(value, dict) and "@id" in value:
-            value = value["@id"]
-        if value is None and default is not None:
-            return default
-        if not isinstance(value, str) or not value:
-            raise BadMessage(field=self._name(name), why="is not a text")
-        if len(value) > (chars_max or limits.PID_CHARS_MAX):
-            raise BadMessage(field=self._name(name), why="is too long")
-        if clean(value) != value:
-            raise BadMessage(field=self._name(name), why="has characters that no text may have")
-        return value
-
-    def object(self, name: str) -> Body:
-        """A required object."""
-        return Body(self.data.get(name), self._name(name))
-
-    def expect(self, *types: str) -> None:
-        """`@type`, where it is given, is one of `types`, bare, prefixed or as a whole IRI."""
-        said = self.data.get("@type", types[0])
-        said = said[0] if isinstance(said, list) and said else said
-        if not isinstance(said, str) or said.replace("/", ":").rpartition(":")[2] not in types:
-            raise BadMessage(field=self._name("@type"), why=f"is not {types[0]}")
-
-    def why(self) -> Why:
-        """Code and reasons; a reason may be a text or any object."""
-        reasons = self.data.get("reason", [])
-        reasons = reasons if isinstance(reasons, list) else [reasons]
-        texts = tuple(_reason(item) for item in reasons[: limits.REASONS_MAX])
-        code = self.data.get("code", "")
-        return Why(clean(str(code)[:80]) if isinstance(code, str | int) else "", texts)
-
-
-def clean(text: str) -> str:
-    """The text without what a database cannot keep: control characters, half surrogates."""
-    kept = "".join(c for c in text if c >= " " or c in "\t\n")
-    return kept.encode("utf-8", "replace").decode()
-
-
-def _reason(item: Any) -> str:
-    if isinstance(item, dict):
-        for name in ("message", "@value", "description"):
-            if isinstance(item.get(name), str):
-                return clean(str(item[name])[: limits.REASON_CHARS_MAX])
-        item = canonical.dumps(item).decode()
-    return clean(str(item)[: limits.REASON_CHARS_MAX])
 
 
 def check_address(url: str, development: bool) -> str:
@@ -398,12 +307,14 @@ def transfer_request(body: Body, development: bool, now: datetime) -> contracts.
     body.text("consumerPid")
     address = body.text("callbackAddress", chars_max=limits.CALLBACK_CHARS_MAX)
     format_ = body.text("format", chars_max=80)
+    push = format_ == contracts.PUSH
     return contracts.TransferRequest(
         **{**_common(body), "provider_pid": ""},
         contract_id=body.text("agreementId"),
         format=format_,
         address=check_address(address, development),
-        data_address=_given_address(body, now) if format_ == contracts.PUSH else None,
+        data_address=data_address.read(body, now) if push else None,
+        **data_address.read_wish(body, push),
     )
 
 
@@ -414,36 +325,8 @@ def transfer_start(body: Body, pid: str, now: datetime) -> contracts.TransferSta
     return contracts.TransferStart(
         sender=receiver.other,
         **_addressed(body, receiver, pid),
-        data_address=_given_address(body, now),
+        data_address=data_address.read(body, now),
     )
-
-
-def _given_address(whole: Body, now: datetime) -> contracts.DataAddress | None:
-    if whole.data.get("dataAddress") is None:
-        return None
-    return _read_address(whole.object("dataAddress"), now)
-
-
-def _read_address(body: Body, now: datetime) -> contracts.DataAddress | None:
-    properties = body.data.get("endpointProperties", [])
-    if not isinstance(properties, list):
-        raise BadMessage(field="dataAddress.endpointProperties", why="is not a list")
-    said: dict[str, str] = {}
-    for item in properties[:64]:
-        one = Body(item, "dataAddress.endpointProperties")
-        name = one.text("name").removeprefix(_EDC)
-        said[name] = one.text("value", chars_max=limits.JWS_BYTES_MAX)
-    ends = now + timedelta(seconds=limits.DATA_TOKEN_S_MAX)
-    if EXPIRES in said:
-        try:
-            ends = parse_iso(said[EXPIRES])
-        except ValueError as error:
-            raise BadMessage(field=EXPIRES, why="is not an instant") from error
-    endpoint = body.text("endpoint", "", chars_max=limits.CALLBACK_CHARS_MAX)
-    endpoint = endpoint or said.get("endpoint", "")[: limits.CALLBACK_CHARS_MAX]
-    if not endpoint:
-        return None
-    return contracts.DataAddress(endpoint, said.get("authorization", ""), ends)
 
 
 def transfer_suspension(body: Body, pid: str) -> contracts.TransferSuspension:
