@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,18 @@ def test_insert_once(any_db: Database) -> None:
     row = {"id": 5, "body": None, "at": None}
     assert any_db.write(lambda tx: tx.insert_once(notes, row))
     assert not any_db.write(lambda tx: tx.insert_once(notes, row))
+    assert [tuple(each) for each in any_db.read(lambda tx: tx.all(sa.select(notes)))] == [
+        (5, None, None)
+    ]
+
+
+def test_insert_once_keeps_the_first_row_with_its_types(any_db: Database) -> None:
+    at = datetime(2026, 5, 4, 3, 2, 1, 7, tzinfo=UTC)
+    first = {"id": 6, "body": {"b": 1, "a": [2]}, "at": at}
+    assert any_db.write(lambda tx: tx.insert_once(notes, first))
+    assert not any_db.write(lambda tx: tx.insert_once(notes, {**first, "body": None}))
+    (kept,) = any_db.read(lambda tx: tx.all(sa.select(notes)))
+    assert tuple(kept) == (6, {"b": 1, "a": [2]}, at)
 
 
 def test_a_conditional_update_lets_exactly_n_through(any_db: Database) -> None:

@@ -87,6 +87,13 @@ def test_strict_reading_is_bounded() -> None:
     with pytest.raises(TooLarge):
         loads_strict(b'"' + b"x" * (10 << 20) + b'"')
     assert loads_strict(b'"' + b"[" * 1000 + b'\\""') == "[" * 1000 + '"'
+    # As many brackets as may nest need no counting of levels; one more does, and may lie flat.
+    most = limits.JSON_DEPTH_MAX
+    assert loads_strict(b"[" * most + b"]" * most) is not None
+    assert loads_strict(b"[" + b"{}," * most + b"{}]") == [{}] * (most + 1)
+    for opened, closed in ((b"[", b"]"), (b'{"a":', b"}")):
+        with pytest.raises(TooLarge):
+            loads_strict(opened * (most + 1) + b"1" + closed * (most + 1))
 
 
 @pytest.mark.parametrize(

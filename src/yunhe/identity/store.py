@@ -5,6 +5,7 @@ In: a Tx and values of the model. Out: values of the model. Codes have no UPDATE
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -292,9 +293,10 @@ def add_connector(tx: Tx, made: Connector) -> bool:
 def find_connector(tx: Tx, code: str) -> Connector | None:
     """One connector by its N04 code, cancelled ones included."""
     row = tx.one(sa.select(connector).where(connector.c.code == code))
-    return None if row is None else _connector(row)
+    return None if row is None else _connector(row._asdict())
 
 
+_CONNECTOR: Final = tuple(connector.c.keys())
 _LIVE_OF: Final = sa.select(connector).where(
     connector.c.did == sa.bindparam("did"), connector.c.state != State.CANCELLED.value
 )
@@ -302,13 +304,15 @@ _LIVE_OF: Final = sa.select(connector).where(
 
 def live_connector(tx: Tx, did: str) -> Connector | None:
     """The connector of a DID that is not cancelled."""
-    row = tx.one(_LIVE_OF, {"did": did})
-    return None if row is None else _connector(row)
+    rows = tx.rows(_LIVE_OF, {"did": did})
+    return _connector(dict(zip(_CONNECTOR, rows[0], strict=True))) if rows else None
 
 
 def connectors(tx: Tx) -> list[Connector]:
     """Every connector, by code."""
-    return [_connector(row) for row in tx.all(sa.select(connector).order_by(connector.c.code))]
+    return [
+        _connector(row._asdict()) for row in tx.all(sa.select(connector).order_by(connector.c.code))
+    ]
 
 
 def move_connector(tx: Tx, held: Connector, state: State, reasons: tuple[str, ...]) -> bool:
@@ -333,5 +337,6 @@ def renew_connector(
     return moved.rowcount == 1
 
 
-def _connector(row: Any) -> Connector:
-    return Connector(**{**row._mapping, "state": State(row.state), "reasons": tuple(row.reasons)})
+def _connector(row: Mapping[str, Any]) -> Connector:
+    said = {"state": State(row["state"]), "reasons": tuple(row["reasons"])}
+    return Connector(**{**row, **said})

@@ -83,13 +83,26 @@ def add_token(tx: Tx, token: ApiToken, secret_sha256: str) -> None:
     )
 
 
-_TOKEN: Final = sa.select(api_token).where(api_token.c.id == sa.bindparam("token_id"))
+_FIELDS: Final = (
+    api_token.c.id,
+    api_token.c.name,
+    api_token.c.roles,
+    api_token.c.created_at,
+    api_token.c.expires_at,
+    api_token.c.revoked_at,
+)
+_TOKEN: Final = sa.select(api_token.c.secret_sha256, *_FIELDS).where(
+    api_token.c.id == sa.bindparam("token_id")
+)
 
 
 def token(tx: Tx, token_id: str) -> tuple[ApiToken, str] | None:
     """A token with the hash of its secret."""
-    row = tx.one(_TOKEN, {"token_id": token_id})
-    return None if row is None else (_token(row), row.secret_sha256)
+    rows = tx.rows(_TOKEN, {"token_id": token_id})
+    if not rows:
+        return None
+    secret_sha256, id_, name, roles, *moments = rows[0]
+    return ApiToken(id_, name, tuple(roles), *moments), secret_sha256
 
 
 def tokens(tx: Tx) -> list[ApiToken]:
@@ -179,10 +192,15 @@ def own_credentials_at(tx: Tx, now: datetime) -> list[tuple[str, datetime]]:
     return [(row.jwt, row.expires_at) for row in tx.all(_OWN, {"now": now})]
 
 
+_OWN_CODE: Final = (
+    sa.select(own_credential.c.code).order_by(own_credential.c.stored_at.desc()).limit(1)
+)
+
+
 def own_code(tx: Tx) -> str:
     """Our N04 connector code, '' before there is one; it outlives the credential."""
-    newest = sa.select(own_credential.c.code).order_by(own_credential.c.stored_at.desc()).limit(1)
-    return tx.scalar(newest) or ""
+    rows = tx.rows(_OWN_CODE, {})
+    return rows[0][0] if rows else ""
 
 
 # -- refusals --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,13 +84,22 @@ class SigningKey:
     kid: str
     algorithm: str = EDDSA  # the JOSE name foreign peers know (RFC 8037)
 
+    @cached_property
+    def jose(self) -> OKPKey:
+        """The private key as joserfc takes it: to import it costs more than to sign."""
+        return OKPKey.import_key(self.private)
+
+    @cached_property
+    def _public(self) -> OKPKey:
+        return _okp(self.private.public_key())
+
     def public_raw(self) -> bytes:
         """The 32 bytes of the public key."""
         return self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     def public_jwk(self) -> Jwk:
         """The public JWK: kty, crv, x, kid."""
-        return {**_okp(self.private.public_key()).as_dict(private=False), "kid": self.kid}
+        return {**self._public.as_dict(private=False), "kid": self.kid}
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes of Ed25519 over `message`."""
@@ -233,8 +243,7 @@ def jws_detached(
 
 
 def _sign(key: SigningKey, header: dict[str, Any], payload: bytes) -> str:
-    ours = OKPKey.import_key(key.private)
-    return jws.serialize_compact(header, payload, ours, registry=_REGISTRY)
+    return jws.serialize_compact(header, payload, key.jose, registry=_REGISTRY)
 
 
 def verify_jws_detached(jwk: Jwk, compact: str, payload: bytes) -> dict[str, Any]:

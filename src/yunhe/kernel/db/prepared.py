@@ -23,14 +23,18 @@ class Prepared:
         self._raw: Any = connection.connection.driver_connection
         self._dialect = connection.dialect
         self._made: dict[object, _Statement] = {}
-        self._inserts: dict[sa.Table, _Statement] = {}
+        self._inserts: dict[tuple[sa.Table, bool], _Statement] = {}
 
     def insert(self, table: sa.Table, values: Values) -> None:
         """Insert one row; a column that is left out becomes NULL."""
-        made = self._inserts.get(table)
-        if made is None:
-            made = self._inserts[table] = _Insert(table, self._dialect)
+        made = self._insert(table, False)
         self._raw.execute(made.text, made.bind(values))
+
+    def insert_once(self, table: sa.Table, values: Values) -> bool:
+        """As `insert`, unless a unique key is taken; True if this call inserted the row."""
+        made = self._insert(table, True)
+        inserted: int = self._raw.execute(made.text, made.bind(values)).rowcount
+        return inserted == 1
 
     def change(self, statement: sa.Executable, values: Values) -> int:
         """Run an INSERT, UPDATE or DELETE; how many rows it changed."""
@@ -47,6 +51,12 @@ class Prepared:
         """Run a SELECT of columns."""
         made = self._statement(statement)
         return made.read(self._raw.execute(made.text, made.bind(values)).fetchall())
+
+    def _insert(self, table: sa.Table, once: bool) -> _Statement:
+        made = self._inserts.get((table, once))
+        if made is None:
+            made = self._inserts[table, once] = _Insert(table, once, self._dialect)
+        return made
 
     def _statement(self, statement: sa.Executable) -> _Statement:
         # By identity: the statement is kept here, so its id is not given to another.
@@ -84,11 +94,13 @@ class _Statement:
 
 
 class _Insert(_Statement):
-    def __init__(self, table: sa.Table, dialect: sa.Dialect) -> None:
+    def __init__(self, table: sa.Table, once: bool, dialect: sa.Dialect) -> None:
         self.names = [(c.name, None, _to_database(c.type, dialect)) for c in table.columns]
         columns = ", ".join(c.name for c in table.columns)
         marks = ", ".join("?" for _ in table.columns)
         self.text = f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"  # noqa: S608
+        if once:
+            self.text += " ON CONFLICT DO NOTHING"
         self.columns = []
 
 

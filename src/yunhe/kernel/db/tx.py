@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from yunhe.kernel.db.prepared import Prepared
 from yunhe.kernel.events import Events
@@ -46,7 +46,8 @@ class Tx:
         """32 random bytes; with `new_id` the only randomness a verb may use."""
         return os.urandom(32)
 
-    # The next four are for hot paths: on SQLite they go past SQLAlchemy, with its types.
+    # The next four, and `insert_once`, are for hot paths: on SQLite they go past SQLAlchemy, with
+    # its types.
 
     def insert(self, table: sa.Table, values: Mapping[str, Any]) -> None:
         """Insert one row; a column that is left out becomes NULL."""
@@ -94,8 +95,9 @@ class Tx:
 
     def insert_once(self, table: sa.Table, values: Mapping[str, Any]) -> bool:
         """Insert unless a unique key is taken; True if this call inserted the row."""
-        maker = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
-        once = maker(table).on_conflict_do_nothing().returning(sa.literal(1))
+        if self._prepared is not None:
+            return self._prepared.insert_once(table, values)
+        once = postgresql.insert(table).on_conflict_do_nothing().returning(sa.literal(1))
         return self.execute(once, values).first() is not None
 
     def emit(self, event: object) -> None:
