@@ -154,7 +154,7 @@ def test_a_message_is_tried_as_often_as_its_kind_wants(
     send(db, "c", 1)
     for _ in range(51):
         clock.advance(120)
-        outbox._send_next("c")
+        outbox._send_all("c")
     waiting = db.read(lambda tx: pending(tx, "c"))
     assert [each["state"] for each in waiting] == ([] if state == "sent" else ["failed"])
     assert len(wire.sent) == (state == "sent")

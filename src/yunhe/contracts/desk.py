@@ -117,7 +117,9 @@ def move(
         updated_at=tx.now,
         **to,
     )
-    store.save_negotiation(tx, moved)
+    # A new offer may come with a new strategy; nothing else changes what is large in the row.
+    save = store.save_negotiation if "offers" in to else store.save_moved
+    save(tx, moved)
     return note(desk, tx, moved, verb, sender, facts)
 
 

@@ -25,12 +25,7 @@ def delivered(tx: Tx, message: outbox.Message, reply: dict[str, Any] | None) -> 
     peer_pid = (reply or {}).get("peer_pid")
     if not isinstance(peer_pid, str) or not 0 < len(peer_pid) <= limits.PID_CHARS_MAX:
         return
-    n = store.negotiation(tx, message.conversation, lock=True)
-    if n is not None and not n.peer_pid:
-        store.save_negotiation(tx, replace(n, peer_pid=peer_pid))
-    t = store.transfer(tx, message.conversation, lock=True)
-    if t is not None and not t.peer_pid:
-        store.save_transfer(tx, replace(t, peer_pid=peer_pid))
+    store.learn_peer_pid(tx, message.conversation, peer_pid)
 
 
 def gave_up(desk: Desk, tx: Tx, message: outbox.Message, why: str) -> None:

@@ -6,8 +6,9 @@ FOR UPDATE, so that on PostgreSQL two messages of one conversation pass one afte
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -106,6 +107,69 @@ transfers = sa.Table(
     sa.Index("contract_transfers_peer", "peer_did", "peer_pid"),
 )
 
+_N, _A, _C, _T = negotiations.c, agreements.c, contracts.c, transfers.c
+_KEY: Final[sa.BindParameter[str]] = sa.bindparam("key")
+
+
+def _new(table: sa.Table, *names: str) -> dict[str, Any]:
+    """`SET name = :new_name`, of every column but the id where none are named."""
+    named = names or tuple(c.name for c in table.columns if c.name != "id")
+    return {name: sa.bindparam(f"new_{name}") for name in named}
+
+
+# Built once: the same statements run for every message (kernel.db.prepared).
+_NEGOTIATION: Final = sa.select(negotiations).where(_N.id == _KEY)
+_NEGOTIATION_LOCKED: Final = _NEGOTIATION.with_for_update()
+_NEGOTIATION_OF_PEER: Final = sa.select(negotiations).where(
+    _N.peer_did == sa.bindparam("did"), _N.peer_pid == sa.bindparam("pid"), _N.role == _KEY
+)
+_VERSION: Final = sa.select(_N.version).where(_N.id == _KEY)
+_MOVED: Final = (
+    "peer_pid",
+    "state",
+    "version",
+    "agreement_id",
+    "contract_id",
+    "error",
+    "updated_at",
+)
+_SAVE_MOVED: Final = (
+    sa.update(negotiations).where(_N.id == _KEY).values(_new(negotiations, *_MOVED))
+)
+_SAVE_NEGOTIATION: Final = sa.update(negotiations).where(_N.id == _KEY).values(_new(negotiations))
+_AGREEMENT: Final = sa.select(agreements).where(_A.id == _KEY)
+_SIGN: Final = sa.update(agreements).where(_A.id == _KEY).values(_new(agreements, "consumer_jws"))
+_CONTRACT: Final = sa.select(contracts).where(_C.id == _KEY)
+_TRANSFER: Final = sa.select(transfers).where(_T.id == _KEY)
+_TRANSFER_LOCKED: Final = _TRANSFER.with_for_update()
+_TRANSFER_OF_PEER: Final = sa.select(transfers).where(
+    _T.peer_did == sa.bindparam("did"), _T.peer_pid == sa.bindparam("pid"), _T.role == _KEY
+)
+_SAVE_TRANSFER: Final = sa.update(transfers).where(_T.id == _KEY).values(_new(transfers))
+_TRANSFERS: Final = (
+    sa.select(transfers)
+    .where(_T.contract_id == _KEY)
+    .order_by(_T.created_at.desc(), _T.id)
+    .limit(limits.CONTRACT_LIST_MAX)
+)
+_TRANSFERS_OPEN: Final = _TRANSFERS.where(
+    _T.state != TransferState.COMPLETED.value, _T.state != TransferState.TERMINATED.value
+)
+_LEARN: Final = tuple(
+    sa.update(table)
+    .where(table.c.id == _KEY, table.c.peer_pid == "")
+    .values(_new(table, "peer_pid"))
+    for table in (negotiations, transfers)
+)
+
+
+def _changed(key: str, row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {"key": key, **{f"new_{name}": row[name] for name in names}}
+
+
+def _first(tx: Tx, statement: sa.Select[Any], **values: Any) -> Any:
+    return next(iter(tx.rows(statement, values)), None)
+
 
 def _why(data: dict[str, Any] | None) -> Why | None:
     return None if data is None else Why.from_json(data)
@@ -147,63 +211,77 @@ def _negotiation_row(n: Negotiation) -> dict[str, Any]:
 
 
 def _negotiation(tx: Tx, row: Any) -> Negotiation:
-    strategy = row.strategy and Strategy(
-        _terms(row.strategy["accept"]),
-        _terms(row.strategy["counter"]),
-        row.strategy["counters_max"],
+    (id_, role, peer_did, peer_pid, address, product_code, state, version_, offers) = row[:9]
+    (said, agreement_id, contract_id, error, created_at, updated_at) = row[9:]
+    strategy = said and Strategy(
+        _terms(said["accept"]), _terms(said["counter"]), said["counters_max"]
     )
     return Negotiation(
-        id=row.id,
-        role=Side(row.role),
-        peer_did=row.peer_did,
-        peer_pid=row.peer_pid,
-        address=row.address,
-        product_code=row.product_code,
-        state=State(row.state),
-        version=row.version,
-        offers=tuple(Offer.from_json(offer) for offer in row.offers),
+        id=id_,
+        role=Side(role),
+        peer_did=peer_did,
+        peer_pid=peer_pid,
+        address=address,
+        product_code=product_code,
+        state=State(state),
+        version=version_,
+        offers=tuple(Offer.from_json(offer) for offer in offers),
         strategy=strategy,
-        agreement=agreement(tx, row.agreement_id) if row.agreement_id else None,
-        contract_id=row.contract_id,
-        error=_why(row.error),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        agreement=agreement(tx, agreement_id) if agreement_id else None,
+        contract_id=contract_id,
+        error=_why(error),
+        created_at=created_at,
+        updated_at=updated_at,
     )
 
 
 def insert_negotiation(tx: Tx, n: Negotiation) -> None:
     """Add a negotiation."""
-    tx.execute(sa.insert(negotiations), {"id": n.id, **_negotiation_row(n)})
+    tx.insert(negotiations, {"id": n.id, **_negotiation_row(n)})
 
 
 def save_negotiation(tx: Tx, n: Negotiation) -> None:
     """Write a negotiation back."""
-    tx.execute(sa.update(negotiations).where(negotiations.c.id == n.id), _negotiation_row(n))
+    row = _negotiation_row(n)
+    tx.change(_SAVE_NEGOTIATION, _changed(n.id, row, row))
+
+
+def save_moved(tx: Tx, n: Negotiation) -> None:
+    """Write a negotiation back of which neither offers nor strategy changed."""
+    row = {
+        "peer_pid": n.peer_pid,
+        "state": n.state.value,
+        "version": n.version,
+        "agreement_id": n.agreement.id if n.agreement else "",
+        "contract_id": n.contract_id,
+        "error": n.error and n.error.to_json(),
+        "updated_at": n.updated_at,
+    }
+    tx.change(_SAVE_MOVED, _changed(n.id, row, _MOVED))
 
 
 def negotiation(tx: Tx, id_: str, lock: bool = False) -> Negotiation | None:
     """One negotiation by our pid."""
-    query = sa.select(negotiations).where(negotiations.c.id == id_)
-    row = tx.one(query.with_for_update() if lock else query)
+    row = _first(tx, _NEGOTIATION_LOCKED if lock else _NEGOTIATION, key=id_)
     return None if row is None else _negotiation(tx, row)
 
 
 def version(tx: Tx, id_: str) -> int | None:
     """The version of a negotiation, without the rest of it."""
-    c = negotiations.c
-    found: int | None = tx.scalar(sa.select(c.version).where(c.id == id_))
-    return found
+    row = _first(tx, _VERSION, key=id_)
+    return None if row is None else int(row[0])
 
 
 def negotiation_of_peer(tx: Tx, role: Side, peer_did: str, peer_pid: str) -> Negotiation | None:
     """The negotiation that a peer knows by its pid."""
-    c = negotiations.c
-    row = tx.one(
-        sa.select(negotiations).where(
-            c.peer_did == peer_did, c.peer_pid == peer_pid, c.role == role.value
-        )
-    )
+    row = _first(tx, _NEGOTIATION_OF_PEER, key=role.value, did=peer_did, pid=peer_pid)
     return None if row is None else _negotiation(tx, row)
+
+
+def learn_peer_pid(tx: Tx, id_: str, peer_pid: str) -> None:
+    """Keep the pid under which the peer knows our negotiation or transfer, once."""
+    for statement in _LEARN:
+        tx.change(statement, {"key": id_, "new_peer_pid": peer_pid})
 
 
 def list_negotiations(tx: Tx, limit: int) -> list[Negotiation]:
@@ -217,21 +295,22 @@ def list_negotiations(tx: Tx, limit: int) -> list[Negotiation]:
 
 def agreement(tx: Tx, id_: str) -> Agreement | None:
     """One agreement with its signatures."""
-    row = tx.one(sa.select(agreements).where(agreements.c.id == id_))
+    row = _first(tx, _AGREEMENT, key=id_)
     return None if row is None else _agreement(row)
 
 
 def _agreement(row: Any) -> Agreement:
+    id_, document, product_code, provider, consumer, policy, signed_at, *signatures = row
     return Agreement(
-        id=row.id,
-        document=bytes(row.document),
-        product_code=row.product_code,
-        provider_did=row.provider_did,
-        consumer_did=row.consumer_did,
-        policy=Policy.from_json(row.policy),
-        signed_at=row.signed_at,
-        provider_jws=row.provider_jws,
-        consumer_jws=row.consumer_jws,
+        id=id_,
+        document=bytes(document),
+        product_code=product_code,
+        provider_did=provider,
+        consumer_did=consumer,
+        policy=Policy.from_json(policy),
+        signed_at=signed_at,
+        provider_jws=signatures[0],
+        consumer_jws=signatures[1],
     )
 
 
@@ -253,8 +332,7 @@ def insert_agreement(tx: Tx, a: Agreement) -> bool:
 
 def set_consumer_signature(tx: Tx, agreement_id: str, signature: str) -> None:
     """Add the consumer's signature; the document itself never changes."""
-    key = agreements.c.id == agreement_id
-    tx.execute(sa.update(agreements).where(key).values(consumer_jws=signature))
+    tx.change(_SIGN, {"key": agreement_id, "new_consumer_jws": signature})
 
 
 def insert_contract(tx: Tx, c: Contract) -> None:
@@ -272,7 +350,7 @@ def insert_contract(tx: Tx, c: Contract) -> None:
         "expires_at": c.expires_at,
         "entry_id": c.entry_id,
     }
-    tx.execute(sa.insert(contracts), row)
+    tx.insert(contracts, row)
 
 
 def end_contract(tx: Tx, id_: str, state: str, why: Why) -> bool:
@@ -292,30 +370,32 @@ def end_contract(tx: Tx, id_: str, state: str, why: Why) -> bool:
 
 def contract(tx: Tx, id_: str) -> Contract | None:
     """One contract with its agreement."""
-    row = tx.one(sa.select(contracts).where(contracts.c.id == id_))
+    row = _first(tx, _CONTRACT, key=id_)
     return None if row is None else _contract(tx, row)
 
 
 def _contract(tx: Tx, row: Any) -> Contract:
-    signed = agreement(tx, row.id)
+    (id_, role, peer_did, address, product_code, state, version_, negotiation_id) = row[:8]
+    (in_force_at, expires_at, ended_at, end_why, entry_id) = row[8:]
+    signed = agreement(tx, id_)
     if signed is None:  # the foreign key makes this impossible
-        raise LookupError(row.id)
+        raise LookupError(id_)
     return Contract(
-        id=row.id,
-        role=Side(row.role),
-        peer_did=row.peer_did,
-        address=row.address,
-        product_code=row.product_code,
+        id=id_,
+        role=Side(role),
+        peer_did=peer_did,
+        address=address,
+        product_code=product_code,
         policy=signed.policy,
-        state=row.state,
-        version=row.version,
+        state=state,
+        version=version_,
         agreement=signed,
-        negotiation_id=row.negotiation_id,
-        in_force_at=row.in_force_at,
-        expires_at=row.expires_at,
-        ended_at=row.ended_at,
-        end=_why(row.end_why),
-        entry_id=row.entry_id,
+        negotiation_id=negotiation_id,
+        in_force_at=in_force_at,
+        expires_at=expires_at,
+        ended_at=ended_at,
+        end=_why(end_why),
+        entry_id=entry_id,
     )
 
 
@@ -361,59 +441,51 @@ def _transfer_row(t: Transfer) -> dict[str, Any]:
 
 
 def _transfer(row: Any) -> Transfer:
+    (id_, role, peer_did, peer_pid, address, contract_id, format_, state) = row[:8]
+    (endpoint, token, token_expires_at, error, created_at, updated_at) = row[8:]
     data = None
-    if row.token_expires_at is not None:
-        data = DataAddress(row.endpoint, row.token, row.token_expires_at)
+    if token_expires_at is not None:
+        data = DataAddress(endpoint, token, token_expires_at)
     return Transfer(
-        id=row.id,
-        role=Side(row.role),
-        peer_did=row.peer_did,
-        peer_pid=row.peer_pid,
-        address=row.address,
-        contract_id=row.contract_id,
-        format=row.format,
-        state=TransferState(row.state),
+        id=id_,
+        role=Side(role),
+        peer_did=peer_did,
+        peer_pid=peer_pid,
+        address=address,
+        contract_id=contract_id,
+        format=format_,
+        state=TransferState(state),
         data_address=data,
-        error=_why(row.error),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        error=_why(error),
+        created_at=created_at,
+        updated_at=updated_at,
     )
 
 
 def insert_transfer(tx: Tx, t: Transfer) -> None:
     """Add a transfer."""
-    tx.execute(sa.insert(transfers), {"id": t.id, **_transfer_row(t)})
+    tx.insert(transfers, {"id": t.id, **_transfer_row(t)})
 
 
 def save_transfer(tx: Tx, t: Transfer) -> None:
     """Write a transfer back."""
-    tx.execute(sa.update(transfers).where(transfers.c.id == t.id), _transfer_row(t))
+    row = _transfer_row(t)
+    tx.change(_SAVE_TRANSFER, _changed(t.id, row, row))
 
 
 def transfer(tx: Tx, id_: str, lock: bool = False) -> Transfer | None:
     """One transfer by our pid."""
-    query = sa.select(transfers).where(transfers.c.id == id_)
-    row = tx.one(query.with_for_update() if lock else query)
+    row = _first(tx, _TRANSFER_LOCKED if lock else _TRANSFER, key=id_)
     return None if row is None else _transfer(row)
 
 
 def transfer_of_peer(tx: Tx, role: Side, peer_did: str, peer_pid: str) -> Transfer | None:
     """The transfer that a peer knows by its pid."""
-    c = transfers.c
-    row = tx.one(
-        sa.select(transfers).where(
-            c.peer_did == peer_did, c.peer_pid == peer_pid, c.role == role.value
-        )
-    )
+    row = _first(tx, _TRANSFER_OF_PEER, key=role.value, did=peer_did, pid=peer_pid)
     return None if row is None else _transfer(row)
 
 
 def transfers_of(tx: Tx, contract_id: str, open_only: bool = False) -> list[Transfer]:
     """The latest transfers of a contract first."""
-    c = transfers.c
-    query = sa.select(transfers).where(c.contract_id == contract_id)
-    if open_only:
-        final = (TransferState.COMPLETED.value, TransferState.TERMINATED.value)
-        query = query.where(c.state.not_in(final))
-    query = query.order_by(c.created_at.desc(), c.id).limit(limits.CONTRACT_LIST_MAX)
-    return [_transfer(row) for row in tx.all(query)]
+    statement = _TRANSFERS_OPEN if open_only else _TRANSFERS
+    return [_transfer(row) for row in tx.rows(statement, {"key": contract_id})]

@@ -7,6 +7,7 @@ Receivers call `seen` to drop what they already have. The timer is only for fail
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import random
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -52,6 +53,29 @@ inbox = sa.Table(
     sa.Column("received_at", UtcTime, nullable=False, index=True),
 )
 
+# Built once: what every message costs (kernel.db.prepared).
+_TAIL: Final = sa.select(
+    sa.func.max(outbox.c.seq),
+    sa.func.coalesce(sa.func.sum(sa.case((outbox.c.state == "pending", 1), else_=0)), 0),
+).where(outbox.c.conversation == sa.bindparam("of"))
+_HEAD: Final = (
+    sa.select(
+        *(outbox.c[name] for name in ("message_id", "kind", "peer", "address", "conversation")),
+        *(outbox.c[name] for name in ("seq", "payload", "attempts", "created_at", "next_at")),
+        outbox.c.claimed_until,
+    )
+    .where(outbox.c.conversation == sa.bindparam("of"), outbox.c.state == "pending")
+    .order_by(outbox.c.seq)
+    .limit(1)
+)
+_MARK_SENT: Final = (
+    sa.update(outbox)
+    .where(outbox.c.message_id == sa.bindparam("key"))
+    .values(
+        state="sent", attempts=sa.bindparam("new_attempts"), last_error=None, claimed_until=None
+    )
+)
+
 
 @dataclass(frozen=True)
 class Message:
@@ -70,9 +94,13 @@ class Message:
 
 @dataclass(frozen=True)
 class Enqueued:
-    """Emitted in the verb's transaction; the dispatcher wakes after the commit."""
+    """Emitted in the verb's transaction; the dispatcher wakes after the commit.
 
-    conversation: str
+    `first`: nothing of its conversation waits before it, so it may leave as it is.
+    """
+
+    message: Message
+    first: bool
 
 
 class Retry(Exception):
@@ -99,26 +127,22 @@ def enqueue(
 ) -> str:
     """Add one message for `peer` to the verb; returns the id it keeps over all retries."""
     message_id = message_id or f"urn:uuid:{tx.new_id()}"
-    last = tx.scalar(
-        sa.select(sa.func.max(outbox.c.seq)).where(outbox.c.conversation == conversation)
-    )
-    tx.execute(
-        sa.insert(outbox),
-        {
-            "message_id": message_id,
-            "kind": kind,
-            "peer": peer,
-            "address": address,
-            "conversation": conversation,
-            "seq": (last or 0) + 1,
-            "payload": payload,
-            "state": "pending",
-            "attempts": 0,
-            "created_at": tx.now,
-            "next_at": tx.now,
-        },
-    )
-    tx.emit(Enqueued(conversation))
+    [(last, waiting)] = tx.rows(_TAIL, {"of": conversation})
+    row: dict[str, Any] = {
+        "message_id": message_id,
+        "kind": kind,
+        "peer": peer,
+        "address": address,
+        "conversation": conversation,
+        "seq": (last or 0) + 1,
+        "payload": payload,
+        "attempts": 0,
+        "created_at": tx.now,
+    }
+    tx.insert(outbox, {**row, "state": "pending", "next_at": tx.now})
+    # What is delivered is what the database keeps: JSON, without the types it came in.
+    row["payload"] = json.loads(json.dumps(payload))
+    tx.emit(Enqueued(Message(**row), first=not waiting))
     return message_id
 
 
@@ -158,7 +182,9 @@ class Outbox:
         self._attempts_max: dict[str, int] = {}
         self._delivered: dict[str, OnDelivered] = {}
         self._gave_up: dict[str, OnGaveUp] = {}
-        self._ready: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[tuple[str, Message | None] | None] = queue.SimpleQueue()
+        # Replicas share the table: there a message is claimed before it is sent.
+        self._shared = db.dialect == "postgresql"
         self._lock = threading.Lock()
         self._busy: set[str] = set()
         self._again: set[str] = set()
@@ -205,15 +231,17 @@ class Outbox:
         self._threads.clear()
 
     def _wake(self, event: Enqueued) -> None:
-        self._offer(event.conversation)
+        at_once = event.first and not self._shared
+        self._offer(event.message.conversation, event.message if at_once else None)
 
-    def _offer(self, conversation: str) -> None:
+    def _offer(self, conversation: str, head: Message | None = None) -> None:
+        """Take up a conversation; `head` is its first waiting message, where that is known."""
         with self._lock:
             if conversation in self._busy:
                 self._again.add(conversation)
                 return
             self._busy.add(conversation)
-        self._ready.put(conversation)
+        self._ready.put((conversation, head))
 
     def _tick(self) -> None:
         while True:
@@ -239,10 +267,14 @@ class Outbox:
             return []
 
     def _work(self) -> None:
-        while (conversation := self._ready.get()) is not None:
+        while (taken := self._ready.get()) is not None:
+            conversation, head = taken
             try:
-                while not self._stop.is_set() and self._send_next(conversation):
-                    pass
+                if head is not None and not self._stop.is_set():
+                    # Alone in its conversation: whatever came since has rung again.
+                    self._send(head)
+                else:
+                    self._send_all(conversation)
             except Exception:
                 log.exception("conversation %s stopped; the timer takes it up", conversation)
             with self._lock:
@@ -252,11 +284,14 @@ class Outbox:
             if again and not self._stop.is_set():
                 self._offer(conversation)
 
-    def _send_next(self, conversation: str) -> bool:
-        """Send the head of a conversation; False if nothing is due."""
-        message = self._head(conversation)
-        if message is None:
-            return False
+    def _send_all(self, conversation: str) -> None:
+        while not self._stop.is_set():
+            message = self._head(conversation)
+            if message is None or not self._send(message):
+                return
+
+    def _send(self, message: Message) -> bool:
+        """Send the head of a conversation; False if it has to wait."""
         send = self._deliver.get(message.kind)
         if send is None:
             raise LookupError(f"no delivery for {message.kind}")
@@ -280,16 +315,11 @@ class Outbox:
         return True
 
     def _head(self, conversation: str) -> Message | None:
-        query = (
-            sa.select(outbox)
-            .where(outbox.c.conversation == conversation, outbox.c.state == "pending")
-            .order_by(outbox.c.seq)
-            .limit(1)
-        )
+        """The first waiting message of a conversation, if it is due."""
 
-        def claim(tx: Tx) -> sa.Row[Any] | None:
-            # Replicas share the table: whoever holds the claim sends, the others pass by.
-            row = tx.one(query.with_for_update(skip_locked=True))
+        def claim(tx: Tx) -> Any:
+            # Whoever holds the claim sends, the others pass by.
+            row = tx.one(_HEAD.with_for_update(skip_locked=True), {"of": conversation})
             if row is None or (row.claimed_until and row.claimed_until > tx.now):
                 return None
             until = tx.now + timedelta(seconds=limits.OUTBOX_CLAIM_S)
@@ -297,24 +327,17 @@ class Outbox:
             tx.execute(sa.update(outbox).where(key).values(claimed_until=until))
             return row
 
-        shared = self._db.dialect == "postgresql"
-        row = self._db.write(claim) if shared else self._db.read(lambda tx: tx.one(query))
-        if row is None or row.next_at > self._db.clock.now():
+        def look(tx: Tx) -> Any:
+            return next(iter(tx.rows(_HEAD, {"of": conversation})), None)
+
+        row = self._db.write(claim) if self._shared else self._db.read(look)
+        if row is None:
             return None
-        return Message(
-            row.message_id,
-            row.kind,
-            row.peer,
-            row.address,
-            row.conversation,
-            row.seq,
-            row.payload,
-            row.attempts,
-            row.created_at,
-        )
+        *message, next_at, _claimed_until = row
+        return None if next_at > self._db.clock.now() else Message(*message)
 
     def _sent(self, tx: Tx, message: Message, reply: dict[str, Any] | None) -> None:
-        self._set(tx, message, state="sent", attempts=message.attempts + 1, last_error=None)
+        tx.change(_MARK_SENT, {"key": message.message_id, "new_attempts": message.attempts + 1})
         if (handler := self._delivered.get(message.kind)) is not None:
             handler(tx, message, reply)
 
