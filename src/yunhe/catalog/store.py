@@ -7,15 +7,15 @@ entry stays as its own tombstone (N04: never reissued).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from yunhe.catalog.model import ON_OFFER
 from yunhe.kernel import limits
-from yunhe.kernel.db import Json, Tx, UtcTime, metadata
+from yunhe.kernel.db import Json, Tx, UtcTime, by_name, metadata
 
-Row = sa.Row[Any]
+Row = Any  # one row, read by its columns' names
 
 entries = sa.Table(
     "catalog_entry",
@@ -100,6 +100,16 @@ counters = sa.Table(
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
+_entry_row, _version_row = by_name(entries), by_name(versions)
+
+# Built once: every use reads its product's tables (kernel.db.prepared).
+_KEY: Final[sa.BindParameter[Any]] = sa.bindparam("key")
+_ENTRY: Final = sa.select(entries).where(sa.or_(entries.c.id == _KEY, entries.c.code == _KEY))
+_ENTRY_OF: Final = _ENTRY.where(entries.c.kind == sa.bindparam("of_kind"))
+_VERSION: Final = sa.select(versions).where(
+    versions.c.entry_id == _KEY, versions.c.version == sa.bindparam("number")
+)
+
 
 # -- the holder ---------------------------------------------------------------------------------
 
@@ -127,8 +137,10 @@ def insert_entry(tx: Tx, entry_id: str, kind: str) -> None:
 
 def entry(tx: Tx, key: str, kind: str | None = None) -> Row | None:
     """An entry by its id or its code."""
-    query = sa.select(entries).where(sa.or_(entries.c.id == key, entries.c.code == key))
-    return tx.one(query if kind is None else query.where(entries.c.kind == kind))
+    asked = (_ENTRY, {"key": key}) if kind is None else (_ENTRY_OF, {"key": key, "of_kind": kind})
+    for row in tx.rows(*asked):
+        return _entry_row(row)
+    return None
 
 
 def all_entries(tx: Tx, kind: str) -> Sequence[Row]:
@@ -192,9 +204,9 @@ def put_version(tx: Tx, entry_id: str, version: int, form: Any, tables: Any, by:
 
 def version(tx: Tx, entry_id: str, number: int) -> Row | None:
     """One version's content."""
-    return tx.one(
-        sa.select(versions).where(versions.c.entry_id == entry_id, versions.c.version == number)
-    )
+    for row in tx.rows(_VERSION, {"key": entry_id, "number": number}):
+        return _version_row(row)
+    return None
 
 
 def all_versions(tx: Tx, entry_id: str) -> Sequence[Row]:

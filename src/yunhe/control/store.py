@@ -7,15 +7,14 @@ termination have an order on both databases.
 from __future__ import annotations
 
 import dataclasses
-from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from yunhe.control.model import Denial, Quota, UseRecord
-from yunhe.kernel.db import Json, Tx, UtcTime, metadata
+from yunhe.kernel.db import Json, Tx, UtcTime, by_name, metadata
 
 quota = sa.Table(
     "control_quota",
@@ -73,16 +72,7 @@ denial = sa.Table(
     sa.Column("at", UtcTime, nullable=False),
     sa.Index("control_denial_by_contract", "contract_id", "at"),
 )
-
-
-def _by_name(table: sa.Table) -> Callable[[Sequence[Any]], Any]:
-    """Makes a row of `table`, as `Tx.rows` gives it, readable by its columns' names."""
-    kind: Any = namedtuple
-    made: Callable[[Sequence[Any]], Any] = kind(table.name, [c.name for c in table.columns])._make
-    return made
-
-
-_quota_row, _use_row = _by_name(quota), _by_name(use)
+_quota_row, _use_row = by_name(quota), by_name(use)
 
 # Built once: these run for every use, in its three verbs (kernel.db.prepared).
 _KEY: Final[sa.BindParameter[Any]] = sa.bindparam("key")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -20,7 +20,7 @@ from yunhe.exchange.model import (
     SignedReceipt,
     Statement,
 )
-from yunhe.kernel.db import Json, Tx, UtcTime, metadata
+from yunhe.kernel.db import Json, Tx, UtcTime, by_name, metadata
 from yunhe.ledger import seal, statements
 
 T = TypeVar("T")
@@ -117,6 +117,16 @@ line = sa.Table(
     sqlite_with_rowid=False,
 )
 
+_bill_row, _receipt_row, _asked_row = by_name(bill), by_name(receipt), by_name(asked)
+
+# Built once: these run for every use, at either side (kernel.db.prepared).
+_KEY: Final[sa.BindParameter[Any]] = sa.bindparam("key")
+_BILL: Final = sa.select(bill).where(bill.c.contract_id == _KEY)
+_BILL_LOCKED: Final = _BILL.with_for_update()
+_RECEIPT: Final = sa.select(receipt).where(receipt.c.use_id == _KEY)
+_ASKED: Final = sa.select(asked).where(asked.c.use_id == _KEY)
+_FORGET: Final = sa.delete(asked).where(asked.c.use_id == _KEY)
+
 _SEALED = (bill, meter, receipt, line)
 for _table in _SEALED:
     seal(_table)
@@ -135,14 +145,14 @@ def add_bill(tx: Tx, values: dict[str, Any]) -> None:
 
 def find_bill(tx: Tx, contract_id: str, lock: bool = False) -> Bill | None:
     """The bill of a contract; with `lock`, one verb at a time works on it."""
-    query = sa.select(bill).where(bill.c.contract_id == contract_id)
-    row = tx.one(query.with_for_update() if lock else query)
-    return None if row is None else _as(Bill, row)
+    for row in tx.rows(_BILL_LOCKED if lock else _BILL, {"key": contract_id}):
+        return _as(Bill, _bill_row(row))
+    return None
 
 
 def add_meter(tx: Tx, values: dict[str, Any]) -> None:
     """One row; its key is the use and the number of its correction."""
-    tx.execute(sa.insert(meter), values)
+    tx.insert(meter, values)
 
 
 def meters_of(tx: Tx, contract_id: str) -> list[Meter]:
@@ -167,13 +177,14 @@ def find_meter(tx: Tx, use_id: str) -> Meter | None:
 
 def add_receipt(tx: Tx, values: dict[str, Any]) -> None:
     """One receipt a use."""
-    tx.execute(sa.insert(receipt), values)
+    tx.insert(receipt, values)
 
 
 def find_receipt(tx: Tx, use_id: str) -> SignedReceipt | None:
     """The receipt of a use, or None."""
-    row = tx.one(sa.select(receipt).where(receipt.c.use_id == use_id))
-    return None if row is None else _as(SignedReceipt, row)
+    for row in tx.rows(_RECEIPT, {"key": use_id}):
+        return _as(SignedReceipt, _receipt_row(row))
+    return None
 
 
 def receipts_of(tx: Tx, contract_id: str) -> list[SignedReceipt]:
@@ -195,9 +206,11 @@ def add_asked(tx: Tx, values: dict[str, Any]) -> bool:
     return tx.insert_once(asked, values)
 
 
-def find_asked(tx: Tx, use_id: str) -> sa.Row[Any] | None:
-    """A use under way or in doubt, or None."""
-    return tx.one(sa.select(asked).where(asked.c.use_id == use_id))
+def find_asked(tx: Tx, use_id: str) -> Any | None:
+    """The row of a use under way or in doubt, or None."""
+    for row in tx.rows(_ASKED, {"key": use_id}):
+        return _asked_row(row)
+    return None
 
 
 def count_asked(tx: Tx, use_id: str, values: dict[str, Any]) -> None:
@@ -207,7 +220,7 @@ def count_asked(tx: Tx, use_id: str, values: dict[str, Any]) -> None:
 
 def forget_asked(tx: Tx, use_id: str) -> None:
     """The use has its receipt, or never was."""
-    tx.execute(sa.delete(asked).where(asked.c.use_id == use_id))
+    tx.change(_FORGET, {"key": use_id})
 
 
 def asked_open(tx: Tx, contract_id: str | None = None) -> Sequence[sa.Row[Any]]:
@@ -276,7 +289,7 @@ def statements_of(tx: Tx, contract_id: str | None, limit: int) -> list[Statement
     return [_statement(row) for row in tx.all(query)]
 
 
-def _as(kind: type[T], row: sa.Row[Any]) -> T:
+def _as(kind: type[T], row: Any) -> T:
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     return kind(**{name: getattr(row, name) for name in names})
 

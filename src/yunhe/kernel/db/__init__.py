@@ -9,7 +9,7 @@ from __future__ import annotations
 from yunhe.kernel.db.base import Database
 from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, StorageFull
 from yunhe.kernel.db.open import create_all, open_database
-from yunhe.kernel.db.tables import Json, UtcTime, metadata
+from yunhe.kernel.db.tables import Json, UtcTime, by_name, metadata
 from yunhe.kernel.db.tx import Tx
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "StorageFull",
     "Tx",
     "UtcTime",
+    "by_name",
     "create_all",
     "metadata",
     "open_database",

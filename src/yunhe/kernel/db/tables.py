@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import namedtuple
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,3 +45,10 @@ class Json(sa.types.TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: Any) -> Any:
         """Back to Python values."""
         return None if value is None else json.loads(value)
+
+
+def by_name(table: sa.Table) -> Callable[[Sequence[Any]], Any]:
+    """Makes a row of `table`, as `Tx.rows` gives it, readable by its columns' names."""
+    kind: Any = namedtuple
+    made: Callable[[Sequence[Any]], Any] = kind(table.name, [c.name for c in table.columns])._make
+    return made
