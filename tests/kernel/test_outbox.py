@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database
 from yunhe.kernel.outbox import GiveUp, Message, Outbox, Retry, enqueue, pending, seen
+from yunhe.kernel.outbox import outbox as table
 
 
 class Wire:
@@ -90,6 +93,21 @@ def test_what_a_crash_left_pending_is_sent_at_start(any_db: Database) -> None:
     outbox.start()
     wire.wait(1)
     outbox.stop()
+
+
+def test_a_node_that_comes_back_does_not_sit_out_its_old_waits(any_db: Database) -> None:
+    message = send(any_db, "c", 1)
+    any_db.write(
+        lambda tx: tx.execute(
+            sa.update(table).values(attempts=20, next_at=tx.now + timedelta(minutes=1))
+        )
+    )
+    again, wire = Outbox(any_db), Wire()
+    again.deliver("k", wire)
+    again.start()
+    wire.wait(1)
+    again.stop()
+    assert [each.message_id for each in wire.sent] == [message]
 
 
 def test_delivered_runs_in_the_transaction_that_marks_it(any_db: Database) -> None:

@@ -211,8 +211,9 @@ class Outbox:
         self._gave_up[kind] = fn
 
     def start(self) -> None:
-        """Start sending; what a crash left pending goes first."""
+        """Start sending; what a crash left pending goes first, however long it was to wait."""
         self._stop.clear()
+        self._db.write(self._bring_forward)
         for number in range(limits.OUTBOX_WORKERS):
             thread = threading.Thread(target=self._work, name=f"outbox-{number}", daemon=True)
             thread.start()
@@ -242,6 +243,11 @@ class Outbox:
                 return
             self._busy.add(conversation)
         self._ready.put((conversation, head))
+
+    def _bring_forward(self, tx: Tx) -> None:
+        # Where this node was away, nobody knows how its peers fare: their waits are stale.
+        held = (outbox.c.state == "pending", outbox.c.next_at > tx.now)
+        tx.execute(sa.update(outbox).where(*held).values(next_at=tx.now))
 
     def _tick(self) -> None:
         while True:
