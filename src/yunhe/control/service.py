@@ -7,7 +7,7 @@ reserved -> released (durable before the first byte leaves) -> posted | void (DE
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -43,6 +43,7 @@ from yunhe.control.events import (
 from yunhe.control.grant import Grant, mint
 from yunhe.control.judge import Judge
 from yunhe.control.model import (
+    ANSWERS,
     DENY,
     Context,
     Denial,
@@ -63,15 +64,6 @@ from yunhe.kernel.errors import YunheError
 from yunhe.kernel.money import charge
 
 _RESERVE_TRIES_MAX = 3
-# Refusals after the data was looked at: whether one comes is an answer of one bit.
-_ANSWERS = (
-    "GROUP_TOO_SMALL",
-    "ROWS_OVER_LIMIT",
-    "QUERY_FAILED",
-    "QUERY_MEMORY",
-    "QUERY_TIMEOUT",
-    "WORKER_LOST",
-)
 
 
 class Control:
@@ -144,7 +136,7 @@ class Control:
         if before is not None:
             return self._again(tx, use, before)
         for _ in range(_RESERVE_TRIES_MAX):
-            verdict, row, terms = self._judge.judge(tx, use)
+            verdict, row, terms = self._judge.judge(tx, use, reserving=True)
             if not verdict.allowed or row is None or terms is None:
                 self._deny(tx, use, verdict)
                 return refusal(verdict)
@@ -261,6 +253,25 @@ class Control:
             lambda tx: self._post(tx, self._row(tx, grant), rows, byte_count, complete)
         )
 
+    def post_held(
+        self, use_id: str, contract_id: str, rows: int, byte_count: int, complete: bool
+    ) -> Posted:
+        """As `post`, for a released use whose Grant may have died with an earlier process: a push
+        goes on after a restart. `byte_count` 0: not known, after a crash.
+
+        Raises RowsOverGrant, UseOutOfOrder, GrantForged for a use that never was.
+        """
+
+        def verb(tx: Tx) -> Posted:
+            row = store.find_use(tx, use_id)
+            if row is None or row.contract_id != contract_id:
+                raise GrantForged(detail=f"no such use: {use_id}")
+            if not 0 <= rows <= row.rows_max:
+                raise RowsOverGrant(rows=rows, rows_max=row.rows_max)
+            return self._post(tx, row, rows, byte_count, complete)
+
+        return self._db.write(verb)
+
     def _post(self, tx: Tx, row: Any, rows: int, byte_count: int, complete: bool) -> Posted:
         if row.state == "posted":
             return posted(row)
@@ -307,7 +318,7 @@ class Control:
         if not store.void_use(tx, row.use_id, why):
             raise UseOutOfOrder(state=row.state, verb="voided")
         most = limits.ANSWERS_GIVEN_BACK_MAX
-        if why not in _ANSWERS or store.voided(tx, row.contract_id, _ANSWERS, most + 1) <= most:
+        if why not in ANSWERS or store.voided(tx, row.contract_id, ANSWERS, most + 1) <= most:
             store.give_back(tx, row.contract_id)
         body = {"use_id": row.use_id, "contract_id": row.contract_id, "why": why}
         self._evidence.record(tx, "use.voided", body | {"at": iso(tx.now)})
@@ -344,16 +355,17 @@ class Control:
 
         return self._db.write(verb)
 
-    def recover(self, older_than_s: float = 0.0) -> Recovered:
+    def recover(self, older_than_s: float = 0.0, held: Collection[str] = ()) -> Recovered:
         """After a crash: reserved uses are given back, released ones billed at the maximum.
 
         With replicas on one database give `older_than_s` = the longest a live use may take.
+        `held`: released uses whose delivery goes on (`post_held`).
         """
         before = self._db.clock.now() - timedelta(seconds=older_than_s)
         voided: list[str] = []
         posted: list[str] = []
         while found := self._db.read(
-            lambda tx: store.unfinished(tx, before, limits.RECOVERY_USES_MAX)
+            lambda tx: store.unfinished(tx, before, limits.RECOVERY_USES_MAX, held)
         ):
             for row in found:
                 (voided if self._finish(row) == "void" else posted).append(row.use_id)

@@ -7,13 +7,13 @@ termination have an order on both databases.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from yunhe.control.model import Denial, Quota, UseRecord
+from yunhe.control.model import ANSWERS, Denial, Quota, UseRecord
 from yunhe.kernel.db import Json, Tx, UtcTime, by_name, metadata
 
 quota = sa.Table(
@@ -150,6 +150,34 @@ def voided(tx: Tx, contract_id: str, whys: Sequence[str], limit: int) -> int:
     return int(tx.scalar(sa.select(sa.func.count()).select_from(found.limit(limit).subquery())))
 
 
+def hold_quota(tx: Tx, contract_id: str) -> None:
+    """No other verb reserves under this contract before ours ends (SQLite has one writer)."""
+    tx.execute(
+        sa.select(quota.c.version).where(quota.c.contract_id == contract_id).with_for_update()
+    )
+
+
+def _counting(contract_id: str) -> sa.ColumnElement[bool]:
+    """Uses that count for a frequency: all but those given back before the data was looked at."""
+    return sa.and_(
+        use.c.contract_id == contract_id,
+        sa.or_(use.c.state != "void", use.c.why.in_(ANSWERS)),
+    )
+
+
+def uses_since(tx: Tx, contract_id: str, start: datetime) -> int:
+    """How many uses were reserved at `start` or later."""
+    counted = sa.select(sa.func.count()).select_from(use)
+    return int(tx.scalar(counted.where(_counting(contract_id), use.c.reserved_at >= start)))
+
+
+def last_use_at(tx: Tx, contract_id: str) -> datetime | None:
+    """When the latest use was reserved, or None."""
+    latest = sa.select(use.c.reserved_at).where(_counting(contract_id))
+    row = tx.one(latest.order_by(use.c.reserved_at.desc()).limit(1))
+    return None if row is None else row.reserved_at
+
+
 def add_use(tx: Tx, values: dict[str, Any]) -> bool:
     """Insert a reserved use; False if its id is taken."""
     return tx.insert_once(use, values)
@@ -198,14 +226,20 @@ def lower_use(tx: Tx, use_id: str, values: dict[str, Any]) -> bool:
     return moved.rowcount == 1
 
 
-def unfinished(tx: Tx, before: datetime, limit: int) -> Sequence[sa.Row[Any]]:
-    """Uses that are neither posted nor void, reserved before `before`, oldest first."""
-    return tx.all(
+def unfinished(
+    tx: Tx, before: datetime, limit: int, but: Collection[str] = ()
+) -> Sequence[sa.Row[Any]]:
+    """Uses that are neither posted nor void, reserved before `before`, oldest first.
+
+    Those named in `but` are left out.
+    """
+    found = tx.all(
         sa.select(use)
         .where(use.c.state.in_(("reserved", "released")), use.c.reserved_at <= before)
         .order_by(use.c.reserved_at)
-        .limit(limit)
+        .limit(limit + len(but))
     )
+    return [row for row in found if row.use_id not in but][:limit]
 
 
 def uses_of(tx: Tx, contract_id: str, states: Sequence[str] = ()) -> Sequence[sa.Row[Any]]:

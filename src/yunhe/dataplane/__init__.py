@@ -12,10 +12,14 @@ from yunhe.dataplane.errors import (
     BadLiteral,
     ColumnNotAgreed,
     GroupTooSmall,
+    PushNeedsPurpose,
+    PushNeedsSql,
+    PushTooLarge,
     QueryFailed,
     QueryMemory,
     QueryTimeout,
     RowsOverLimit,
+    SpoolFailed,
     StreamMalformed,
     WorkerLost,
     WorkersBusy,
@@ -25,6 +29,7 @@ from yunhe.dataplane.ipc import IpcCount, count_ipc
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
+from yunhe.dataplane.push import Spooled, count_file, settle_file, settle_folder
 from yunhe.dataplane.service import Agreements, DataPlane, Query, Stream
 from yunhe.dataplane.views import check_terms, term_faults
 
@@ -40,12 +45,17 @@ __all__ = [
     "IpcCount",
     "Job",
     "Pool",
+    "PushNeedsPurpose",
+    "PushNeedsSql",
+    "PushTooLarge",
     "Query",
     "QueryFailed",
     "QueryMemory",
     "QueryTimeout",
     "RowsOverLimit",
     "Running",
+    "SpoolFailed",
+    "Spooled",
     "Stream",
     "StreamMalformed",
     "TableBinding",
@@ -53,7 +63,10 @@ __all__ = [
     "WorkerLost",
     "WorkersBusy",
     "check_terms",
+    "count_file",
     "count_ipc",
     "govern",
+    "settle_file",
+    "settle_folder",
     "term_faults",
 ]

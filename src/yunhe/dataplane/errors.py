@@ -297,4 +297,36 @@ class WorkersBusy(Unavailable):
     zh = "查询进程均忙。"
 
 
+class PushNeedsSql(Invalid):
+    code = "PUSH_NEEDS_SQL"
+    en = "There is no whole product to push: {why}."
+    zh = "无法推送整个产品：{why_zh}。"
+    mend_en = "Say with SQL what is to be pushed."
+    mend_zh = "请用 SQL 说明要推送的内容。"
+
+
+class PushNeedsPurpose(Invalid):
+    code = "PUSH_NEEDS_PURPOSE"
+    en = "The contract names several purposes, and the push says none."
+    zh = "合约约定了多个用途，而推送请求未说明用途。"
+    mend_en = "Say which of the contract's purposes the push serves."
+    mend_zh = "请说明推送用于合约约定的哪个用途。"
+
+
+class PushTooLarge(TooLarge):
+    code = "PUSH_TOO_LARGE"
+    en = "The result is larger than one push may be: {limit} bytes."
+    zh = "结果超过一次推送的上限：{limit} 字节。"
+    mend_en = "Push it in parts, with SQL that selects each."
+    mend_zh = "请用 SQL 分批推送。"
+
+
+class SpoolFailed(Unavailable):
+    code = "SPOOL_FAILED"
+    en = "The node could not lay the result of a push on its disk."
+    zh = "节点无法将推送结果写入磁盘。"
+    mend_en = "The provider's operator makes room; the push is tried again."
+    mend_zh = "请提供方运维释放磁盘空间；推送将自动重试。"
+
+
 BY_CODE = {error.code: error for error in (RowsOverLimit, QueryTimeout, QueryMemory, QueryFailed)}

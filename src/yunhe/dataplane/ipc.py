@@ -39,7 +39,12 @@ class IpcCount:
         """SHA-256, hex, of every byte passed."""
         return self._hash.hexdigest()
 
-    def feed(self, chunk: bytes) -> None:
+    @property
+    def rows_begun(self) -> int:
+        """Rows with those of a batch of which only a part has passed: the sender's count."""
+        return self.rows + self._rows_pending
+
+    def feed(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes into account; raises StreamMalformed, naming what is wrong."""
         self._hash.update(chunk)
         self.bytes += len(chunk)

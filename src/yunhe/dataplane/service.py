@@ -11,9 +11,10 @@ import contextlib
 import hmac
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from yunhe.contracts import Contract
 from yunhe.control import Control, Grant, Recorder, Use
@@ -21,11 +22,15 @@ from yunhe.dataplane.kept import KeptGate
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running
+from yunhe.dataplane.push import Spooled, lay_down, one_purpose, whole_product
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import Denied, Internal, Invalid, TooLarge, Unavailable, YunheError
+from yunhe.kernel.outlet import Outlet
+
+T = TypeVar("T")
 
 
 class Agreements(Protocol):
@@ -52,6 +57,16 @@ class Query:
     purpose: str
     principal: str = ""
     rows_max: int | None = None
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A use that is reserved and whose query runs."""
+
+    governed: Governed
+    grant: Grant
+    watch: _Watch
+    running: Running
 
 
 class DataPlane:
@@ -88,6 +103,52 @@ class DataPlane:
         The caller must iterate the result to its end or `close` it. Raises the refusals of
         contracts, gate, control and pool; after any of them nothing is charged.
         """
+        begun = self._begin(peer_did, query)
+        with self._void_unless_done(begun):
+            self._control.release(begun.grant)
+        return Stream(
+            begun.running, begun.governed, begun.grant, self._post, self._crash, begun.watch
+        )
+
+    def spool(
+        self,
+        peer_did: str,
+        query: Query,
+        path: Path,
+        kept: Callable[[Tx, Spooled], object],
+    ) -> Spooled:
+        """As `query`, but the whole result is laid down at `path` before the release.
+
+        No SQL: the whole product; no purpose: the only one. `kept` joins the release in one
+        transaction: from then on the use is the caller's to post (`Control.post_held`). Raises
+        as `query` and `push.lay_down`; then nothing is charged and there is no file.
+        """
+        contract = self._contracts.in_force(query.contract_id, peer_did)
+        terms = contract.terms
+        query = replace(
+            query,
+            sql=query.sql or whole_product(self._tables(contract), terms),
+            purpose=query.purpose or one_purpose(terms),
+        )
+        begun = self._begin(peer_did, query)
+
+        def release(tx: Tx) -> None:
+            self._control.release(begun.grant)
+            kept(tx, laid)
+
+        try:
+            with self._void_unless_done(begun):
+                laid = lay_down(begun.running, path, begun.watch)
+                self._crash.at("before_first_byte")
+                self._db.write(release)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        begun.running.close()
+        return laid
+
+    def _begin(self, peer_did: str, query: Query) -> _Begun:
+        """Contract, gate, admit, and the query runs up to its first bytes; still reserved."""
         contract = self._contracts.in_force(query.contract_id, peer_did)
         tables = self._tables(contract)
         terms = contract.terms
@@ -108,18 +169,26 @@ class DataPlane:
         )
         grant = self._control.admit(use)
         watch = _Watch(lambda: self._contracts.in_force(contract.id, peer_did))
-        running: Running | None = None
         try:
             running = self._run(contract, tables, governed, grant, watch)
-            self._control.release(grant)
         except BaseException as error:
-            if running is not None:
-                running.close()
-            why = error.code if isinstance(error, YunheError) else "FAULT"
-            with contextlib.suppress(Unavailable, Internal):  # the first error is the one to tell
-                self._durably(lambda: self._control.void(grant, why))
+            self._void(grant, error)
             raise
-        return Stream(running, governed, grant, self._post, self._crash, watch)
+        return _Begun(governed, grant, watch, running)
+
+    @contextlib.contextmanager
+    def _void_unless_done(self, begun: _Begun) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            begun.running.close()
+            self._void(begun.grant, error)
+            raise
+
+    def _void(self, grant: Grant, error: BaseException) -> None:
+        why = error.code if isinstance(error, YunheError) else "FAULT"
+        with contextlib.suppress(Unavailable, Internal):  # the first error is the one to tell
+            self._durably(lambda: self._control.void(grant, why))
 
     def _post(self, grant: Grant, rows: int, byte_count: int, complete: bool) -> None:
         self._durably(lambda: self._control.post(grant, rows, byte_count, complete))
@@ -230,20 +299,31 @@ class Stream:
         return self
 
     def __next__(self) -> bytes:
+        chunk = self._step(lambda: next(self._chunks, None))
+        if chunk is None:
+            raise StopIteration
+        return chunk
+
+    def _step(self, step: Callable[[], T | None]) -> T | None:
+        """Hand out the next piece; None, once posted, at the end."""
         with self._lock:
             if self._posted:
-                raise StopIteration
+                return None
             self._crash.at("after_first_byte" if self._started else "before_first_byte")
             self._started = True
             try:
                 self._watch()
-                return next(self._chunks)
-            except StopIteration:
-                self._post(complete=True)
-                raise
+                piece = step()
             except BaseException:
                 self._post(complete=False)
                 raise
+            if piece is None:
+                self._post(complete=True)
+            return piece
+
+    def pour(self, outlet: Outlet) -> bool:
+        """As `__next__`, from the worker's pipe straight to the connection; False at the end."""
+        return self._step(lambda: self._running.pour(outlet, self._watch)) is True
 
     def close(self) -> None:
         """Stop here and post what was handed out. Idempotent; from any thread."""
