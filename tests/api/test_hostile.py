@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from api.conftest import Lone, problem
 
 SAMPLES = {
+    r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$": "10/P1D",
+    r"^P[0-9WDTHMS]{1,40}$": "PT1M",
     r"^[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}$": "patients.age",
     r"^(null|hash|year|round:\d{1,9}|left:\d{1,4})$": "round:10",
     r"^[A-Za-z_]\w{0,62}$": "patients",
@@ -97,7 +99,7 @@ def sample(schema: dict[str, Any]) -> Any:
         if schema.get("title") == "Address":
             return "http://127.0.0.1:9/dsp/2025-1"
         return SAMPLES[schema["pattern"]] if "pattern" in schema else "text"
-    return int(schema.get("minimum", 0))
+    return False if kind == "boolean" else int(schema.get("minimum", 0))
 
 
 def places(schema: dict[str, Any], at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, set[str]]]:

@@ -15,6 +15,7 @@ from yunhe.contracts import (
     AutomaticDecider,
     Constraint,
     Duty,
+    Frequency,
     Mask,
     Negotiation,
     Offer,
@@ -276,3 +277,58 @@ def test_the_consumer_accepts_counters_once_then_holds() -> None:
     assert decide.answer(n, None, NOW).verb is Verb.ACCEPT
     n = negotiation(Side.CONSUMER, State.OFFERED, LISTED, FURTHEST)
     assert decide.answer(n, None, NOW).verb is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "furthest", "agreed"),
+    [
+        ("5/P1D", "10/P1D", "5/P1D"),
+        ("20/P1D", "10/P1D", "10/P1D"),
+        ("5/P7D", "10/P1D", "5/P7D"),
+        ("5/PT36H", "10/P1D", "10/P1D"),  # its windows do not fill days
+        (None, "10/P1D", "10/P1D"),
+        ("5/PT1M", None, "5/PT1M"),
+    ],
+)
+def test_how_often_is_bounded_too(
+    asked: str | None, furthest: str | None, agreed: str | None
+) -> None:
+    a, b, c = (None if t is None else Frequency.parse(t) for t in (asked, furthest, agreed))
+    bound = replace(LISTED, frequency=b, pause="PT1M", inherit=True)
+    got = nearest(replace(LISTED, frequency=a, pause="PT30S"), bound, NOW)
+    assert (got.frequency, got.pause, got.inherit) == (c, "PT1M", True)
+    assert nearest(got, bound, NOW) == got
+    assert terms_from_policy(policy_from_terms(got)) == got
+    assert ("frequency" in short_of(got, bound)) == (c != b)
+
+
+@pytest.mark.parametrize(
+    ("constraints", "frequency"),
+    [
+        ([("frequency", "100"), ("timeWindow", "PT1M")], "100/PT1M"),
+        ([("count", "9"), ("timeWindow", "P1D")], "9/P1D"),
+        ([("timeWindow", "P7D")], "1/P7D"),
+        ([("frequency", "100")], None),
+        ([("frequency", "100/P1M")], None),
+        ([("frequency", "1/PT0S")], None),
+        ([("dateRecord", "9"), ("timeWindow", "P1D")], None),
+        ([("frequency", "1/P1D"), ("frequency", "2/P1D")], None),
+        ([("timeWindow", "P1D"), ("timeWindow", "P1D")], None),
+        ([("timeWindow", "PT")], None),
+    ],
+)
+def test_the_standards_ways_to_say_how_often(
+    constraints: list[tuple[str, str]], frequency: str | None
+) -> None:
+    [rule] = policy_from_terms(replace(LISTED, uses_max=None, rows_max=None)).rules
+    more = tuple(
+        Constraint(term, "eq" if term == "timeWindow" else "lteq", value)
+        for term, value in constraints
+    )
+    policy = Policy((replace(rule, constraints=rule.constraints + more),))
+    if frequency is None:
+        with pytest.raises(TermNotUnderstood):
+            terms_from_policy(policy)
+        return
+    got = terms_from_policy(policy)
+    assert (str(got.frequency), got.uses_max) == (frequency, None)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from yunhe.contracts import Constraint, Duty, Policy, Rule
-from yunhe.control import Context, compile_policy, refusal
+from yunhe.control import Context, compile_policy, often, refusal
 from yunhe.kernel.clock import parse_iso
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -53,7 +53,8 @@ def _given(term: str, text: str) -> str | int | datetime | frozenset[str]:
         return frozenset(value)
     if term == "time":
         return parse_iso(value)
-    return int(value) if re.fullmatch(r"\d+", value) and term in _NUMBERS else value
+    counted = term in _NUMBERS or often.counts(term)
+    return int(value) if re.fullmatch(r"\d+", value) and counted else value
 
 
 _NUMBERS = {"count", "dateRecord", "dataSize", "payAmount", "minimumGroup", "timeWindow"}

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from yunhe import control as slice_
-from yunhe.contracts import ContractExpired, ContractInForce, ContractTerminated, Price, Terms
-from yunhe.control import CorrectionRefused, UseAlreadySpent, UseIdTaken, UseOutOfOrder
+from yunhe.contracts import (
+    Constraint,
+    ContractExpired,
+    ContractInForce,
+    ContractTerminated,
+    Frequency,
+    Policy,
+    Price,
+    Rule,
+    Terms,
+)
+from yunhe.control import (
+    Context,
+    CorrectionRefused,
+    UseAlreadySpent,
+    UseIdTaken,
+    UseOutOfOrder,
+    compile_policy,
+)
 from yunhe.control.errors import UsesExhausted
 from yunhe.kernel import limits
 from yunhe.kernel.errors import Invalid, TooLarge, YunheError
@@ -365,3 +382,83 @@ def test_the_database_itself_keeps_the_quota(world) -> None:
     world.open()
     with pytest.raises(YunheError):
         world.db.write(lambda tx: tx.execute(sa.text("UPDATE control_quota SET uses_left = -1")))
+
+
+def refused(world, asked) -> str:
+    with pytest.raises(YunheError) as error:
+        world.control.admit(asked)
+    return str(error.value.code)
+
+
+def test_so_many_uses_a_day_and_then_the_next_day(any_world, use) -> None:
+    any_world.open(replace(TERMS, frequency=Frequency(2, "P1D")))
+    first = any_world.control.admit(use())
+    any_world.control.admit(use())
+    assert refused(any_world, use()) == "FREQUENCY_EXCEEDED"
+    (entry,) = any_world.log.find("use.denied")
+    assert entry.body["reasons"][0] | {"rule": ""} == {
+        "rule": "", "kind": "permission", "term": "frequency", "operator": "lteq",
+        "expected": "2/P1D", "given": "3", "code": "FREQUENCY_EXCEEDED",
+    }  # fmt: skip
+    any_world.control.void(first, "crash")  # nothing left: it does not count
+    any_world.control.admit(use())
+    assert refused(any_world, use()) == "FREQUENCY_EXCEEDED"
+    any_world.db.clock.advance(timedelta(days=1).total_seconds())
+    any_world.control.admit(use())
+
+
+def test_a_question_that_the_data_answered_counts_although_it_was_given_back(world, use) -> None:
+    world.open(replace(TERMS, frequency=Frequency(1, "PT1H")))
+    world.control.void(world.control.admit(use()), "GROUP_TOO_SMALL")
+    assert refused(world, use()) == "FREQUENCY_EXCEEDED"
+
+
+def test_a_pause_after_each_use(any_world, use) -> None:
+    any_world.open(replace(TERMS, pause="PT1M"))
+    any_world.control.admit(use())
+    any_world.db.clock.advance(59.9)
+    assert refused(any_world, use()) == "FREQUENCY_EXCEEDED"
+    any_world.db.clock.advance(0.1)
+    any_world.control.admit(use())
+
+
+def test_windows_begin_at_midnight_in_beijing(world, use) -> None:
+    world.open(replace(TERMS, frequency=Frequency(1, "P1D")))  # 2026-01-01T08:00+08:00
+    world.control.admit(use())
+    world.db.clock.advance(16 * 3600 - 1)
+    assert refused(world, use()) == "FREQUENCY_EXCEEDED"
+    world.db.clock.advance(1)
+    world.control.admit(use())
+
+
+def test_many_callers_at_once_stay_within_the_frequency(any_world, use) -> None:
+    any_world.open(replace(TERMS, frequency=Frequency(3, "P1D")))
+    asked = [use() for _ in range(12)]
+    codes: list[str] = []
+
+    def ask(one) -> None:
+        try:
+            any_world.control.admit(one)
+        except YunheError as error:
+            codes.append(error.code)
+
+    callers = [threading.Thread(target=ask, args=(one,)) for one in asked]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(any_world.control.uses("c1", ("reserved",))) == 3
+    assert set(codes) <= {"FREQUENCY_EXCEEDED", "CONTRACT_CHANGED"}
+
+
+def test_what_is_inherited_is_not_given_to_others(world) -> None:
+    read = Rule("permission", "read", (Constraint("purpose", "eq", "research"),))
+    give = Rule("permission", "distribute", (Constraint("purpose", "eq", "research"),))
+    ask = {"purpose": "research"}
+    compiled = compile_policy(Policy((read, give), inherit=True))
+    assert compiled.evaluate(Context("read", ask)).allowed
+    verdict = compiled.evaluate(Context("distribute", ask))
+    assert (verdict.code, verdict.reasons[0].term) == ("TERM_NOT_UNDERSTOOD", "inherit")
+    assert (
+        compile_policy(Policy((give,), inherit=False)).evaluate(Context("distribute", ask)).allowed
+    )

@@ -25,6 +25,9 @@ TERMS = {
     "masks": [{"column": "patients.age", "method": "round:10"}],
     "minimum_group": 5,
     "price": {"per_use_fen": 1000, "per_row_fen": 2},
+    "frequency": None,
+    "pause": None,
+    "inherit": False,
 }
 OFFER = {
     "offer_id": "offer-1",

@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    field_validator,
 )
 
 from yunhe import contracts
@@ -107,6 +108,23 @@ class TermsForm(Form):
     masks: Annotated[list[MaskForm], Field(max_length=500)] = []
     minimum_group: Annotated[int, Field(ge=0, le=10**6, strict=True)] = 0
     price: PriceForm = PriceForm()
+    frequency: Annotated[str, Field(pattern=r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$")] | None = None
+    pause: Annotated[str, Field(pattern=r"^P[0-9WDTHMS]{1,40}$")] | None = None
+    inherit: Annotated[bool, Field(strict=True)] = False
+
+    @field_validator("frequency")
+    @classmethod
+    def _often(cls, text: str | None) -> str | None:
+        if text is not None:
+            contracts.Frequency.parse(text)
+        return text
+
+    @field_validator("pause")
+    @classmethod
+    def _paused(cls, text: str | None) -> str | None:
+        if text is not None and contracts.duration_s(text) == 0:
+            raise ValueError("a pause of no time")
+        return text
 
     def terms(self) -> contracts.Terms:
         """The domain value."""
@@ -120,6 +138,9 @@ class TermsForm(Form):
             masks=tuple(contracts.Mask(m.column, m.method) for m in self.masks),
             minimum_group=self.minimum_group,
             price=contracts.Price(self.price.per_use_fen, self.price.per_row_fen),
+            frequency=contracts.Frequency.parse(self.frequency) if self.frequency else None,
+            pause=self.pause,
+            inherit=self.inherit,
         )
 
 
@@ -135,6 +156,9 @@ def terms_json(terms: contracts.Terms) -> dict[str, Any]:
         "masks": [{"column": m.column, "method": m.method} for m in terms.masks],
         "minimum_group": terms.minimum_group,
         "price": {"per_use_fen": terms.price.per_use, "per_row_fen": terms.price.per_row},
+        "frequency": None if terms.frequency is None else str(terms.frequency),
+        "pause": terms.pause,
+        "inherit": terms.inherit,
     }
 
 

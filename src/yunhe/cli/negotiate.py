@@ -18,7 +18,8 @@ held = typer.Typer(help="Negotiations at this node, on either side.", no_args_is
 
 ASK_HELP = (
     "A term as we want it, repeatable: purposes, columns, expires_at, uses_max, rows_max, "
-    "row_filters, masks, minimum_group, price. The value is JSON or a plain word: uses_max=20, "
+    "row_filters, masks, minimum_group, price, frequency, pause, inherit. The value is JSON or a "
+    "plain word: uses_max=20, frequency=10/P1D, "
     "'price={\"per_use_fen\":100}'."
 )
 ACCEPT_HELP = "The furthest we go without being asked, written as --ask; beyond it, you decide."
@@ -45,10 +46,7 @@ def negotiate(
         if show:
             desk.show(offer, lambda: terms.show(desk, offer.terms))
             return
-        try:
-            offer.terms.but(wanted).but(limits)
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadArgument(what="--ask or --accept", why=str(error)) from error
+        terms.but(terms.but(offer.terms, wanted, "--ask"), limits, "--accept")
         with _telling(desk, space):
             contract = space.negotiate(
                 offer,
@@ -169,11 +167,9 @@ def counter(
     with desk.space() as space:
         now = space.negotiation(desk.whole(negotiation, lambda: _ids(space)))
         if not now.offers:
-            raise BadArgument(what=negotiation, why="there is no offer to answer yet")
-        try:
-            wanted = now.offers[-1].terms.but(parse.members(ask))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadArgument(what="--ask", why=str(error)) from error
+            en, zh = "there is no offer to answer yet", "对方尚未给出要约"
+            raise BadArgument(what=negotiation, why=en, why_zh=zh)
+        wanted = terms.but(now.offers[-1].terms, parse.members(ask), "--ask")
         _await(desk, space, space.counter_offer(now, wanted), timeout)
 
 

@@ -6,10 +6,30 @@ In: terms of an offer, an ask or a contract. Out: a table in the chosen language
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
 
 from yunhe.cli.desk import Desk
+from yunhe.cli.errors import BadArgument
 from yunhe.kernel.money import yuan
 from yunhe.sdk import Terms
+
+
+def but(terms: Terms, changes: Mapping[str, Any], option: str) -> Terms:
+    """`terms` with the changes given as `option`; raises BadArgument."""
+    known = terms.to_json()
+    for name in changes:
+        if name not in known:
+            near, every = get_close_matches(name, known, 1, 0)[0], ", ".join(known)
+            en = f"there is no term {name}; the nearest is {near}; all: {every}"
+            zh = f"没有条款 {name}，最接近的是 {near}；全部条款：{every}"
+            raise BadArgument(what=option, why=en, why_zh=zh)
+    try:
+        return terms.but(changes)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        named = ", ".join(changes)
+        en, zh = f"{named} is not of the form of docs/api.md", f"{named} 不符合 docs/api.md 的格式"
+        raise BadArgument(str(error), what=option, why=en, why_zh=zh) from error
 
 
 def show(desk: Desk, terms: Terms) -> None:
@@ -42,6 +62,9 @@ def price(desk: Desk, per_use_fen: int, per_row_fen: int) -> str:
     return desk.say(f"CNY {use} a use, {row} a row", f"每次 {use} 元，每行 {row} 元")
 
 
+_YES_NO = {True: ("yes", "是"), False: ("no", "否")}
+
+
 def _lines(desk: Desk, terms: Terms) -> Mapping[str, str]:
     free = desk.say("any", "不限")
     until = desk.instant(terms.expires_at) if terms.expires_at else free
@@ -54,5 +77,8 @@ def _lines(desk: Desk, terms: Terms) -> Mapping[str, str]:
         desk.say("rows where", "行过滤"): "; ".join(f"{t}: {p}" for t, p in terms.row_filters),
         desk.say("masks", "脱敏"): ", ".join(f"{c} {m}" for c, m in terms.masks),
         desk.say("minimum group", "最小分组"): str(terms.minimum_group),
+        desk.say("how often", "频次"): terms.frequency or free,
+        desk.say("pause", "间隔"): terms.pause or "–",
+        desk.say("passed on with its policy", "策略随传"): desk.say(*_YES_NO[terms.inherit]),
         desk.say("price", "价格"): price(desk, terms.per_use_fen, terms.per_row_fen),
     }

@@ -37,6 +37,7 @@ from yunhe.contracts.events import (
     NegotiationMoved,
     TransferMoved,
 )
+from yunhe.contracts.frequency import Frequency, duration_s, window_of
 from yunhe.contracts.messages import (
     MESSAGES,
     ContractAcceptance,
@@ -75,6 +76,7 @@ from yunhe.contracts.model import (
     Why,
 )
 from yunhe.contracts.policy import (
+    INHERIT,
     Action,
     Constraint,
     Duty,
@@ -94,6 +96,7 @@ from yunhe.contracts.transfers import PULL, PUSH
 
 __all__ = [
     "HOLD",
+    "INHERIT",
     "MESSAGES",
     "PULL",
     "PUSH",
@@ -130,6 +133,7 @@ __all__ = [
     "Decision",
     "Draft",
     "Duty",
+    "Frequency",
     "Mask",
     "Message",
     "MessageMisaddressed",
@@ -171,6 +175,7 @@ __all__ = [
     "Why",
     "beyond",
     "differing",
+    "duration_s",
     "from_payload",
     "may_say",
     "nearest",
@@ -178,4 +183,5 @@ __all__ = [
     "same_policy",
     "short_of",
     "terms_from_policy",
+    "window_of",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from yunhe.contracts.frequency import Frequency, duration_s
 from yunhe.contracts.policy import Constraint, Duty, Policy, Price, Rule, Terms
 
 RuleKey = tuple[str, str, frozenset[object], frozenset[object]]
@@ -40,6 +41,9 @@ def nearest(asked: Terms, furthest: Terms, now: datetime) -> Terms:
             max(asked.price.per_use, furthest.price.per_use),
             max(asked.price.per_row, furthest.price.per_row),
         ),
+        frequency=_least_often(asked.frequency, furthest.frequency),
+        pause=_longest(asked.pause, furthest.pause),
+        inherit=asked.inherit or furthest.inherit,
     )
 
 
@@ -69,6 +73,12 @@ def short_of(offered: Terms, worst: Terms) -> tuple[str, ...]:
         short.append("minimum_group")
     if offered.price.per_use > worst.price.per_use or offered.price.per_row > worst.price.per_row:
         short.append("price")
+    if _least_often(worst.frequency, offered.frequency) != worst.frequency:
+        short.append("frequency")
+    if _longest(worst.pause, offered.pause) != worst.pause:
+        short.append("pause")
+    if offered.inherit and not worst.inherit:
+        short.append("inherit")
     return tuple(short)
 
 
@@ -82,6 +92,8 @@ def differing(one: Terms, other: Terms) -> tuple[str, ...]:
 
 def same_policy(one: Policy, other: Policy) -> bool:
     """Whether two policies say the same: rules, constraints and duties are sets."""
+    if (one.inherit, one.expansion) != (other.inherit, other.expansion):
+        return False
     return {_rule_key(r) for r in one.rules} == {_rule_key(r) for r in other.rules} and len(
         one.rules
     ) == len(other.rules)
@@ -131,6 +143,21 @@ def _least(one: datetime | None, other: datetime | None) -> datetime | None:
 def _least_count(one: int | None, other: int | None) -> int | None:
     given = [count for count in (one, other) if count is not None]
     return min(given) if given else None
+
+
+def _least_often(asked: Frequency | None, furthest: Frequency | None) -> Frequency | None:
+    """The asked frequency where it certainly stays within `furthest`, which else it is."""
+    if furthest is None or asked is None:
+        return asked or furthest
+    fits = asked.uses <= furthest.uses and asked.seconds >= furthest.seconds
+    # Windows that do not fill one another overlap: two of ours could fall into one of theirs.
+    return asked if fits and asked.seconds % furthest.seconds == 0 else furthest
+
+
+def _longest(asked: str | None, furthest: str | None) -> str | None:
+    if furthest is None or asked is None:
+        return asked or furthest
+    return asked if duration_s(asked) >= duration_s(furthest) else furthest
 
 
 def _sooner(offered: datetime | int | None, worst: datetime | int | None) -> bool:

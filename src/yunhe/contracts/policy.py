@@ -10,15 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from yunhe.contracts.errors import TermNotUnderstood
+from yunhe.contracts.frequency import Frequency, Window, duration_s, window_of
+from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.clock import iso, parse_iso
+from yunhe.kernel.errors import YunheError
 from yunhe.kernel.money import parse_yuan, yuan
 
 
 class Action(StrEnum):
-    """Operating behaviours, T14 Table 4; the wire code is the name (misprint included)."""
+    """Operating behaviours, T14 Table 4; the wire code is the name (misprint included).
+
+    The last three are ODRL 2.2's: kinds of `process` and `jointDevelop`, narrower than those, so
+    that reading one as the other would widen what was agreed.
+    """
 
     TRANSFORM = "transform"
     ANONYMIZE = "anonymize"
@@ -40,6 +47,9 @@ class Action(StrEnum):
     DELETE = "delete"
     ALERT = "alert"
     COMPENSATE = "compensate"
+    MODIFY = "modify"
+    DERIVE = "derive"
+    AGGREGATE = "aggregate"
 
 
 class Operator(StrEnum):
@@ -85,6 +95,7 @@ class Term(StrEnum):
     MINIMUM_GROUP = "minimumGroup"
     MASK_METHOD = "maskMethod"
     PAY_PER = "payPer"
+    TIME_INTERVAL = "timeInterval"  # ODRL: the least time between two uses
 
 
 Value = str | tuple[str, ...]
@@ -120,18 +131,50 @@ class Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """An ordered set of rules. Prohibition beats permission; no matching rule denies."""
+    """An ordered set of rules. Prohibition beats permission; no matching rule denies.
+
+    `inherit`: whoever passes the data on passes this policy on with it (T14 `inherit`; None: not
+    said). `expansion`: T14's `expansionItem`, a JSON object as text; "" where there is none.
+    """
 
     rules: tuple[Rule, ...] = ()
+    inherit: bool | None = None
+    expansion: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The stored, canonical form (not a wire form)."""
-        return {"rules": [_rule_json(rule) for rule in self.rules]}
+        """The stored, canonical form (not a wire form); what is not said is left out."""
+        said: dict[str, Any] = {"rules": [_rule_json(rule) for rule in self.rules]}
+        if self.inherit is not None:
+            said["inherit"] = self.inherit
+        if self.expansion:
+            said["expansion"] = self.expansion
+        return said
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Policy:
         """Read the stored form back; the inverse of `to_json`."""
-        return cls(tuple(_rule_from(rule) for rule in data["rules"]))
+        rules = tuple(_rule_from(rule) for rule in data["rules"])
+        return cls(rules, data.get("inherit"), data.get("expansion", ""))
+
+    @property
+    def unread_expansion(self) -> tuple[str, ...]:
+        """The members of `expansion` that nobody here enforces: each denies, by this name.
+
+        `version` numbers the document and allows nothing; every other member might.
+        """
+        if not self.expansion:
+            return ()
+        try:
+            found = loads_strict(self.expansion.encode())
+        except (YunheError, UnicodeEncodeError):
+            return (EXPANSION,)
+        if not isinstance(found, dict):
+            return (EXPANSION,)
+        return tuple(f"{EXPANSION}.{name[:80]}" for name in sorted(found) if name != "version")
+
+
+EXPANSION: Final = "expansion"
+INHERIT: Final = "inherit"
 
 
 def _constraint_json(c: Constraint) -> dict[str, Any]:
@@ -203,6 +246,9 @@ class Terms:
     masks: tuple[Mask, ...] = ()
     minimum_group: int = 0  # 0: rows may be read; k: aggregates over >= k entities only
     price: Price = field(default_factory=Price)
+    frequency: Frequency | None = None
+    pause: str | None = None  # ISO 8601: the least time between two uses
+    inherit: bool = False  # passed on only together with this policy
 
 
 def policy_from_terms(terms: Terms) -> Policy:
@@ -221,6 +267,10 @@ def policy_from_terms(terms: Terms) -> Policy:
         constraints.append(Constraint(Term.VALUE_EXPRESSION, Operator.EQ, (table, predicate)))
     if terms.minimum_group:
         constraints.append(Constraint(Term.MINIMUM_GROUP, Operator.GTEQ, str(terms.minimum_group)))
+    if terms.frequency is not None:
+        constraints.append(Constraint(Term.FREQUENCY, Operator.LTEQ, str(terms.frequency)))
+    if terms.pause is not None:
+        constraints.append(Constraint(Term.TIME_INTERVAL, Operator.EQ, terms.pause))
     duties = [
         Duty(
             Action.DESENSITIZE,
@@ -241,7 +291,8 @@ def policy_from_terms(terms: Terms) -> Policy:
                     "post",
                 )
             )
-    return Policy((Rule("permission", Action.READ, tuple(constraints), tuple(duties)),))
+    rule = Rule("permission", Action.READ, tuple(constraints), tuple(duties))
+    return Policy((rule,), True if terms.inherit else None)
 
 
 def terms_from_policy(policy: Policy) -> Terms:
@@ -250,15 +301,22 @@ def terms_from_policy(policy: Policy) -> Terms:
     The SQL data plane enforces exactly one `read` permission; anything else is refused here, at
     the negotiation, rather than ignored at the data.
     """
+    for name in policy.unread_expansion:
+        raise TermNotUnderstood(term=name, value=policy.expansion[:80])
     if len(policy.rules) != 1 or policy.rules[0].kind != "permission":
         raise TermNotUnderstood(term="rules", value=str(len(policy.rules)))
     rule = policy.rules[0]
     if rule.action != Action.READ:
         raise TermNotUnderstood(term="action", value=rule.action)
-    got: dict[str, Any] = {"purposes": (), "columns": ()}
+    got: dict[str, Any] = {"purposes": (), "columns": (), "inherit": policy.inherit is True}
     filters: list[tuple[str, str]] = []
+    try:
+        window = window_of(rule.constraints)
+    except ValueError as error:
+        raise TermNotUnderstood(term=Term.TIME_WINDOW, value=str(error)) from error
     for constraint in rule.constraints:
-        _read_constraint(constraint, got, filters)
+        if not _read_frequency(constraint, window, got):
+            _read_constraint(constraint, got, filters)
     masks: list[Mask] = []
     prices = {"use": 0, "row": 0}
     for duty in rule.duties:
@@ -299,9 +357,41 @@ def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str
             raise TermNotUnderstood(term=c.term, value=f"{c.operator} {c.value}")
     except ValueError as error:
         raise TermNotUnderstood(term=c.term, value=str(c.value)) from error
+    _set_once(got, name, value, c.term)
+
+
+def _set_once(got: dict[str, Any], name: str, value: Any, term: str) -> None:
     if got.get(name, ()) != ():
-        raise TermNotUnderstood(term=c.term, value="stated twice")
+        raise TermNotUnderstood(term=term, value="stated twice")
     got[name] = value
+
+
+def _read_frequency(c: Constraint, window: Window | None, got: dict[str, Any]) -> bool:
+    """Whether `c` says how often; what it says goes to `got`. Raises TermNotUnderstood."""
+    value = str(c.value)
+    try:
+        if (c.term, c.operator) == (Term.TIME_INTERVAL, Operator.EQ):
+            if duration_s(value) == 0:
+                raise ValueError(value)
+            _set_once(got, "pause", value, c.term)
+        elif (c.term, c.operator) == (Term.FREQUENCY, Operator.LTEQ):
+            if "/" in value or window is None:
+                found = Frequency.parse(value)
+            else:
+                found = window.frequency(_whole_number(value))
+            _set_once(got, "frequency", found, c.term)
+        elif window is None:
+            return False
+        elif (c.term, c.operator) == (Term.COUNT, Operator.LTEQ) and window.of == c.term:
+            _set_once(got, "frequency", window.frequency(_whole_number(value)), c.term)
+        elif (c.term, c.operator) == (Term.TIME_WINDOW, Operator.EQ):
+            if window.of == c.term:
+                _set_once(got, "frequency", window.frequency(1), c.term)
+        else:
+            return False
+    except ValueError as error:
+        raise TermNotUnderstood(term=c.term, value=value) from error
+    return True
 
 
 def _pair(value: Value) -> tuple[str, str]:

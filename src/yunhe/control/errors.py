@@ -75,6 +75,14 @@ class UsesExhausted(UseDeniedError):
     mend_zh = "请协商新的使用次数；进行中的使用若作废会退还次数。"
 
 
+class FrequencyExceeded(UseDeniedError):
+    code = "FREQUENCY_EXCEEDED"
+    en = "The contract may not be used this often: {term} {operator} {expected}; counted: {given}."
+    zh = "使用过于频繁：合约约定 {term} {operator} {expected}，当前计为 {given}。"
+    mend_en = "Wait for the next window, or negotiate a contract that may be used more often."
+    mend_zh = "请等待下一个时间窗口，或协商更高的使用频次。"
+
+
 class RowsExceeded(UseDeniedError):
     code = "ROWS_EXCEEDED"
     en = "The request reserves {given} rows; the contract allows {operator} {expected} a use."

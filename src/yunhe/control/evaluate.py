@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yunhe.contracts import Action, Constraint, Duty, Operator, Policy, Rule, Term
+from yunhe.contracts import INHERIT, Action, Constraint, Duty, Operator, Policy, Rule, Term
+from yunhe.control import often
 from yunhe.control.model import (
     ALLOW,
     DENY,
@@ -29,7 +30,7 @@ from yunhe.control.probes import (
     unknown_bits,
 )
 from yunhe.control.values import interval
-from yunhe.control.vocabulary import ACTIONS, NEEDS_ACCESS, TERMS, code_of
+from yunhe.control.vocabulary import ACTIONS, KIN, NEEDS_ACCESS, TERMS, TO_OTHERS, code_of
 from yunhe.kernel import limits
 from yunhe.kernel.errors import TooLarge
 from yunhe.kernel.money import parse_yuan
@@ -63,6 +64,13 @@ class Compiled:
         self._tables = tables
         self._blocked = blocked
         self.problems = problems
+        # The counts that a context has to bring: (given term, its window in seconds; None: the
+        # seconds since the last use).
+        self.counted = tuple(
+            (name, often.window_s(name))
+            for name in sorted({name for t in tables.values() for name, _, _ in t.probes})
+            if often.counts(name)
+        )
 
     def evaluate(self, context: Context) -> Verdict:
         """The verdict on one request; never raises, whatever the context holds."""
@@ -115,6 +123,9 @@ def compile_policy(policy: Policy) -> Compiled:
     _bound(policy)
     blocked: list[Reason] = []
     problems: list[Reason] = []
+    for name in policy.unread_expansion:
+        said = policy.expansion[:80]
+        blocked.append(Reason("", "", name, "", said, None, "TERM_NOT_UNDERSTOOD"))
     by_action: dict[str, list[tuple[str, Rule]]] = {}
     for place, rule in enumerate(policy.rules):
         rule_id = f"rules[{place}]"
@@ -128,13 +139,18 @@ def compile_policy(policy: Policy) -> Compiled:
         elif rule.kind != "obligation":
             for action in _covers(rule):
                 by_action.setdefault(action, []).append((rule_id, rule))
-    tables = {action: _table(rules, problems) for action, rules in by_action.items()}
+    tables = {
+        action: _table(rules, problems, inherited=policy.inherit is True and action in TO_OTHERS)
+        for action, rules in by_action.items()
+    }
     return Compiled(tables, tuple(blocked), tuple(dict.fromkeys(blocked + problems)))
 
 
 def _covers(rule: Rule) -> Sequence[str]:
     if rule.kind == "prohibition" and rule.action == Action.ACCESS:
         return sorted(NEEDS_ACCESS)
+    if rule.kind == "prohibition":
+        return (rule.action, *KIN.get(rule.action, ()))
     if rule.kind == "permission" and rule.action in NEEDS_ACCESS - {Action.ACCESS}:
         return (rule.action, Action.ACCESS)
     return (rule.action,)
@@ -158,28 +174,32 @@ def _misread(rule_id: str, rule: Rule, term: str, word: str, code: str) -> Reaso
     return Reason(rule_id, rule.kind, term, "", word, None, code)
 
 
-def _table(rules: Sequence[tuple[str, Rule]], problems: list[Reason]) -> _Table:
+def _table(rules: Sequence[tuple[str, Rule]], problems: list[Reason], inherited: bool) -> _Table:
     compiled: dict[str, list[CompiledRule]] = {"permission": [], "prohibition": []}
     entries: dict[tuple[str, str], list[Entry]] = {}
     always, next_bit = 0, 0
     for rule_id, rule in rules:
         bits: list[Bit] = []
         prohibits = rule.kind == "prohibition"
-        for constraint in rule.constraints + _foreign_duties(rule):
+        for constraint in rule.constraints + _unperformed(rule, inherited):
             mask = 1 << next_bit
             next_bit += 1
-            read = _read(constraint)
+            read = _read(constraint, rule)
+            if read is None:  # said by another constraint of this rule
+                always |= mask
+                continue
             head = (rule_id, rule.kind, constraint.term, constraint.operator, constraint.value)
             if isinstance(read, str):
                 problems.append(Reason(*head, None, read))
                 always |= mask if prohibits else 0
                 bits.append(Bit(mask, head, read, constraint.term))
                 continue
-            given_term, values = read
+            given_term, operator, values = read
             entries.setdefault((given_term, constraint.term), []).append(
-                Entry(mask, prohibits, constraint.operator, values)
+                Entry(mask, prohibits, operator, values)
             )
-            code = code_of(constraint.term, constraint.operator)
+            often_said = often.counts(given_term)
+            code = code_of(Term.FREQUENCY if often_said else constraint.term, operator)
             bits.append(Bit(mask, head, code, given_term))
         compiled[rule.kind].append(
             CompiledRule(rule_id, rule.kind, sum(b.mask for b in bits), tuple(bits), rule.duties)
@@ -191,10 +211,23 @@ def _table(rules: Sequence[tuple[str, Rule]], problems: list[Reason]) -> _Table:
     return _Table(always, probes, tuple(compiled["prohibition"]), tuple(compiled["permission"]))
 
 
-def _read(constraint: Constraint) -> tuple[str, tuple[object, ...]] | str:
-    """(the context value it looks at, its values), or the code of what is not understood."""
+def _read(constraint: Constraint, rule: Rule) -> tuple[str, str, tuple[object, ...]] | str | None:
+    """(the context value it looks at, operator, its values), or the code of what is not understood.
+
+    None: it holds as soon as the others do.
+    """
     if constraint.term == _DUTY:
         return "DUTY_NOT_UNDERSTOOD"
+    if often.concerns(constraint, rule):
+        said = often.read(constraint, rule)
+        if isinstance(said, bool):
+            return None
+        return said if isinstance(said, str) else (said[0], said[1], (said[2],))
+    read = _values(constraint)
+    return read if isinstance(read, str) else (read[0], constraint.operator, read[1])
+
+
+def _values(constraint: Constraint) -> tuple[str, tuple[object, ...]] | str:
     kind = TERMS.get(constraint.term)
     if kind is None:
         return "TERM_NOT_UNDERSTOOD"
@@ -219,6 +252,8 @@ def _read(constraint: Constraint) -> tuple[str, tuple[object, ...]] | str:
 
 
 def _probe(given_term: str, group: Sequence[Entry]) -> Probe:
+    if often.counts(given_term):
+        return ordered_probe(group, int)
     kind = TERMS[given_term]
     if kind.family == "ordered":
         return ordered_probe(group, kind.of)
@@ -230,13 +265,14 @@ def _probe(given_term: str, group: Sequence[Entry]) -> Probe:
 _DUTY = "duty"
 
 
-def _foreign_duties(rule: Rule) -> tuple[Constraint, ...]:
-    """Duties of a permission that no one here performs, as constraints that never hold."""
+def _unperformed(rule: Rule, inherited: bool) -> tuple[Constraint, ...]:
+    """What a permission asks that no one here performs, as constraints that never hold."""
     if rule.kind != "permission":
         return ()
-    return tuple(
+    duties = tuple(
         Constraint(_DUTY, duty.phase, duty.action) for duty in rule.duties if not _performed(duty)
     )
+    return (*duties, Constraint(INHERIT, Operator.EQ, "true")) if inherited else duties
 
 
 def _performed(duty: Duty) -> bool:

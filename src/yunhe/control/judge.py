@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from yunhe.contracts import Policy, Term, TermNotUnderstood, Terms, terms_from_policy
-from yunhe.control import store
+from yunhe.control import store, values
 from yunhe.control.evaluate import Compiled, compile_policy
 from yunhe.control.model import DENY, Context, Given, Reason, Use, Verdict
 from yunhe.kernel import limits
@@ -56,8 +56,13 @@ class Judge:
                 self._kept.popitem(last=False)
         return made
 
-    def judge(self, tx: Tx, use: Use) -> tuple[Verdict, sa.Row[Any] | None, Terms | None]:
-        """The verdict, with the quota row and the terms it was reached by."""
+    def judge(
+        self, tx: Tx, use: Use, reserving: bool = False
+    ) -> tuple[Verdict, sa.Row[Any] | None, Terms | None]:
+        """The verdict, with the quota row and the terms it was reached by.
+
+        `reserving`: counted uses stay as they are until this transaction ends.
+        """
         row = store.find_quota(tx, use.contract_id)
         if row is None or row.peer_did != use.peer_did:
             # Another peer's contract is as good as none: its existence is not ours to tell.
@@ -70,8 +75,13 @@ class Judge:
         standing = self.standing(row)
         if standing.terms is None:
             return _no(use, *standing.problems), row, None
-        verdict = standing.compiled.evaluate(_context(tx, use, row, standing.terms))
-        return verdict, row, standing.terms
+        context = _context(tx, use, row, standing.terms)
+        if standing.compiled.counted:
+            if reserving:
+                store.hold_quota(tx, row.contract_id)
+            counted = _counted(tx, row, standing.compiled)
+            context = Context(context.action, {**context.values, **counted})
+        return standing.compiled.evaluate(context), row, standing.terms
 
 
 def _stand(policy: Policy) -> Standing:
@@ -84,8 +94,24 @@ def _stand(policy: Policy) -> Standing:
         return Standing(compiled, None, (unread, *compiled.problems))
 
 
+_NEVER = 2**53  # seconds since a use that never was
+
+
+def _counted(tx: Tx, row: sa.Row[Any], compiled: Compiled) -> dict[str, Given]:
+    """The node's own counts of a contract's uses, this one included, by given term."""
+    found: dict[str, Given] = {}
+    for name, window_s in compiled.counted:
+        if window_s is None:
+            last = store.last_use_at(tx, row.contract_id)
+            found[name] = _NEVER if last is None else int((tx.now - last).total_seconds())
+        else:
+            start = values.window_start(row.opened_at, tx.now, window_s)
+            found[name] = store.uses_since(tx, row.contract_id, start) + 1
+    return found
+
+
 def _context(tx: Tx, use: Use, row: sa.Row[Any], terms: Terms) -> Context:
-    values: dict[str, Given] = {
+    given: dict[str, Given] = {
         **use.environment,
         Term.TIME: tx.now,
         Term.TIME_WINDOW: int((tx.now - row.opened_at).total_seconds()),
@@ -98,7 +124,7 @@ def _context(tx: Tx, use: Use, row: sa.Row[Any], terms: Terms) -> Context:
         Term.MINIMUM_GROUP: terms.minimum_group,
         Term.VALUE_EXPRESSION: frozenset(terms.row_filters),
     }
-    return Context(use.action, values)
+    return Context(use.action, given)
 
 
 def _reason(term: str, expected: str, code: str, given: str | None = None) -> Reason:

@@ -17,6 +17,15 @@ from yunhe.kernel.db import Tx
 
 Given = str | int | datetime | frozenset[str] | frozenset[tuple[str, str]]
 ALLOW, DENY = "allow", "deny"
+# Refusals after the data was looked at: whether one comes is an answer of one bit.
+ANSWERS = (
+    "GROUP_TOO_SMALL",
+    "ROWS_OVER_LIMIT",
+    "QUERY_FAILED",
+    "QUERY_MEMORY",
+    "QUERY_TIMEOUT",
+    "WORKER_LOST",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _BEIJING = timezone(timedelta(hours=8))  # 14 digits carry no zone: UTC+8 (T14 U-20)
 _SIZE = re.compile(r"^(\d{1,18})(?:([KMGT])(i?)B?)?$")
-_DURATION = re.compile(
-    r"^P(?:(\d{1,6})W)?(?:(\d{1,6})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,6})S)?)?$"
-)
 _CODE = re.compile(r"^(\d{2})(?:[:：].{0,40})?$")
 _DOMAIN = re.compile(r"^(?=.{1,253}$)[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+$")
 _PROGRAM = re.compile(
@@ -67,13 +64,14 @@ def interval(text: str) -> tuple[datetime, datetime]:
     return start, end
 
 
-def duration(text: str) -> int:
-    """Seconds of an ISO 8601 duration; years and months have no fixed length and are refused."""
-    match = _DURATION.match(text)
-    if match is None or not any(match.groups()):
-        raise ValueError(text)
-    weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return ((weeks * 7 + days) * 24 + hours) * 3600 + minutes * 60 + seconds
+def window_start(opened_at: datetime, now: datetime, window_s: int) -> datetime:
+    """Where the quota window of `now` begins: windows of `window_s` follow one another from 00:00
+    UTC+8 of the day of `opened_at` (T14 4.1); every instant before that day is in the first.
+    """
+    local = opened_at.astimezone(_BEIJING)
+    first = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    passed = max(0, (now - first) // timedelta(seconds=window_s))
+    return (first + timedelta(seconds=passed * window_s)).astimezone(UTC)
 
 
 def money(text: str) -> int:

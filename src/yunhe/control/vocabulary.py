@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from yunhe.contracts import Action, Operator, Term
+from yunhe.contracts import Action, Operator, Term, duration_s
 from yunhe.control import values
 from yunhe.control.probes import Match
 
@@ -57,17 +57,15 @@ _PROGRAM = Kind(
 )
 _CODE = _words(_LIST, values.code)
 
-# `frequency`, and `timeWindow eq` (a quota window), need counters per window, which this node does
-# not keep; `maskMethod` and `payPer` speak only inside a duty. They are absent, so they deny.
+# `maskMethod` and `payPer` speak only inside a duty. They are absent, so they deny. `frequency`,
+# `timeInterval` and `timeWindow eq` are counted by the node: see `often`.
 TERMS: dict[str, Kind] = {
     Term.TIME: _ordered(
         frozenset({_O.EQ, _O.GT, _O.GTEQ, _O.LT, _O.LTEQ, _O.IS_A, _O.IS_PART_OF}),
         values.instant,
         datetime,
     ),
-    Term.TIME_WINDOW: _ordered(
-        frozenset({_O.LT, _O.LTEQ, _O.IS_A, _O.IS_PART_OF}), values.duration
-    ),
+    Term.TIME_WINDOW: _ordered(frozenset({_O.LT, _O.LTEQ, _O.IS_A, _O.IS_PART_OF}), duration_s),
     Term.REGION: Kind(
         "set",
         _LIST | {_O.IS_PART_OF},
@@ -121,6 +119,8 @@ _CODES: dict[str, str] = {
     Term.PURPOSE: "PURPOSE_NOT_AGREED",
     Term.RECIPIENT: "RECIPIENT_NOT_AGREED",
     Term.MINIMUM_GROUP: "MINIMUM_GROUP_NOT_APPLIED",
+    Term.FREQUENCY: "FREQUENCY_EXCEEDED",
+    Term.TIME_INTERVAL: "FREQUENCY_EXCEEDED",
 }
 
 
@@ -149,5 +149,22 @@ NEEDS_ACCESS: frozenset[str] = frozenset(
         Action.JOINT_DEVELOP,
         Action.COMPUTE,
         Action.DELIVERY,
+        Action.MODIFY,
+        Action.DERIVE,
+        Action.AGGREGATE,
     }
 )
+
+# ODRL's narrower words beside T14's. A permission of one is none of the other; a prohibition of
+# either covers both, since the same use may be called by either name.
+KIN: dict[str, tuple[str, ...]] = {
+    Action.PROCESS: (Action.MODIFY, Action.DERIVE),
+    Action.MODIFY: (Action.PROCESS,),
+    Action.DERIVE: (Action.PROCESS,),
+    Action.JOINT_DEVELOP: (Action.AGGREGATE,),
+    Action.AGGREGATE: (Action.JOINT_DEVELOP,),
+}
+
+# What brings data to a third party. Under `inherit` the policy has to travel with it, and this
+# node can make nobody else keep it: denied, naming `inherit`.
+TO_OTHERS: frozenset[str] = frozenset({Action.DISTRIBUTE, Action.GRANT_USE, Action.SELL})

@@ -63,6 +63,9 @@ class Terms:
     minimum_group: int = 0
     per_use_fen: int = 0
     per_row_fen: int = 0
+    frequency: str | None = None  # "10/P1D": uses a window, an ISO 8601 duration
+    pause: str | None = None  # "PT1M": the least time between two uses
+    inherit: bool = False  # passed on only together with this policy
 
     def to_json(self) -> dict[str, Any]:
         """The wire form of `docs/api.md`."""
@@ -76,6 +79,9 @@ class Terms:
             "masks": [{"column": c, "method": m} for c, m in self.masks],
             "minimum_group": self.minimum_group,
             "price": {"per_use_fen": self.per_use_fen, "per_row_fen": self.per_row_fen},
+            "frequency": self.frequency,
+            "pause": self.pause,
+            "inherit": self.inherit,
         }
 
     @classmethod
@@ -96,6 +102,9 @@ class Terms:
             minimum_group=data.get("minimum_group", 0),
             per_use_fen=price.get("per_use_fen", 0),
             per_row_fen=price.get("per_row_fen", 0),
+            frequency=data.get("frequency"),
+            pause=data.get("pause"),
+            inherit=data.get("inherit", False),
         )
 
     def but(self, changes: Mapping[str, Any] | None) -> Terms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ from yunhe.contracts import (
     policy_from_terms,
     terms_from_policy,
 )
+from yunhe.control import Context, compile_policy
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.protocols.dsp import BadPolicy, OdrlAgreement, odrl
@@ -46,10 +48,14 @@ TERMS = Terms(
 free = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
 AWKWARD = """odrl:count odrl:foo urn:yunhe:odrl:phase urn:yunhe:odrl:x:a use dateTime phase a:b
 http://www.w3.org/ns/odrl/2/read https://x.example/a#b term-lteq odrl:logical odrl:copy
-odrl:elapsedTime timeWindow region deliveryMethod"""
+odrl:elapsedTime timeWindow region deliveryMethod odrl:timeInterval modify odrl:modify
+odrl:refined odrl:member:odrl:refinement odrl:member:a odrl:member:action odrl:member:uid
+odrl:member:@id odrl:member:odrl:unit odrl:member:duty odrl:member:constraint"""
 awkward = st.sampled_from(AWKWARD.split())
 CODES = """3301 11 01 urn:yunhe:odrl:gbt2260:3301 urn:yunhe:odrl:delivery:03 P365D
-[{"@value":"a"}] [{"@value":"a"},{"@value":"b"}]"""
+[{"@value":"a"}] [{"@value":"a"},{"@value":"b"}] 5/P1D P1D
+{"or":[{"leftOperand":"odrl:count"}]} {"leftOperand":"a","operator":"eq","rightOperand":"1","u":2}
+{"leftOperand":"urn:yunhe:odrl:phase","operator":"eq","rightOperand":"1","u":2} {"a": 1} 12"""
 coded = free | st.sampled_from(CODES.split())
 values = coded | st.just("12.30 CNY") | st.just("") | st.lists(coded, max_size=3).map(tuple)
 constraints = st.builds(
@@ -72,7 +78,14 @@ rules = st.builds(
     st.lists(constraints, max_size=3).map(tuple),
     st.lists(duties, max_size=2).map(tuple),
 )
-policies = st.lists(rules, max_size=5).map(lambda found: Policy(tuple(found)))
+expansions = (
+    st.just("")
+    | coded
+    | st.dictionaries(free, st.integers(-9, 9) | free, max_size=3).map(lambda d: dumps(d).decode())
+)
+policies = st.builds(
+    Policy, st.lists(rules, max_size=5).map(tuple), st.none() | st.booleans(), expansions
+)
 
 
 def wire(value: Any) -> Any:
@@ -96,6 +109,103 @@ def test_what_is_written_fits_the_dsp_schema(policy: Policy) -> None:
             assert isinstance(rule["action"], str)
             for constraint in rule.get("constraint", []):
                 assert isinstance(constraint["rightOperand"], str | list | dict)
+
+
+UNKNOWN = st.sampled_from(("urn:x:y", "https://x.example/a#b", "odrl:inform2", "odrl:transfer"))
+KNOWN_TERMS = st.sampled_from(("odrl:count", "odrl:timeInterval", "urn:yunhe:odrl:frequency"))
+their_members = st.dictionaries(
+    st.sampled_from(("odrl:refinement", "assigneeOf", "urn:x:member")),
+    free | st.integers(-9, 9) | st.booleans() | st.lists(free, max_size=2) | st.none(),
+    max_size=2,
+)
+their_constraints = st.fixed_dictionaries(
+    {
+        "leftOperand": KNOWN_TERMS | UNKNOWN,
+        "operator": st.sampled_from(("eq", "lteq")) | UNKNOWN,
+        "rightOperand": free | st.lists(free, min_size=1, max_size=2),
+    },
+    optional={"odrl:unit": UNKNOWN, "odrl:status": free},
+) | st.fixed_dictionaries({"or": st.lists(st.fixed_dictionaries({"leftOperand": UNKNOWN}))})
+
+
+@st.composite
+def their_rules(draw: st.DrawFn, duty_key: str) -> dict[str, Any]:
+    actions = st.sampled_from(("odrl:read", "odrl:modify", "odrl:derive", "odrl:aggregate", "use"))
+    rule: dict[str, Any] = {"action": draw(actions | UNKNOWN), **draw(their_members)}
+    if constraints := draw(st.lists(their_constraints, max_size=3)):
+        rule["constraint"] = constraints
+    if draw(st.booleans()):
+        phase = {"leftOperand": "urn:yunhe:odrl:phase", "operator": "eq", "rightOperand": "post"}
+        duty = {"action": draw(actions | UNKNOWN), **draw(their_members)}
+        rule[duty_key] = [duty | {"constraint": [*draw(st.lists(their_constraints)), phase]}]
+    return rule
+
+
+theirs = st.fixed_dictionaries(
+    {"permission": st.lists(their_rules("duty"), min_size=1, max_size=2)},
+    optional={
+        "prohibition": st.lists(their_rules("odrl:remedy"), min_size=1, max_size=2),
+        "obligation": st.lists(their_rules("odrl:consequence"), min_size=1, max_size=2),
+        "urn:yunhe:odrl:inherit": st.booleans(),
+        "urn:yunhe:odrl:expansion": st.fixed_dictionaries(
+            {
+                "@type": st.just("@json"),
+                "@value": st.dictionaries(free, st.integers(-9, 9) | free, max_size=2),
+            }
+        ),
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(theirs)
+def test_what_others_say_comes_back_as_they_said_it(body: dict[str, Any]) -> None:
+    body = wire({**body, "odrl:conflict": {"@id": "odrl:prohibit"}})
+    assert wire(odrl.write(odrl.read(body))) == body
+
+
+@settings(max_examples=200, deadline=None)
+@given(their_rules("duty"))
+def test_a_rule_with_an_unknown_word_permits_nothing(rule: dict[str, Any]) -> None:
+    known = {"action": "odrl:read", "duty": [], "constraint": []}
+    strange = any(
+        "or" in each
+        or each["leftOperand"]
+        not in ("odrl:count", "odrl:timeInterval", "urn:yunhe:odrl:frequency")
+        or "odrl:unit" in each
+        or "odrl:status" in each
+        for each in rule.get("constraint", [])
+    )
+    if not strange and set(rule) <= set(known) and "duty" not in rule:
+        return
+    policy = odrl.read({"permission": [{**rule, "action": "odrl:read"}]})
+    ask = {"count": 1, "seconds since the last use": 2**40}
+    assert not compile_policy(policy).evaluate(Context("read", ask)).allowed
+
+
+@pytest.mark.parametrize(
+    ("expansion", "named"),
+    [
+        ('{"rrule":"FREQ=DAILY"}', "expansion.rrule"),
+        ("free text", "expansion"),
+        ("[1]", "expansion"),
+        ('{"version":"2"}', None),
+        ("", None),
+    ],
+)
+def test_an_expansion_that_nobody_enforces_denies_by_name(
+    expansion: str, named: str | None
+) -> None:
+    policy = replace(policy_from_terms(TERMS), expansion=expansion)
+    assert odrl.read(wire(odrl.write(policy))) == policy
+    if named is None:
+        assert terms_from_policy(policy) == TERMS
+        return
+    with pytest.raises(TermNotUnderstood) as refused:
+        terms_from_policy(policy)
+    assert refused.value.facts["term"] == named
+    verdict = compile_policy(policy).evaluate(Context("read", {}))
+    assert (verdict.code, verdict.reasons[0].term) == ("TERM_NOT_UNDERSTOOD", named)
 
 
 def test_the_words_on_the_wire() -> None:
@@ -161,6 +271,9 @@ def test_the_words_of_t14_on_the_wire() -> None:
         ("http://www.w3.org/ns/odrl/2/archive", "storage"),
         ("inform", "logRecordSend"),
         ("odrl:transfer", "odrl:transfer"),
+        ("odrl:modify", "modify"),
+        ("derive", "derive"),
+        ("http://www.w3.org/ns/odrl/2/aggregate", "aggregate"),
         ("use", "use"),
     ],
 )
@@ -207,6 +320,11 @@ def test_what_goes_beyond_the_model_denies(extra: dict[str, Any]) -> None:
         {"inheritFrom": "urn:x", "permission": [{"action": "use"}]},
         {"odrl:conflict": {"@id": "odrl:perm"}},
         {"permission": [{"action": "use", "urn:yunhe:odrl:order": 3}]},
+        {"urn:yunhe:odrl:inherit": "perhaps"},
+        {"urn:yunhe:odrl:inherit": 1},
+        {"urn:yunhe:odrl:expansion": [1]},
+        {"urn:yunhe:odrl:expansion": "x" * (limits.CONSTRAINT_VALUES_MAX + 1)},
+        {"permission": [{"action": "use", "x" * 501: 1}]},
     ],
 )  # fmt: skip
 def test_what_is_no_policy_is_refused(body: dict[str, Any]) -> None:

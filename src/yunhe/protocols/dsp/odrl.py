@@ -27,6 +27,12 @@ _PHASE: Final = f"{NS}phase"
 _ORDER: Final = f"{NS}order"
 _CNY: Final = f"{NS}currency:CNY"
 _UNIT: Final = "odrl:unit"
+_INHERIT: Final = f"{NS}inherit"
+_EXPANSION: Final = f"{NS}expansion"
+_MEMBER: Final = "odrl:member:"
+_LOGICAL: Final = "odrl:logical"
+_REFINED: Final = "odrl:refined"
+_MEMBER_CHARS_MAX: Final = 500
 _AMOUNT: Final = re.compile(r"[0-9]+\.[0-9]{2} CNY")
 _FOLDED: Final = '[{"@value":'
 _KINDS: Final = ("permission", "prohibition", "obligation")
@@ -35,6 +41,8 @@ _DUTY_KEY: Final = {
     "prohibition": "odrl:remedy",
     "obligation": "odrl:consequence",
 }
+_POLICY_MEMBERS: Final = frozenset({*_KINDS, CONFLICT, _INHERIT, _EXPANSION})
+_DUTY_MEMBERS: Final = frozenset({"action", "constraint"})
 # Members that say nothing about what is allowed.
 _SILENT: Final = {"@id", "@type", "@context", "uid", "target", "assigner", "assignee", "profile"}
 
@@ -84,6 +92,9 @@ _ODRL_ACTIONS: Final = (
     Action.SELL,
     Action.DELETE,
     Action.COMPENSATE,
+    Action.MODIFY,
+    Action.DERIVE,
+    Action.AGGREGATE,
 )
 _ODRL_TERMS: Final = {
     Term.TIME: "dateTime",
@@ -95,6 +106,7 @@ _ODRL_TERMS: Final = {
     Term.PAY_AMOUNT: "payAmount",
     Term.PURPOSE: "purpose",
     Term.RECIPIENT: "recipient",
+    Term.TIME_INTERVAL: "timeInterval",
 }
 _RENAMED: Final = {Action.POLICY_TRANSMIT: "policyTransmit", Term.DATE_RECORD: "recordCount"}
 
@@ -150,27 +162,88 @@ def write(policy: Policy) -> dict[str, Any]:
         said.setdefault(rule.kind, []).append(body)
     # ODRL's default would void the whole policy on a conflict; here a prohibition wins.
     said[CONFLICT] = {"@id": "odrl:prohibit"}
+    if policy.inherit is not None:
+        said[_INHERIT] = policy.inherit
+    if policy.expansion:
+        said[_EXPANSION] = _write_expansion(policy.expansion)
     return said
 
 
+def _write_expansion(text: str) -> Any:
+    """A JSON object as a JSON literal; what would come back as another text goes as a text."""
+    try:
+        found = canonical.loads_strict(text.encode())
+        if isinstance(found, dict) and canonical.dumps(found) == text.encode():
+            return {"@type": "@json", "@value": found}
+    except (YunheError, UnicodeEncodeError):
+        return {"@value": text}
+    return {"@value": text}
+
+
 def _write_rule(rule: Rule) -> dict[str, Any]:
-    body: dict[str, Any] = {"action": ACTIONS.write(rule.action)}
-    if rule.constraints:
-        body["constraint"] = [_write_constraint(c) for c in rule.constraints]
+    duty_key = _DUTY_KEY[rule.kind]
+    constraints, members = _members_of(rule.constraints, _rule_members(duty_key))
+    body: dict[str, Any] = {"action": ACTIONS.write(rule.action), **members}
+    if constraints:
+        body["constraint"] = [_write_constraint(c) for c in constraints]
     if rule.duties:
-        body[_DUTY_KEY[rule.kind]] = [_write_duty(duty) for duty in rule.duties]
+        body[duty_key] = [_write_duty(duty) for duty in rule.duties]
     return body
+
+
+def _members_of(
+    constraints: tuple[Constraint, ...], known: frozenset[str]
+) -> tuple[tuple[Constraint, ...], dict[str, Any]]:
+    """The constraints, and the members behind the unknown terms at their end (see `_unknown`)."""
+    members: dict[str, Any] = {}
+    count = len(constraints)
+    while count:
+        found = _member(constraints[count - 1], known)
+        # Members are read in the order of their names: only so do they come back in their places.
+        if found is None or (members and found[0] >= min(members)):
+            break
+        members[found[0]] = found[1]
+        count -= 1
+    return constraints[:count], members
+
+
+def _member(c: Constraint, known: frozenset[str]) -> tuple[str, Any] | None:
+    name = c.term.removeprefix(_MEMBER)
+    value = _said(c.value) if c.term.startswith(_MEMBER) else None
+    if value is None or _unknown({name: value[0]}, known, _Budget()) != (c,):
+        return None
+    return name, value[0]
+
+
+def _said(value: str | tuple[str, ...]) -> tuple[Any] | None:
+    """What a value kept verbatim says, in a tuple; None where it is no JSON of ours."""
+    if not isinstance(value, str):
+        return None
+    try:
+        found = canonical.loads_strict(value.encode())
+        return (found,) if _verbatim(found) == value else None
+    except (YunheError, UnicodeEncodeError):
+        return None
 
 
 def _write_duty(duty: Duty) -> dict[str, Any]:
     phase = {"leftOperand": _PHASE, "operator": "eq", "rightOperand": duty.phase}
+    constraints, members = _members_of(duty.constraints, _DUTY_MEMBERS)
     return {
         "action": ACTIONS.write(duty.action),
-        "constraint": [*(_write_constraint(c) for c in duty.constraints), phase],
+        **members,
+        "constraint": [*(_write_constraint(c) for c in constraints), phase],
     }
 
 
 def _write_constraint(c: Constraint) -> dict[str, Any]:
+    raw = _said(c.value) if c.term in (_LOGICAL, _REFINED) else None
+    if raw is not None and isinstance(raw[0], dict):
+        try:
+            if raw[0].get("leftOperand") != _PHASE and _read_constraint(raw[0]) == c:
+                return raw[0]  # as the other system said it
+        except BadPolicy:
+            raw = None
     prefix = _CODES.get(c.term, "")
     value: Any = (
         _write_value(c.value, prefix)
@@ -228,20 +301,44 @@ def read(body: Mapping[str, Any], known: frozenset[str] = frozenset()) -> Policy
                 raise BadPolicy(why=f"{_ORDER} is not a text")
             rules.append((order, _read_rule(kind, item, budget)))
     for name in body:
-        if name not in _SILENT and name not in _KINDS and name not in known and name != CONFLICT:
+        if name not in _SILENT and name not in _POLICY_MEMBERS and name not in known:
             raise BadPolicy(why=f"the member {name[:80]} is not understood")
     if CONFLICT in body and ACTIONS.read(_text(body[CONFLICT], CONFLICT)) != "odrl:prohibit":
         raise BadPolicy(why="only conflict = prohibit can be enforced")
     if rules and all(order.isascii() and order.isdigit() for order, _ in rules):
         rules.sort(key=lambda pair: (len(pair[0]), pair[0]))
-    return Policy(tuple(rule for _, rule in rules))
+    inherit, expansion = _read_inherit(body.get(_INHERIT)), _read_expansion(body.get(_EXPANSION))
+    return Policy(tuple(rule for _, rule in rules), inherit, expansion)
+
+
+def _read_inherit(value: Any) -> bool | None:
+    if isinstance(value, dict):
+        value = value.get("@value")
+    if isinstance(value, str):
+        value = {"true": True, "false": False}.get(value, value)
+    if value is not None and not isinstance(value, bool):
+        raise BadPolicy(why=f"{_INHERIT} is neither true nor false")
+    return value
+
+
+def _read_expansion(value: Any) -> str:
+    if isinstance(value, dict) and "@value" in value:
+        value = value["@value"]
+    if value is None:
+        return ""
+    if not isinstance(value, str | dict):
+        raise BadPolicy(why=f"{_EXPANSION} is not a JSON object")
+    text = value if isinstance(value, str) else canonical.dumps(value).decode()
+    if len(text) > limits.CONSTRAINT_VALUES_MAX:
+        raise BadPolicy(why=f"{_EXPANSION} is over {limits.CONSTRAINT_VALUES_MAX} characters")
+    return text
 
 
 def _read_rule(kind: str, body: Mapping[str, Any], budget: _Budget) -> Rule:
     duty_key = _DUTY_KEY[kind]
     constraints = _read_constraints(body, budget)
     duties = tuple(_read_duty(item, budget) for item in _listed(body.get(duty_key), duty_key))
-    extra = _unknown(body, {"action", "constraint", duty_key, _ORDER}, budget)
+    extra = _unknown(body, _rule_members(duty_key), budget)
     return Rule(
         kind, ACTIONS.read(_text(body.get("action"), "action")), constraints + extra, duties
     )
@@ -254,7 +351,7 @@ def _read_duty(body: Mapping[str, Any], budget: _Budget) -> Duty:
         raise BadPolicy(why="a duty has one phase")
     rest = [item for item in items if item.get("leftOperand") != _PHASE]
     constraints = _read_constraints({"constraint": rest}, budget)
-    extra = _unknown(body, {"action", "constraint"}, budget)
+    extra = _unknown(body, _DUTY_MEMBERS, budget)
     action = ACTIONS.read(_text(body.get("action"), "action"))
     return Duty(action, constraints + extra, phases[0] if phases else "pre")
 
@@ -265,14 +362,22 @@ def _phase(item: Mapping[str, Any]) -> str:
     return _scalar(item.get("rightOperand"))
 
 
-def _unknown(body: Mapping[str, Any], read_: set[str], budget: _Budget) -> tuple[Constraint, ...]:
-    """Members beyond our model as unknown terms: they deny instead of being forgotten."""
+def _unknown(
+    body: Mapping[str, Any], known: frozenset[str], budget: _Budget
+) -> tuple[Constraint, ...]:
+    """Members beyond our model as unknown terms, by name: they deny instead of being forgotten."""
     extra = []
-    for name, value in body.items():
-        if name not in read_ and name not in _SILENT:
+    for name in sorted(body):
+        if name not in known and name not in _SILENT:
             budget.spend()
-            extra.append(Constraint(f"odrl:member:{name[:80]}", Operator.EQ, _verbatim(value)))
+            if len(name) > _MEMBER_CHARS_MAX:
+                raise BadPolicy(why=f"the member {name[:80]} has too long a name")
+            extra.append(Constraint(f"{_MEMBER}{name}", Operator.EQ, _verbatim(body[name])))
     return tuple(extra)
+
+
+def _rule_members(duty_key: str) -> frozenset[str]:
+    return frozenset({"action", "constraint", duty_key, _ORDER})
 
 
 def _read_constraints(body: Mapping[str, Any], budget: _Budget) -> tuple[Constraint, ...]:
@@ -286,7 +391,7 @@ def _read_constraints(body: Mapping[str, Any], budget: _Budget) -> tuple[Constra
 def _read_constraint(body: Mapping[str, Any]) -> Constraint:
     said = {name: value for name, value in body.items() if name not in ("@type", "@id", "uid")}
     if "leftOperand" not in said:  # and, or, xone, andSequence: T14 knows AND only
-        return Constraint("odrl:logical", Operator.EQ, _verbatim(said))
+        return Constraint(_LOGICAL, Operator.EQ, _verbatim(said))
     term = TERMS.read(_text(said.pop("leftOperand"), "leftOperand"))
     operator = _text(said.pop("operator", None), "operator")
     operator = "lteq" if operator == "term-lteq" else OPERATORS.read(operator)
@@ -296,10 +401,10 @@ def _read_constraint(body: Mapping[str, Any]) -> Constraint:
     constraint = Constraint(term, operator, value)
     unit = said.pop(_UNIT, None)
     if said or (unit is not None and term != Term.PAY_AMOUNT):
-        return Constraint("odrl:refined", Operator.EQ, _verbatim(dict(body)))
+        return Constraint(_REFINED, Operator.EQ, _verbatim(dict(body)))
     if unit is not None:
         if _text(unit, "unit") != _CNY or not isinstance(constraint.value, str):
-            return Constraint("odrl:refined", Operator.EQ, _verbatim(dict(body)))
+            return Constraint(_REFINED, Operator.EQ, _verbatim(dict(body)))
         return replace(constraint, value=f"{constraint.value} CNY")
     return constraint
 
