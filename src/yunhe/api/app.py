@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import Iterable
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -18,10 +18,11 @@ from yunhe import __version__
 from yunhe.api import bills, evidence_log, finding, members, supply, tokens, uses
 from yunhe.api import contracts as contracts_face
 from yunhe.api import registration as registration_face
-from yunhe.api.deps import Services, known_parameters
+from yunhe.api.deps import Services
 from yunhe.api.errors import MethodNotAllowed, Unexpected
 from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
 from yunhe.kernel.errors import Invalid, NotFound, YunheError
+from yunhe.kernel.routes import Directory, side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +50,8 @@ def create_app(parts: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
     )
     app.state.services = parts
-    for face in FACES:
-        app.include_router(face.router, prefix="/api/v1", dependencies=[Depends(known_parameters)])
-    for router in routers:
-        app.include_router(router)
+    side_by_side(app.router, (*(face.router for face in FACES), *routers))
+    app.router.routes.insert(0, Directory(app.router.routes))
     app.add_exception_handler(YunheError, _house_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _bad_form)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from yunhe import exchange
-from yunhe.api.deps import AnyCaller, Parts, Provider
+from yunhe.api.deps import AnyCaller, Parts, Provider, face
 from yunhe.api.forms import Empty, when
 
-router = APIRouter(tags=["value"])
+router = face("value")
 
 
 @router.get("/contracts/{key}/bill")

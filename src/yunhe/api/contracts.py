@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 
 from yunhe import contracts, identity
-from yunhe.api.deps import AnyCaller, Parts, Trader, User
+from yunhe.api.deps import AnyCaller, Parts, Trader, User, face
 from yunhe.api.forms import (
     CounterForm,
     Empty,
@@ -19,7 +19,7 @@ from yunhe.api.forms import (
 )
 from yunhe.kernel import limits
 
-router = APIRouter(tags=["contracts"])
+router = face("contracts")
 
 
 @router.post("/negotiations", status_code=202)

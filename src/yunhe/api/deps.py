@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-from fastapi import Depends, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 
 from yunhe import catalog, contracts, control, evidence, exchange, federation, identity
@@ -66,13 +66,14 @@ class Services:
     streams: Threads
 
 
-def services(request: Request) -> Services:
+# A dependency that waits for nothing is `async`: FastAPI sends every other one to a thread.
+async def services(request: Request) -> Services:
     """The services of this app's node."""
     found: Services = request.app.state.services
     return found
 
 
-def known_parameters(request: Request) -> None:
+async def known_parameters(request: Request) -> None:
     """A dependency: refuses a query parameter that the call does not have, or has twice."""
     route: APIRoute = request.scope["route"]
     known = {field.alias for field in route.dependant.query_params}
@@ -81,6 +82,11 @@ def known_parameters(request: Request) -> None:
             raise Invalid(why=f"there is no parameter {name[:64]}")
         if len(request.query_params.getlist(name)) > 1:
             raise Invalid(why=f"the parameter {name} stands twice")
+
+
+def face(tag: str, path: str = "") -> APIRouter:
+    """The router of one noun of the management API."""
+    return APIRouter(prefix=f"/api/v1{path}", tags=[tag], dependencies=[Depends(known_parameters)])
 
 
 def caller(*roles: str) -> Callable[..., identity.Principal]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from yunhe import evidence
-from yunhe.api.deps import AnyCaller, Parts
+from yunhe.api.deps import AnyCaller, Parts, face
 from yunhe.api.forms import when
 
-router = APIRouter(prefix="/evidence", tags=["evidence"])
+router = face("evidence", "/evidence")
 
 
 @router.get("/checkpoint")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from yunhe import catalog, contracts
-from yunhe.api.deps import Parts, User
+from yunhe.api.deps import Parts, User, face
 from yunhe.api.forms import PeerAddress, terms_json
 from yunhe.api.supply import table_json
 from yunhe.kernel import limits
 from yunhe.kernel.errors import NotFound
 
-router = APIRouter(tags=["finding"])
+router = face("finding")
 
 
 @router.get("/search")

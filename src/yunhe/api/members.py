@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from yunhe import identity
-from yunhe.api.deps import Admin, Parts, Reviewer
+from yunhe.api.deps import Admin, Parts, Reviewer, face
 from yunhe.api.forms import RotationForm, StandingForm, when
 
-router = APIRouter(tags=["members"])
+router = face("members")
 
 
 @router.get("/connectors")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from yunhe import catalog, federation, identity
-from yunhe.api.deps import Admin, AnyCaller, Parts, Reviewer
+from yunhe.api.deps import Admin, AnyCaller, Parts, Reviewer, face
 from yunhe.api.forms import Empty, ReviewForm, when
 
-router = APIRouter(tags=["registration"])
+router = face("registration")
 
 StateFilter = Annotated[str | None, Query(max_length=32)]
 

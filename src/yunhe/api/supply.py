@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from fastapi import APIRouter
-
 from yunhe import catalog, contracts
-from yunhe.api.deps import AnyCaller, Parts, Provider
+from yunhe.api.deps import AnyCaller, Parts, Provider, face
 from yunhe.api.forms import (
     Empty,
     Form,
@@ -23,7 +21,7 @@ from yunhe.api.forms import (
 )
 from yunhe.kernel.errors import Invalid
 
-router = APIRouter(tags=["supply"])
+router = face("supply")
 
 
 @router.post("/resources", status_code=201)

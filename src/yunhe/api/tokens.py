@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from yunhe import __version__
-from yunhe.api.deps import Admin, AnyCaller, Parts
+from yunhe.api.deps import Admin, AnyCaller, Parts, face
 from yunhe.api.forms import TokenForm, when
 
-router = APIRouter(tags=["node"])
+router = face("node")
 
 
 @router.get("/health")

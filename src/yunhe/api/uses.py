@@ -5,16 +5,16 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from yunhe import contracts, control, exchange
-from yunhe.api.deps import AnyCaller, Parts, User
+from yunhe.api.deps import AnyCaller, Parts, User, face
 from yunhe.api.forms import SqlForm, when
 from yunhe.kernel.asgi import StreamedResponse
 from yunhe.kernel.money import charge
 
-router = APIRouter(tags=["use"])
+router = face("use")
 
 
 @router.post(

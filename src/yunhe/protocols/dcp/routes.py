@@ -16,6 +16,7 @@ from yunhe.identity import Identity, SelfIssued
 from yunhe.kernel.asgi import json_body
 from yunhe.kernel.canonical import dumps
 from yunhe.kernel.errors import YunheError
+from yunhe.kernel.routes import side_by_side
 from yunhe.protocols.dcp import wire
 from yunhe.protocols.dcp.schema import MEMBERSHIP_SCHEMA
 
@@ -45,16 +46,18 @@ def router(who: Identity, address: str) -> APIRouter:
             who.refusals.refused(source, refused.code)
             raise
 
-    whole = APIRouter(prefix=PATH, tags=["dcp"])
-    whole.include_router(_holder(who, caller))
-    if who.registers:
-        whole.include_router(_issuer(who, caller, address))
-        whole.include_router(_lists(who))
-    return whole
+    holder = _holder(who, caller)
+    if not who.registers:
+        return holder
+    return side_by_side(APIRouter(), (holder, _issuer(who, caller, address), _lists(who)))
+
+
+def _part(name: str = "") -> APIRouter:
+    return APIRouter(prefix=PATH + name, tags=["dcp"])
 
 
 def _holder(who: Identity, caller: Any) -> APIRouter:
-    router = APIRouter(prefix="/holder")
+    router = _part("/holder")
 
     @router.post("/presentations/query", openapi_extra=json_body())
     def query(asker: SelfIssued = Depends(caller), raw: bytes = Depends(_raw)) -> Response:
@@ -78,7 +81,7 @@ def _holder(who: Identity, caller: Any) -> APIRouter:
 
 
 def _issuer(who: Identity, caller: Any, address: str) -> APIRouter:
-    router = APIRouter(prefix="/issuer")
+    router = _part("/issuer")
     base = f"{address}{PATH}"
 
     @router.post("/credentials", openapi_extra=json_body())
@@ -108,7 +111,7 @@ def _issuer(who: Identity, caller: Any, address: str) -> APIRouter:
 
 def _lists(who: Identity) -> APIRouter:
     """Status lists and schemas are public: they say nothing about anybody by name."""
-    router = APIRouter()
+    router = _part()
 
     @router.get("/status/{number}")
     def bitstring(number: Number) -> Response:

@@ -1,0 +1,80 @@
+"""Finding a route by the first parts of its path, where a list of sixty would be tried in turn.
+
+In: the routes of an app, as they stand. Out: one route that goes before them and hands a request
+to the one they would have found; what it does not find, they answer as ever (404, 405).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.datastructures import URLPath
+from starlette.routing import BaseRoute, Match, NoMatchFound, Route
+from starlette.types import Receive, Scope, Send
+
+_PARTS_MAX: Final = 3  # `/api/v1/contracts`: what comes after is told apart by the routes
+_FOUND: Final = "yunhe.route"
+
+
+def side_by_side(whole: APIRouter, parts: Iterable[APIRouter]) -> APIRouter:
+    """`whole` with the routes of routers that already name their full paths.
+
+    An included router would be searched once to see whether it matches and once more to find
+    which route does, at every level.
+    """
+    for part in parts:
+        whole.routes.extend(part.routes)
+    return whole
+
+
+class Directory(BaseRoute):
+    """Stands before `routes`; gives what the first of them that matches fully would give."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        listed = [(_fixed(route.path), route) for route in routes if isinstance(route, Route)]
+        # Under each beginning every route whose own beginning it has, in their order: the first
+        # match is the one that a walk through all of them would find.
+        self._under = {
+            beginning: tuple(route for own, route in listed if _begins(beginning, own))
+            for beginning in {own for own, _ in listed}
+        }
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """The route in question, or none: half a match is left to the routes themselves."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        parts = scope["path"].split("/", _PARTS_MAX + 1)[: _PARTS_MAX + 1]
+        for end in range(len(parts), 0, -1):
+            routes = self._under.get("/".join(parts[:end]))
+            if routes is not None:
+                return _first(routes, scope)
+        return Match.NONE, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand over to the route that `matches` found."""
+        await scope[_FOUND].handle(scope, receive, send)
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        """The routes behind this one know their addresses."""
+        raise NoMatchFound(name, path_params)
+
+
+def _first(routes: tuple[Route, ...], scope: Scope) -> tuple[Match, Scope]:
+    for route in routes:
+        match, found = route.matches(scope)
+        if match is Match.FULL:
+            return match, {**found, _FOUND: route}
+    return Match.NONE, {}
+
+
+def _fixed(path: str) -> str:
+    """The whole parts of a route's path before its first parameter, at most `_PARTS_MAX`."""
+    parts = path.split("/")[: _PARTS_MAX + 1]
+    fixed = next((i for i, part in enumerate(parts) if "{" in part), len(parts))
+    return "/".join(parts[:fixed])
+
+
+def _begins(text: str, own: str) -> bool:
+    return text == own or text.startswith(f"{own}/")
