@@ -9,7 +9,7 @@ import typer
 
 from yunhe.cli import terms, words
 from yunhe.cli.desk import Desk, command
-from yunhe.cli.errors import BadArgument
+from yunhe.cli.errors import unusable
 from yunhe.kernel import canonical
 from yunhe.kernel.money import yuan
 from yunhe.sdk import Contract
@@ -109,6 +109,6 @@ def bundle(
     try:
         out.write_bytes(data)
     except OSError as error:
-        raise BadArgument(what=str(out), why=error.strerror or "not writable") from error
+        raise unusable(out, error) from error
     facts = {"file": str(out), "bytes": len(data), "sha256": canonical.sha256_hex(data)}
     desk.show(facts, f"{out}  {len(data)} B  sha256 {facts['sha256']}")

@@ -167,7 +167,12 @@ class Desk:
         if given in ids or not found:
             return given
         if len(set(found)) > 1:
-            raise BadArgument(what=given, why=f"it begins {len(found)} ids: {', '.join(found[:5])}")
+            named = ", ".join(found[:5])
+            en, zh = (
+                f"it begins {len(found)} ids: {named}",
+                f"有 {len(found)} 个编号以此开头：{named}",
+            )
+            raise BadArgument(what=given, why=en, why_zh=zh)
         return found[0]
 
     def stuck(self, why: str | None, again: datetime | None) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
 from enum import IntEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from yunhe.kernel.errors import Invalid, Unavailable, YunheError
 from yunhe.sdk import NegotiationTimeout, YunheRefused
@@ -33,6 +38,27 @@ class BadArgument(Invalid):
     zh = "{what} 不可用：{why}。"
     mend_en = "Correct it; --help shows the form."
     mend_zh = "请更正；--help 给出格式说明。"
+
+
+_FILE_FAULTS: Final[Mapping[int, tuple[str, str]]] = MappingProxyType(
+    {
+        errno.ENOENT: ("there is no such file or folder", "文件或目录不存在"),
+        errno.EACCES: ("it may not be read or written here", "没有读写权限"),
+        errno.EPERM: ("it may not be read or written here", "没有读写权限"),
+        errno.EISDIR: ("it is a folder", "它是一个目录"),
+        errno.ENOTDIR: ("a part of the path is no folder", "路径中有一段不是目录"),
+        errno.ENOSPC: ("the disk is full", "磁盘已满"),
+        errno.EROFS: ("the disk is read-only", "磁盘为只读"),
+        errno.ENAMETOOLONG: ("the name is too long", "名称过长"),
+    }
+)
+
+
+def unusable(path: Path, error: OSError) -> BadArgument:
+    """The refusal of a file that cannot be read or written, with the reason in both languages."""
+    text = error.strerror or "it cannot be used"
+    en, zh = _FILE_FAULTS.get(error.errno or 0, (text, text))
+    return BadArgument(str(error), what=str(path), why=en, why_zh=zh)
 
 
 class ExtraMissing(Invalid):

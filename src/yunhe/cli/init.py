@@ -11,14 +11,14 @@ import os
 import shlex
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from yunhe.cli.desk import Desk, command
-from yunhe.cli.errors import BadArgument
+from yunhe.cli.errors import BadArgument, unusable
 from yunhe.kernel import ids, settings
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.keys import PURPOSES, KeyStore
@@ -74,7 +74,9 @@ def init(
     given = locals()
     path = folder / "node.toml"
     if path.exists() and not force:
-        raise BadArgument(what=str(path), why="it exists; --force replaces it and keeps the keys")
+        en = "it exists; --force replaces it and keeps the keys"
+        zh = "文件已存在；--force 可替换它并保留密钥"
+        raise BadArgument(what=str(path), why=en, why_zh=zh)
     values: dict[str, Any] = {key: given[key] for key in _ASKED}
     values |= {
         "data_dir": "data",
@@ -93,13 +95,18 @@ def init(
     missing = [key for key in _ASKED if not values[key]]
     if missing:
         if desk.json or not _at_terminal():
-            raise BadArgument(what=f"--{missing[0].replace('_', '-')}", why="it is required")
+            raise _required(missing)
         _ask_all(desk, values, folder)
     for key in (*_ASKED, *_SKIPPABLE):
         _check(key, values, folder)
     values["data_roots"] = [_data_root(folder, root) for root in values["data_roots"]]
     values["trust_roots"] = [{"did": did} for did in values["trust_roots"]]
     _write(desk, path, values)
+
+
+def _required(missing: Sequence[str]) -> BadArgument:
+    named = ", ".join(f"--{key.replace('_', '-')}" for key in missing)
+    return BadArgument(what=named, why="required, and not given", why_zh="必须填写")
 
 
 def _at_terminal() -> bool:
@@ -167,7 +174,7 @@ def _check(key: str, values: Mapping[str, Any], folder: Path) -> None:
     """Refuse an answer that the node would not start with, or that leads nowhere."""
     value = values[key]
     if key in _ASKED and not value:
-        raise BadArgument(what=f"--{key.replace('_', '-')}", why="it is required")
+        raise _required([key])
     if key == "subject_code":
         ids.check_uscc(value)
     elif key.endswith("address") and value:
@@ -188,7 +195,9 @@ def _data_root(folder: Path, root: str) -> str:
         return root
     here = Path(root).expanduser()
     if not here.is_dir():
-        raise BadArgument(what=f"--data-root {root}", why="there is no such folder")
+        raise BadArgument(
+            what=f"--data-root {root}", why="there is no such folder", why_zh="目录不存在"
+        )
     return str(here.resolve())
 
 
@@ -202,7 +211,7 @@ def _write(desk: Desk, path: Path, values: dict[str, Any]) -> None:
             file.write(text)
         config.data_dir.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise BadArgument(what=str(path), why=error.strerror or "not writable") from error
+        raise unusable(path, error) from error
     keys = KeyStore(config.data_dir / "keys")
     public = {purpose: keys.key(purpose).public_jwk() for purpose in PURPOSES}
     facts = {"file": str(path), "did": config.did, "keys": public}

@@ -44,7 +44,9 @@ def publish(
     """Register a resource and a product from a form, and list the product."""
     data = parse.form(form)
     if set(data) != {"resource", "product"}:
-        raise BadArgument(what=str(form), why="it has the tables 'resource' and 'product' only")
+        en = "it has the tables 'resource' and 'product', both and no other"
+        zh = "应有且仅有 resource 与 product 两个表"
+        raise BadArgument(what=str(form), why=en, why_zh=zh)
     with desk.space() as space:
         if resource:
             base = _known(desk, space, resource, data["resource"])
@@ -67,7 +69,9 @@ def _known(desk: Desk, space: Space, given: str, form: dict[str, Any]) -> Resour
     if tables and tables != {each["name"]: each.get("entity_key") or "" for each in found.tables}:
         other.append("tables")
     if other:
-        raise BadArgument(what=found.id, why=f"the form says otherwise in {', '.join(other)}")
+        named = ", ".join(other)
+        en, zh = f"the form says otherwise in {named}", f"表单中的 {named} 与之不一致"
+        raise BadArgument(what=found.id, why=en, why_zh=zh)
     return found
 
 

@@ -77,7 +77,10 @@ def decide(
 ) -> None:
     """Decide about one of them."""
     if decision not in DECISIONS:
-        raise BadArgument(what=repr(decision), why=f"choose from {', '.join(DECISIONS)}")
+        known = ", ".join(DECISIONS)
+        raise BadArgument(
+            what=repr(decision), why=f"choose from {known}", why_zh=f"请从 {known} 中选择"
+        )
     with desk.space() as space:
         registered = [found.id for found in space.registrations()]
         key = desk.whole(item, lambda: [*registered, *(a.id for a in space.applications())])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from yunhe.cli.desk import Desk, command
-from yunhe.cli.errors import BadArgument
+from yunhe.cli.errors import BadArgument, unusable
 from yunhe.sdk import Batches, require_arrow
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def sql(
 ) -> None:
     """Run SQL under a contract; the provider's node governs it."""
     if out is not None and out.suffix not in (".csv", ".arrow", ".parquet"):
-        raise BadArgument(what=str(out), why="its ending is .csv, .arrow or .parquet")
+        en, zh = (
+            "its ending is none of .csv, .arrow, .parquet",
+            "扩展名须为 .csv、.arrow 或 .parquet",
+        )
+        raise BadArgument(what=str(out), why=en, why_zh=zh)
     require_arrow()
     # A use costs money: where the result goes is certain before the query is sent.
     with _place(out) as part, desk.space() as space:
@@ -58,12 +63,12 @@ def _place(out: Path | None) -> Iterator[Path | None]:
     part = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
     try:
         if out.is_dir():
-            raise IsADirectoryError(0, "it is a folder")
+            raise IsADirectoryError(errno.EISDIR, "")
         if out.exists() and not os.access(out, os.W_OK):
-            raise PermissionError(0, "it may not be written")
+            raise PermissionError(errno.EACCES, "")
         part.touch(exist_ok=False)
     except OSError as error:
-        raise BadArgument(what=str(out), why=error.strerror or "not writable") from error
+        raise unusable(out, error) from error
     try:
         yield part
     finally:
@@ -105,7 +110,7 @@ def _write(table: pyarrow.Table, part: Path, out: Path) -> None:
             feather.write_feather(table, str(part), compression="uncompressed")
         part.replace(out)
     except OSError as error:
-        raise BadArgument(what=str(out), why=str(error)) from error
+        raise unusable(out, error) from error
 
 
 def _print(desk: Desk, batches: Batches, table: pyarrow.Table, out: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from yunhe.cli.desk import Desk, command
-from yunhe.cli.errors import BadArgument
+from yunhe.cli.errors import unusable
 from yunhe.kernel import canonical
 from yunhe.sdk import gather_trust
 
@@ -27,6 +27,6 @@ def trust(
     try:
         out.write_bytes(canonical.dumps(found))
     except OSError as error:
-        raise BadArgument(what=str(out), why=error.strerror or "not writable") from error
+        raise unusable(out, error) from error
     names = [each["did"] for each in found["roots"]] + list(found["parties"])
     desk.show({"file": str(out), **found}, "\n".join([str(out), *names, *found["logs"]]))

@@ -25,7 +25,8 @@ class YunheError(Exception):
     """A refusal or failure that people and programs can act on.
 
     `facts` are public and JSON-safe; they fill the `{names}` of the texts and travel in the
-    problem body. `detail` is private: it goes to the log and never to the caller.
+    problem body; a Chinese text takes a fact `why_zh` before `why`. `detail` is private: it goes
+    to the log and never to the caller.
     """
 
     code: ClassVar[str] = "INTERNAL"
@@ -42,11 +43,13 @@ class YunheError(Exception):
 
     def sentence(self, lang: str = "en") -> str:
         """The sentence for people, in `zh` or `en`, with the facts filled in."""
-        return _fill(self.zh if lang == "zh" else self.en, self.facts)
+        return _fill(self.zh, _in_zh(self.facts)) if lang == "zh" else _fill(self.en, self.facts)
 
     def remedy(self, lang: str = "en") -> str:
         """How to mend it, in `zh` or `en`."""
-        return _fill(self.mend_zh if lang == "zh" else self.mend_en, self.facts)
+        if lang == "zh":
+            return _fill(self.mend_zh, _in_zh(self.facts))
+        return _fill(self.mend_en, self.facts)
 
     def problem(self) -> dict[str, Any]:
         """The RFC 9457 problem details of this error, in both languages."""
@@ -67,6 +70,12 @@ def _bounded(fact: Any) -> Any:
     if isinstance(fact, str) and len(fact) > limits.FACT_CHARS_MAX:
         return fact[: limits.FACT_CHARS_MAX] + "…"
     return fact
+
+
+def _in_zh(facts: dict[str, Any]) -> dict[str, Any]:
+    # So that one sentence speaks one language, where the reason is known in both.
+    chinese = {name[:-3]: fact for name, fact in facts.items() if name.endswith("_zh")}
+    return {**facts, **chinese} if chinese else facts
 
 
 class _Fallback(dict[str, Any]):

@@ -36,7 +36,7 @@ class BadCode(Invalid):
 
     code = "BAD_CODE"
     en = "The identifier is not valid: {fault} ({why})."
-    zh = "标识码不合法：{fault}（{why}）。"
+    zh = "标识码不合法：{why}（{fault}）。"
     mend_en = (
         "Copy the identifier again from its source; typing errors show in its check character."
     )
@@ -61,7 +61,11 @@ def check37(body: str) -> str:
     for char in body:
         value = _ALPHABET.find(char)
         if not 0 <= value < 36:
-            raise BadCode(fault="alphabet", why=f"{char!r} may not stand in the body")
+            raise BadCode(
+                fault="alphabet",
+                why=f"{char!r} may not stand in the body",
+                why_zh=f"字符 {char!r} 不在允许的字母表内",
+            )
         product = (product + value) * 2 % 37
     return _ALPHABET[(1 - product) % 37]
 
@@ -72,7 +76,11 @@ def check1271(body: str) -> str:
     for char in body:
         value = _RADIX36.find(char)
         if value < 0:
-            raise BadCode(fault="alphabet", why=f"{char!r} may not stand in the body")
+            raise BadCode(
+                fault="alphabet",
+                why=f"{char!r} may not stand in the body",
+                why_zh=f"字符 {char!r} 不在允许的字母表内",
+            )
         product = (product + value) * 36 % 1271
     value = (1272 - product * 36) % 1271
     return _RADIX36[value // 36] + _RADIX36[value % 36]
@@ -94,13 +102,29 @@ def uscc_check(body: str) -> str:
 def check_uscc(text: str) -> None:
     """Refuse what is not a unified social credit code with both its check characters right."""
     if len(text) != 18:
-        raise BadCode(fault="length", why=f"a subject code has 18 characters, not {len(text)}")
+        raise BadCode(
+            fault="length",
+            why=f"a subject code has 18 characters, not {len(text)}",
+            why_zh=f"主体代码应为 18 位，实为 {len(text)} 位",
+        )
     if any(char not in _USCC for char in text) or not text[2:8].isdigit():
-        raise BadCode(fault="alphabet", why="not the alphabet of GB 32100")
+        raise BadCode(
+            fault="alphabet",
+            why="not the alphabet of GB 32100",
+            why_zh="含有 GB 32100 字母表以外的字符",
+        )
     if organisation_check(text[8:16]) != text[16]:
-        raise BadCode(fault="subject", why="organisation check, position 17")
+        raise BadCode(
+            fault="subject",
+            why="organisation check, position 17",
+            why_zh="第 17 位（主体标识码校验位）不符",
+        )
     if uscc_check(text[:17]) != text[17]:
-        raise BadCode(fault="subject", why="credit-code check, position 18")
+        raise BadCode(
+            fault="subject",
+            why="credit-code check, position 18",
+            why_zh="第 18 位（统一社会信用代码校验位）不符",
+        )
 
 
 def check_subject(text: str, strict: bool = True) -> None:
@@ -109,15 +133,27 @@ def check_subject(text: str, strict: bool = True) -> None:
     `strict=False` leaves a USCC's own check characters unread: published samples fail them.
     """
     if len(text) != 18:
-        raise BadCode(fault="length", why=f"a subject code has 18 characters, not {len(text)}")
+        raise BadCode(
+            fault="length",
+            why=f"a subject code has 18 characters, not {len(text)}",
+            why_zh=f"主体代码应为 18 位，实为 {len(text)} 位",
+        )
     if text[0] in "ZV":
         allowed = _CROCKFORD if text[0] == "Z" else _RADIX36
         if any(char not in allowed for char in text[1:]):
-            raise BadCode(fault="subject", why=f"not the alphabet of a {text[0]} subject")
+            raise BadCode(
+                fault="subject",
+                why=f"not the alphabet of a {text[0]} subject",
+                why_zh=f"含有 {text[0]} 类主体字母表以外的字符",
+            )
     elif strict:
         check_uscc(text)
     elif any(char not in _USCC for char in text):
-        raise BadCode(fault="subject", why="not the alphabet of GB 32100")
+        raise BadCode(
+            fault="subject",
+            why="not the alphabet of GB 32100",
+            why_zh="含有 GB 32100 字母表以外的字符",
+        )
 
 
 def person_code(key: bytes, cert_type: str, cert_code: str, digest: str = "sm3") -> str:
@@ -198,17 +234,29 @@ def parse(text: str, strict_subject: bool = False) -> Code:
     """
     stem, ext = text[:STEM_CHARS], text[STEM_CHARS:]
     if len(stem) < STEM_CHARS:
-        raise BadCode(fault="length", why=f"a code has 32 characters, not {len(text)}")
+        raise BadCode(
+            fault="length",
+            why=f"a code has 32 characters, not {len(text)}",
+            why_zh=f"标识码应为 32 位，实为 {len(text)} 位",
+        )
     if ext:
         if ext[0] not in _SEPARATORS:
-            raise BadCode(fault="length", why="after 32 characters only a separator may follow")
+            raise BadCode(
+                fault="length",
+                why="after 32 characters only a separator may follow",
+                why_zh="32 位之后只能是分隔符",
+            )
         ext = ext[1:]
         _check_ext(ext)
     _check_alphabet(stem)
     if stem[0] not in "1234567":
-        raise BadCode(fault="type", why=f"{stem[0]} is no type of N04")
+        raise BadCode(
+            fault="type",
+            why=f"{stem[0]} is no type of N04",
+            why_zh=f"{stem[0]} 不是 N04 规定的类型",
+        )
     if check37(stem[:-1]) != stem[-1]:
-        raise BadCode(fault="check", why="the check character does not fit")
+        raise BadCode(fault="check", why="the check character does not fit", why_zh="校验字符不符")
     type_ = CodeType(int(stem[0]))
     check_subject(stem[1:19], strict_subject)
     _check_region(type_, stem[19:23])
@@ -220,7 +268,9 @@ def parse_percent_encoded(text: str, strict_subject: bool = False) -> Code:
     try:
         decoded = unquote(text, errors="strict")
     except UnicodeDecodeError as error:
-        raise BadCode(fault="alphabet", why="not percent-encoded UTF-8") from error
+        raise BadCode(
+            fault="alphabet", why="not percent-encoded UTF-8", why_zh="不是百分号编码的 UTF-8"
+        ) from error
     return parse(decoded, strict_subject)
 
 
@@ -238,34 +288,60 @@ def _check_alphabet(stem: str) -> None:
         if char in _RADIX36 or (char == "*" and place == len(stem) - 1):
             continue
         if "a" <= char <= "z":
-            raise BadCode(fault="case", why="letters are upper case")
-        raise BadCode(fault="alphabet", why=f"{char!r} at position {place + 1}")
+            raise BadCode(fault="case", why="letters are upper case", why_zh="字母须为大写")
+        raise BadCode(
+            fault="alphabet",
+            why=f"{char!r} at position {place + 1}",
+            why_zh=f"第 {place + 1} 位为 {char!r}",
+        )
 
 
 def _check_ext(ext: str) -> None:
     if not 1 <= len(ext) <= EXT_CHARS_MAX:
-        raise BadCode(fault="ext", why=f"ext length {len(ext)}, allowed 1 to {EXT_CHARS_MAX}")
+        raise BadCode(
+            fault="ext",
+            why=f"ext length {len(ext)}, allowed 1 to {EXT_CHARS_MAX}",
+            why_zh=f"扩展码长 {len(ext)}，应为 1 至 {EXT_CHARS_MAX}",
+        )
     if _EXT.fullmatch(ext) is None:
-        raise BadCode(fault="ext", why='printable ASCII without space " \\ < >')
+        raise BadCode(
+            fault="ext",
+            why='printable ASCII without space " \\ < >',
+            why_zh='须为可打印 ASCII，且不含空格 " \\ < >',
+        )
 
 
 def _check_random(random: str) -> None:
     if len(random) != 8 or any(char not in _RADIX36 for char in random):
-        raise BadCode(fault="alphabet", why="the random part is eight of [0-9A-Z]")
+        raise BadCode(
+            fault="alphabet",
+            why="the random part is eight of [0-9A-Z]",
+            why_zh="随机段应为八位 [0-9A-Z]",
+        )
 
 
 def _check_region(type_: CodeType, region: str) -> None:
     if len(region) != 4 or not (region.isascii() and region.isdigit()):
-        raise BadCode(fault="region", why="four digits")
+        raise BadCode(fault="region", why="four digits", why_zh="应为四位数字")
     if type_ is CodeType.NATIONAL_NODE:
         return  # N04 leaves the national node's region open
     industry = region.startswith("00")
     if industry and type_ is CodeType.REGIONAL_NODE:
-        raise BadCode(fault="region", why="a regional node carries a region code")
+        raise BadCode(
+            fault="region",
+            why="a regional node carries a region code",
+            why_zh="区域节点应使用地区代码",
+        )
     if not industry and type_ is CodeType.INDUSTRY_NODE:
-        raise BadCode(fault="region", why="an industry node carries an industry code 00NN")
+        raise BadCode(
+            fault="region",
+            why="an industry node carries an industry code 00NN",
+            why_zh="行业节点应使用行业代码 00NN",
+        )
     if industry and not "01" <= region[2:] <= "97":
-        raise BadCode(fault="region", why="industries are 0001 to 0097")
+        raise BadCode(
+            fault="region", why="industries are 0001 to 0097", why_zh="行业代码为 0001 至 0097"
+        )
 
 
 @dataclass(frozen=True)
@@ -296,7 +372,9 @@ def allocate_contract_id(
     """A contract id filed at `node` at the instant `at` (written in UTC+8, T14 C.1)."""
     _check_random(random)
     if len(type_digit) != 1 or type_digit not in "0123456789":
-        raise BadCode(fault="type", why="the type of a contract is one digit")
+        raise BadCode(
+            fault="type", why="the type of a contract is one digit", why_zh="合约类型应为一位数字"
+        )
     draft = ContractId(
         type_digit,
         f"{node.type:d}",
@@ -312,12 +390,18 @@ def allocate_contract_id(
 def parse_contract_id(text: str) -> ContractId:
     """Read a contract id of exactly 47 characters, whatever its type digit; raises BadCode."""
     if len(text) != CONTRACT_ID_CHARS:
-        raise BadCode(fault="length", why=f"a contract id has 47 characters, not {len(text)}")
+        raise BadCode(
+            fault="length",
+            why=f"a contract id has 47 characters, not {len(text)}",
+            why_zh=f"合约编号应为 47 位，实为 {len(text)} 位",
+        )
     _check_alphabet(text)
     if not text[0].isdigit() or text[1] not in "1234":
-        raise BadCode(fault="type", why="a digit, then the type of a node")
+        raise BadCode(
+            fault="type", why="a digit, then the type of a node", why_zh="应为一位数字加节点类型"
+        )
     if check37(text[:-1]) != text[-1]:
-        raise BadCode(fault="check", why="the check character does not fit")
+        raise BadCode(fault="check", why="the check character does not fit", why_zh="校验字符不符")
     check_subject(text[2:20], strict=False)
     _check_region(CodeType(int(text[1])), text[20:24])
     try:
@@ -326,7 +410,9 @@ def parse_contract_id(text: str) -> ContractId:
         local = datetime.strptime(text[24:38], "%Y%m%d%H%M%S").replace(tzinfo=_CHINA)
         at = local.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise BadCode(fault="time", why="not YYYYMMDDHHMMSS") from error
+        raise BadCode(
+            fault="time", why="not YYYYMMDDHHMMSS", why_zh="时间应为 YYYYMMDDHHMMSS"
+        ) from error
     return ContractId(text[0], text[1], text[2:20], text[20:24], at, text[38:46], text[46])
 
 
@@ -345,9 +431,13 @@ def check_catalogue_code(text: str) -> None:
     """Refuse what is not a catalogue code with its two check characters right (N06 8.1)."""
     match = _CATALOGUE.fullmatch(text)
     if match is None or not text.isascii():
-        raise BadCode(fault="alphabet", why="area6 organisation8 / D|F|A|S serial6 check2")
+        raise BadCode(
+            fault="alphabet",
+            why="area6 organisation8 / D|F|A|S serial6 check2",
+            why_zh="应为六位地区、八位机构、/、D|F|A|S、六位序号、两位校验",
+        )
     front, back, check = match.groups()
     if back[1:] == "000000":
-        raise BadCode(fault="alphabet", why="serials begin at 000001")
+        raise BadCode(fault="alphabet", why="serials begin at 000001", why_zh="序号自 000001 起")
     if check1271(front + back) != check:
-        raise BadCode(fault="check", why="the check characters do not fit")
+        raise BadCode(fault="check", why="the check characters do not fit", why_zh="校验字符不符")

@@ -52,7 +52,10 @@ def target(
     """Check an address; raises Invalid, or InsecureUrl where a token would go in clear text."""
     parts = urlsplit(url.rstrip("/"))
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise Invalid(why="the address of a node looks like https://node.example:8443")
+        raise Invalid(
+            why=f"{url!r} is no address of a node; one looks like https://node.example:8443",
+            why_zh=f"{url!r} 不是节点地址，应形如 https://node.example:8443",
+        )
     if parts.scheme == "http":
         if token and not insecure and parts.hostname not in _LOOPBACK:
             raise InsecureUrl(url=url)
@@ -68,7 +71,10 @@ def read_answer(where: Target, call: Call[T], status: int, body: bytes) -> T:
         return call.read(json.loads(body) if body else None)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnexpectedAnswer(
-            detail=repr(error), url=where.base, why=f"{call.method} {call.path} answered otherwise"
+            detail=repr(error),
+            url=where.base,
+            why=f"{call.method} {call.path} answered otherwise",
+            why_zh=f"{call.method} {call.path} 的应答格式不符",
         ) from error
 
 
@@ -81,4 +87,8 @@ def refusal(where: Target, status: int, body: bytes) -> YunheRefused | Unexpecte
         problem = None  # not ours: an HTML page of a proxy, say
     if isinstance(problem, dict) and isinstance(problem.get("code"), str):
         return YunheRefused(problem, status)
-    return UnexpectedAnswer(url=where.base, why=f"HTTP {status} without a problem body")
+    return UnexpectedAnswer(
+        url=where.base,
+        why=f"HTTP {status} without a problem body",
+        why_zh=f"HTTP {status}，且无问题说明",
+    )

@@ -26,6 +26,9 @@ def gather_trust(
     Plain http only to this machine. Raises NodeUnreachable, UnexpectedAnswer where a document is
     about another DID than its address, Invalid for an address that is none.
     """
+    roots, nodes = list(roots), list(nodes)
+    for address in (*roots, *nodes):
+        _check(address)
     with httpx.Client(trust_env=False, timeout=timeout_s, follow_redirects=False) as client:
         known = [_did_key(client, address) for address in nodes]
         logs = [_get(client, address, "/log/vkey").text.strip() for address in nodes]
@@ -46,21 +49,31 @@ def _did_key(client: httpx.Client, address: str) -> dict[str, Any]:
         document = _get(client, f"{parts.scheme}://{parts.netloc}", f"{path}/did.json").json()
         found = {"did": document["id"], "jwk": document["verificationMethod"][0]["publicKeyJwk"]}
     except (ValueError, LookupError, TypeError) as error:
-        raise UnexpectedAnswer(url=address, why="its DID document cannot be read") from error
+        en, zh = "its DID document cannot be read", "无法读取其 DID 文档"
+        raise UnexpectedAnswer(url=address, why=en, why_zh=zh) from error
     if found["did"] != expected:
-        raise UnexpectedAnswer(url=address, why=f"its DID document is not that of {expected}")
+        en, zh = f"its DID document is not that of {expected}", f"其 DID 文档不属于 {expected}"
+        raise UnexpectedAnswer(url=address, why=en, why_zh=zh)
     return found
 
 
-def _get(client: httpx.Client, address: str, path: str) -> httpx.Response:
+def _check(address: str) -> None:
     parts = urlsplit(address)
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if not (parts.scheme == "https" or (parts.scheme == "http" and local)):
-        raise Invalid(why=f"{address} is neither https nor on this machine")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise Invalid(
+            why=f"{address} is neither an https address nor one of this machine",
+            why_zh=f"{address} 既不是 https 地址，也不是本机地址",
+        )
+
+
+def _get(client: httpx.Client, address: str, path: str) -> httpx.Response:
     try:
         answer = client.get(f"{address.rstrip('/')}{path}")
     except httpx.HTTPError as error:
         raise unreachable(address, error) from error
     if answer.status_code != 200 or len(answer.content) > _BYTES_MAX:
-        raise UnexpectedAnswer(url=address, why=f"HTTP {answer.status_code} for {path}")
+        status = answer.status_code
+        en, zh = f"HTTP {status} for {path}", f"{path} 返回 HTTP {status}"
+        raise UnexpectedAnswer(url=address, why=en, why_zh=zh)
     return answer
