@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from yunhe.demo.errors import NodeDidNotStart
 from yunhe.demo.nodes import FUNCTIONAL, HOSPITAL_A, RESEARCH, NodeProcess, free_ports
 from yunhe.evidence import EvidenceLog
+from yunhe.kernel import limits
 from yunhe.kernel.db import open_database
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.keys import KeyStore
@@ -45,6 +46,8 @@ TERMS = Terms(
     per_use_fen=PER_USE_FEN,
     per_row_fen=PER_ROW_FEN,
 )
+# A message whose peer was down for long waits this long at most, and is then delivered.
+SETTLE_S_MAX = 30.0 + limits.OUTBOX_BACKOFF_S_MAX
 _SETTINGS = 'review = "auto"\nworkers = 1\nworker_memory_mb = 512\n'
 
 
@@ -217,7 +220,7 @@ class CrashWorld:
 
     def settled(self) -> None:
         """Wait until the nodes have told each other everything."""
-        if not _quiet(self.idle, 30.0):
+        if not _quiet(self.idle, SETTLE_S_MAX):
             raise AssertionError(f"still waiting: {[self.waiting(k) for k in self.nodes][1:]}")
 
     def waiting(self, key: str) -> list[tuple[Any, ...]]:
