@@ -86,6 +86,8 @@ class FakeNode:
     seen: list[tuple[str, str, Any, dict[str, str]]] = field(default_factory=list)
     stream: bytes = b""
     cut: bool = False
+    ports: list[int] = field(default_factory=list)  # of the callers, one a request
+    deaf_from: int = 0  # hang up on a repeated request of the caller's port `deaf_from`
 
     def answer(self, key: str, query: str, body: Any) -> Answer:
         """The scripted answer for a request, 404 where there is none."""
@@ -113,6 +115,10 @@ def fake_node() -> Iterator[FakeNode]:
             body = json.loads(self.rfile.read(size)) if size else None
             path, _, query = self.path.partition("?")
             key = f"{self.command} {path.removeprefix('/api/v1')}"
+            if node.deaf_from == self.client_address[1]:
+                self.close_connection = True
+                return
+            node.ports.append(self.client_address[1])
             node.seen.append((key, query, body, {k.lower(): v for k, v in self.headers.items()}))
             if key == "POST /sql" and key not in node.answers:
                 self._stream(body)

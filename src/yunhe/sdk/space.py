@@ -20,6 +20,7 @@ import httpx
 from yunhe.sdk import calls, stream
 from yunhe.sdk.calls import Call, Flow, Pause
 from yunhe.sdk.errors import unreachable
+from yunhe.sdk.lines import Lines
 from yunhe.sdk.model import Contract
 from yunhe.sdk.stream import Batches
 from yunhe.sdk.target import API, Target, read_answer, target
@@ -152,6 +153,7 @@ class Space(_Verbs):
     def __init__(self, where: Target) -> None:
         self.target = where
         self._http = httpx.Client(**_client_options(where))
+        self._lines = Lines(where)
 
     def run(self, work: Call[T] | Flow[T]) -> T:
         """Carry out a verb of `calls`; raises YunheRefused, NodeUnreachable, UnexpectedAnswer."""
@@ -201,7 +203,8 @@ class Space(_Verbs):
         timeout_s: float = QUERY_TIMEOUT_S,
     ) -> Batches:
         """As `sql`, but an iterator of record batches; `timeout_s` bounds each wait for bytes."""
-        return stream.open_stream(self.target, _query(text, contract, purpose, use_id), timeout_s)
+        query = _query(text, contract, purpose, use_id)
+        return stream.open_stream(self.target, self._lines, query, timeout_s)
 
     def sql_pandas(
         self, text: str, contract: Contract | str, purpose: str, use_id: str | None = None
@@ -222,6 +225,7 @@ class Space(_Verbs):
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._lines.close()
 
     def __enter__(self) -> Space:
         return self
@@ -241,6 +245,7 @@ class AsyncSpace(_Verbs):
     def __init__(self, where: Target) -> None:
         self.target = where
         self._http = httpx.AsyncClient(**_client_options(where))
+        self._lines = Lines(where)
 
     async def run(self, work: Call[T] | Flow[T]) -> T:
         """Carry out a verb of `calls`; raises as `Space.run`."""
@@ -277,7 +282,7 @@ class AsyncSpace(_Verbs):
 
         def whole() -> pyarrow.Table:
             query = _query(text, contract, purpose, use_id)
-            with stream.open_stream(self.target, query, timeout_s) as batches:
+            with stream.open_stream(self.target, self._lines, query, timeout_s) as batches:
                 return batches.read_all()
 
         return await asyncio.to_thread(whole)
@@ -292,7 +297,9 @@ class AsyncSpace(_Verbs):
     ) -> AsyncIterator[pyarrow.RecordBatch]:
         """As `Space.sql_stream`; an async iterator of record batches."""
         query = _query(text, contract, purpose, use_id)
-        batches = await asyncio.to_thread(stream.open_stream, self.target, query, timeout_s)
+        batches = await asyncio.to_thread(
+            stream.open_stream, self.target, self._lines, query, timeout_s
+        )
         with batches:
             each = iter(batches)
             while (batch := await asyncio.to_thread(next, each, None)) is not None:
@@ -301,6 +308,7 @@ class AsyncSpace(_Verbs):
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        self._lines.close()
 
     async def __aenter__(self) -> AsyncSpace:
         return self

@@ -9,13 +9,14 @@ from __future__ import annotations
 import http.client
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from yunhe.sdk.errors import ArrowMissing, StreamBroken, UnexpectedAnswer, unreachable
-from yunhe.sdk.target import API, Target, refusal
+from yunhe.sdk.lines import Lines
+from yunhe.sdk.target import Target, refusal
 
 if TYPE_CHECKING:
     import pyarrow
@@ -29,9 +30,17 @@ _AT_ONCE_BYTES_MAX = 1 << 26  # a larger claim is believed only as its bytes com
 class Batches:
     """The record batches of one use; iterate once, and close (or use as a context manager)."""
 
-    def __init__(self, body: Body, connection: http.client.HTTPConnection, facts: _Facts) -> None:
+    def __init__(
+        self,
+        body: Body,
+        connection: http.client.HTTPConnection,
+        facts: _Facts,
+        keep: Callable[[http.client.HTTPConnection], None],
+    ) -> None:
+        """`keep` takes the connection back when the answer was read to its end."""
         self._arrow = arrow()
-        self._body, self._connection = body, connection
+        self._body, self._keep = body, keep
+        self._connection: http.client.HTTPConnection | None = connection
         self.use_id, self.groups_withheld = facts
         with self._whole():
             self._reader = self._arrow.ipc.open_stream(self._arrow.PythonFile(body, mode="r"))
@@ -49,7 +58,9 @@ class Batches:
             # The node ends the body only when its own receipt of this use is durable.
             if self._body.tail != _END or self._body.read(1):
                 raise EOFError
-        self.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._keep(connection)
 
     def read_all(self) -> pyarrow.Table:
         """The rest as one table; raises StreamBroken rather than return a part."""
@@ -58,7 +69,9 @@ class Batches:
 
     def close(self) -> None:
         """End the request; closing early tells the node to stop."""
-        self._connection.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     @contextmanager
     def _whole(self) -> Iterator[None]:
@@ -135,37 +148,29 @@ def optional(name: str) -> ModuleType:
         raise ArrowMissing(package=name.partition(".")[0]) from error
 
 
-def open_stream(where: Target, query: dict[str, Any], timeout_s: float) -> Batches:
+def open_stream(where: Target, lines: Lines, query: dict[str, Any], timeout_s: float) -> Batches:
     """Send a query and return at the first byte of its result.
 
     Raises ArrowMissing before anything is sent (a use costs money), YunheRefused, NodeUnreachable,
     StreamBroken.
     """
     arrow()
-    connection = _connection(where, timeout_s)
     headers = {**where.headers(), "accept": ARROW, "content-type": "application/json"}
-    try:
-        connection.request(
-            "POST", f"{where.url.path}{API}/sql", json.dumps(query).encode(), headers
-        )
-        response = connection.getresponse()
-        if response.status != 200:
+    connection, response = lines.ask(json.dumps(query).encode(), headers, timeout_s)
+    if response.status != 200:
+        try:
             body = response.read(_PROBLEM_BYTES_MAX)
+        except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise refusal(where, response.status, body)
-    except (OSError, http.client.HTTPException) as error:
-        connection.close()
-        raise unreachable(where.base, error) from error
+            raise unreachable(where.base, error) from error
+        if response.isclosed():
+            lines.give_back(connection)
+        else:
+            connection.close()  # there is more in it than a refusal
+        raise refusal(where, response.status, body)
     if response.headers.get_content_type() != ARROW:
         connection.close()
         raise UnexpectedAnswer(url=where.base, why="a query answered without Arrow")
     use_id = response.headers.get("x-yunhe-use-id", query["use_id"])
     withheld = response.headers.get("x-yunhe-groups-withheld", "false") == "true"
-    return Batches(Body(response), connection, (use_id, withheld))
-
-
-def _connection(where: Target, timeout_s: float) -> http.client.HTTPConnection:
-    host, port = str(where.url.hostname), where.url.port
-    if where.tls is not None:
-        return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=where.tls)
-    return http.client.HTTPConnection(host, port, timeout=timeout_s)
+    return Batches(Body(response), connection, (use_id, withheld), lines.give_back)
