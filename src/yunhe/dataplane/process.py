@@ -32,6 +32,7 @@ from yunhe.dataplane.errors import (
 )
 from yunhe.kernel import limits
 from yunhe.kernel.errors import YunheError
+from yunhe.kernel.outlet import Outlet, Tick
 
 if TYPE_CHECKING:
     from yunhe.dataplane.pool import Job
@@ -149,7 +150,7 @@ class Process:
         except (BrokenPipeError, ValueError) as error:
             raise WorkerLost(str(error)) from error
 
-    def frame(self, until: float, on_tick: Callable[[], None] | None) -> tuple[bytes, int, int]:
+    def frame(self, until: float, on_tick: Tick | None) -> tuple[bytes, int, int]:
         """The head of the next frame: kind, payload bytes, rows."""
         head = b""
         while len(head) < FRAME.size:
@@ -161,13 +162,21 @@ class Process:
         kind, size, rows = FRAME.unpack(head)
         return kind, size, rows
 
-    def chunk(self, most: int, until: float, on_tick: Callable[[], None] | None) -> bytes:
+    def chunk(self, most: int, until: float, on_tick: Tick | None) -> bytes:
         """Up to `most` bytes of a payload."""
         self._wait(until, on_tick)
         part = os.read(self._fd, min(most, _CHUNK_BYTES))
         if not part:
             raise self._ended()
         return part
+
+    def splice(self, outlet: Outlet, most: int, until: float, tick: Tick) -> int:
+        """Move up to `most` bytes of a payload to a connection; how many."""
+        self._wait(until, tick)
+        done = outlet.splice(self._fd, most, tick)
+        if not done:
+            raise self._ended()
+        return done
 
     def payload(self, size: int, until: float) -> bytes:
         """A whole small payload."""
@@ -176,7 +185,7 @@ class Process:
             parts += self.chunk(size - len(parts), until, None)
         return parts
 
-    def _wait(self, until: float, on_tick: Callable[[], None] | None) -> None:
+    def _wait(self, until: float, on_tick: Tick | None) -> None:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         while True:
@@ -210,7 +219,7 @@ class Running:
         process: Process,
         job: Job,
         give_back: Callable[[bool], None],
-        on_tick: Callable[[], None] | None,
+        on_tick: Tick | None,
     ) -> None:
         self.rows = 0
         self.bytes = 0
@@ -244,13 +253,7 @@ class Running:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            while True:
-                kind, size, rows = self._process.frame(self._until, self._on_tick)
-                if kind == b"T":
-                    said = json.loads(self._process.payload(size, self._until))
-                    self._finish(said["code"])
-                    return
-                self.rows += rows
+            while size := self._next_frame():
                 while size:
                     part = self._process.chunk(size, self._until, self._on_tick)
                     size -= len(part)
@@ -258,6 +261,33 @@ class Running:
                     yield part
         finally:
             self.close()
+
+    def pour(self, outlet: Outlet, tick: Tick) -> bool | None:
+        """Move the next frame to `outlet` as one HTTP chunk; None at the end of the stream.
+
+        `tick` is called while the reader takes nothing. Raises as iterating, and OSError where
+        the reader is gone; then `close`.
+        """
+        size = self._next_frame()
+        if not size:
+            return None
+        outlet.begin(size, tick)
+        while size:
+            done = self._process.splice(outlet, size, self._until, tick)
+            size -= done
+            self.bytes += done
+        outlet.end(tick)
+        return True
+
+    def _next_frame(self) -> int:
+        """Bytes of the next frame, its rows counted; 0 at the end of the stream."""
+        kind, size, rows = self._process.frame(self._until, self._on_tick)
+        if kind == b"T":
+            said = json.loads(self._process.payload(size, self._until))
+            self._finish(said["code"])
+            return 0
+        self.rows += rows
+        return size
 
     def _finish(self, code: str) -> None:
         """The trailer has come, so the worker is free for the next query of its contract."""

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import Invalid, TooLarge, YunheError
+from yunhe.kernel.outlet import WIRE, Outlet, Wire
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,16 @@ class StrictBody:
     here and do the strict reading themselves.
     """
 
-    def __init__(self, app: ASGIApp, own_errors: tuple[str, ...] = ("/dsp", "/tds")) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        own_errors: tuple[str, ...] = ("/dsp", "/tds"),
+        streamed: str = "/data/v1/inbox/",
+    ) -> None:
+        """Below `streamed` a body is data of any size, which its route bounds and never holds."""
         self._app = app
         self._own_errors = own_errors
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body replayed, or answer with a problem."""
@@ -61,6 +69,9 @@ class StrictBody:
             await problem_response(Invalid(why="the address holds NUL"))(scope, receive, send)
             return
         if scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        if scope["path"].startswith(self._streamed):
             await self._app(scope, receive, send)
             return
         try:
@@ -140,6 +151,10 @@ class Chunks(Protocol):
         """Let go of the source; what was handed out is settled."""
         ...
 
+    def pour(self, outlet: Outlet) -> bool:
+        """As `__next__`, but straight to the connection; False at the end."""
+        ...
+
 
 class Threads:
     """A bounded set of threads for one kind of call.
@@ -169,22 +184,51 @@ class StreamedResponse(Response):
         self.status_code = 200
         self.media_type = media_type
         self.background = None
-        self.init_headers(headers)
+        self._outlet: Outlet | None = None
+        self.init_headers({**headers, "Transfer-Encoding": "chunked"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the source ends, fails or the client goes away."""
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._until_gone, receive, group.cancel_scope)
-                await self._send(send)
+                wire: Wire | None = scope.get("extensions", {}).get(WIRE)
+                await (self._send(send) if wire is None else self._pour(wire, send))
                 group.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
                 await self._threads.run(self._chunks.close)
 
+    async def _pour(self, wire: Wire, send: Send) -> None:
+        """One thread writes the body to the socket; the loop writes the head and the last chunk."""
+        await send(self._start())
+        try:
+            self._outlet = outlet = await wire.outlet()
+        except OSError as error:
+            log.warning("a stream was cut: %s", error or "its reader takes nothing")
+            return
+        try:
+            whole = await self._threads.run(lambda: self._poured(outlet))
+        finally:
+            self._outlet = None
+            outlet.close()
+        if whole:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _poured(self, outlet: Outlet) -> bool:
+        try:
+            while self._chunks.pour(outlet):
+                pass
+        except (YunheError, OSError) as error:
+            log.warning("a stream was cut: %s", error)  # the body stays unfinished, as below
+            return False
+        return True
+
+    def _start(self) -> Message:
+        return {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+
     async def _send(self, send: Send) -> None:
-        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-        await send(start)
+        await send(self._start())
         while True:
             try:
                 chunk = await self._threads.run(self._next)
@@ -213,6 +257,8 @@ class StreamedResponse(Response):
             pass
         # A thread may be waiting for the next chunk, for as long as a query runs: closing the
         # source wakes it. In a thread of the common set, as its own may all be waiting so.
+        if self._outlet is not None:
+            self._outlet.cut()
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._chunks.close)
         scope.cancel()

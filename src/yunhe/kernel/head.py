@@ -12,6 +12,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from yunhe.kernel import limits
+from yunhe.kernel.outlet import WIRE, Wire
 
 
 class BoundedHead(HttpToolsProtocol):
@@ -60,6 +61,8 @@ class BoundedHead(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
         self._await_head()
         super().on_message_begin()
+        if self.scheme == "http":  # under TLS only the loop can write
+            self.scope["extensions"] = {WIRE: Wire(self.transport)}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:
         """The head is over; bodies have their own bounds."""

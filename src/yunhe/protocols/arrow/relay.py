@@ -26,6 +26,7 @@ from yunhe.identity import AddressForbidden, guarded_socket
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.kernel.errors import Unavailable, YunheError
+from yunhe.kernel.outlet import Outlet
 from yunhe.protocols.arrow import wire
 
 
@@ -303,6 +304,7 @@ class Passing:
         self._response, self._connection = response, connection
         self._consumed, self._give_back = consumed, give_back
         self._socket = connection.raw
+        self._buffer = memoryview(bytearray(limits.RELAY_CHUNK_BYTES))
         self._closed = False
         self._lock = threading.Lock()  # our client may leave while a thread waits for bytes
 
@@ -311,17 +313,30 @@ class Passing:
 
     def __next__(self) -> bytes:
         with self._lock:
-            return self._next()
+            chunk = self._next()
+            if chunk is None:
+                raise StopIteration
+            return bytes(chunk)
 
-    def _next(self) -> bytes:
+    def pour(self, outlet: Outlet) -> bool:
+        """As `__next__`, straight to our client's connection; False at the end."""
+        with self._lock:
+            chunk = self._next()
+            if chunk is None:
+                return False
+            outlet.chunk(chunk, lambda: None)
+            return True
+
+    def _next(self) -> memoryview | None:
+        """The next bytes, counted; good until the next call. None at the end."""
         if self._closed:
-            raise StopIteration
+            return None
         try:
             chunk = self._read()
         except (OSError, ValueError, http.client.HTTPException) as error:
             self._finish(reusable=False)
             if self.count.complete:
-                raise StopIteration from None  # all of it came; only the goodbye is missing
+                return None  # all of it came; only the goodbye is missing
             raise StreamCut(detail=str(error)) from error
         if chunk:
             self.count.feed(chunk)
@@ -330,23 +345,23 @@ class Passing:
             self._finish(reusable=False)
             raise StreamCut
         self._finish(reusable=True)
-        raise StopIteration
+        return None
 
-    def _read(self) -> bytes:
-        """What has come of the provider's present HTTP chunk; b"" at the end.
+    def _read(self) -> memoryview:
+        """What has come of the provider's present HTTP chunk; empty at the end.
 
         A chunk is a frame the provider has made whole, so the rest of one is on its way and worth
-        the wait: one large piece costs one turn of the event loop, sixteen small ones sixteen.
+        the wait: one large piece costs one turn, sixteen small ones sixteen.
         """
-        response, most = self._response, limits.RELAY_CHUNK_BYTES
-        parts = [response.read1(most)]
-        size = len(parts[0])
-        with contextlib.suppress(OSError, http.client.HTTPException):
+        response, view = self._response, self._buffer
+        first = response.read1(_FIRST_BYTES if response.chunked else len(view))
+        size = len(first)
+        view[:size] = first
+        with contextlib.suppress(OSError):
             # What breaks here breaks again at the next read; first goes what has come.
-            while parts[-1] and size < most and _more(response.chunk_left):
-                parts.append(response.read1(most - size))
-                size += len(parts[-1])
-        return b"".join(parts) if len(parts) > 1 else parts[0]
+            while size < len(view) and (got := _more(response, view[size:])):
+                size += got
+        return view[:size]
 
     def close(self) -> None:
         """Stop here; the receipt then says what has passed. Idempotent."""
@@ -369,9 +384,14 @@ class Passing:
                 self._connection.close()
 
 
-def _more(chunk_left: object) -> bool:
-    """Whether more of this HTTP chunk is to come; http.client has a text here for "no chunks"."""
-    return isinstance(chunk_left, int) and chunk_left > 0
+def _more(response: http.client.HTTPResponse, into: memoryview) -> int:
+    """Read on in the present HTTP chunk, straight to where it will lie; 0 where it is over."""
+    left = getattr(response, "chunk_left", None)
+    if not isinstance(left, int) or not left:  # http.client has a text here for "no chunks"
+        return 0
+    got = response.fp.readinto1(into[:left])
+    vars(response)["chunk_left"] = left - got
+    return got
 
 
 def _quiet(connection: _Connection) -> bool:
@@ -396,4 +416,5 @@ def _problem(response: http.client.HTTPResponse) -> dict[str, Any] | None:
     return shown | {n: data[n] for n in ("zh", "facts") if isinstance(data.get(n), dict)}
 
 
+_FIRST_BYTES: Final = 8192  # enough to learn how long a chunk is
 _TEXTS: Final = ("code", "detail", "remedy")
