@@ -90,8 +90,10 @@ from yunhe.contracts.policy import (
     policy_from_terms,
     terms_from_policy,
 )
+from yunhe.contracts.pushes import Pushes
 from yunhe.contracts.rules import TransferVerb, Verb, may_say
 from yunhe.contracts.service import Contracts
+from yunhe.contracts.store_push import Push, PushState, Wish
 from yunhe.contracts.transfers import PULL, PUSH
 
 __all__ = [
@@ -149,6 +151,9 @@ __all__ = [
     "Policy",
     "Price",
     "ProductNotOffered",
+    "Push",
+    "PushState",
+    "Pushes",
     "Recorder",
     "Rule",
     "Side",
@@ -173,6 +178,7 @@ __all__ = [
     "Verb",
     "VerbOutOfOrder",
     "Why",
+    "Wish",
     "beyond",
     "differing",
     "duration_s",

@@ -87,8 +87,8 @@ class Pushes:
         return self._save(tx, replace(push, state=PushState.READY))
 
     def sending(self, transfer_id: str) -> Push:
-        """Bytes are about to leave: after a crash, all of them may have."""
-        return self._change(transfer_id, lambda push: replace(push, sent=push.total))
+        """Bytes are about to leave; how many is not known (-1) until `halted` says it."""
+        return self._change(transfer_id, lambda push: replace(push, sent=-1))
 
     def halted(
         self, transfer_id: str, sent: int, why: str = "", at: datetime | None = None

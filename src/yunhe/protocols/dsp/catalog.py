@@ -13,7 +13,7 @@ from itertools import groupby, islice
 from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import urlencode
 
-from yunhe.contracts import PULL, Policy
+from yunhe.contracts import PULL, PUSH, Policy
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.protocols.dsp import odrl, query_spec
@@ -86,7 +86,9 @@ def offer_id(entry: CatalogEntry) -> str:
 class Catalog:
     """The catalogue of one node at `base` (its DSP base URL)."""
 
-    def __init__(self, did: str, base: str, shelf: Shelf, formats: Sequence[str] = (PULL,)) -> None:
+    def __init__(
+        self, did: str, base: str, shelf: Shelf, formats: Sequence[str] = (PULL, PUSH)
+    ) -> None:
         """`formats`: the transfers that the providers' data planes serve."""
         self._did = did
         self._formats = formats
