@@ -205,6 +205,7 @@ class Node:
                 self.clock.now,
                 self.config.development,
                 self.dsp_replies,
+                self._sender,
             ),
             arrow.router(self.identity, self.contracts, self.plane),
         ]
@@ -261,6 +262,29 @@ class Node:
             raise
         identity.require_member(peer)
         return peer
+
+    def _sender(self, request: Request) -> dsp.Caller:
+        """As `_peer`, the token to be spent with the message that it came with."""
+        source = request.client.host if request.client else "?"
+
+        def admit(tx: Tx) -> identity.Peer:
+            peer = spend(tx)
+            identity.require_member(peer)
+            return peer
+
+        try:
+            peer, spend = self.verifier.verify(request.headers.get("authorization", ""))
+        except YunheError as refused:
+            self.identity.refusals.refused(source, refused.code)
+            raise
+        return dsp.Caller(peer, admit, lambda: self._spend(source, spend))
+
+    def _spend(self, source: str, spend: Callable[[Tx], identity.Peer]) -> None:
+        try:
+            self.db.write(spend)
+        except YunheError as refused:
+            self.identity.refusals.refused(source, refused.code)
+            raise
 
     def _jwk_of(self, did: str) -> Mapping[str, Any]:
         keys = self.identity.keys_of(did)

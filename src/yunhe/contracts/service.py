@@ -126,10 +126,17 @@ class Contracts:
             )
         )
 
-    def receive(self, message: Message, peer: Party) -> Negotiation | Transfer:
-        """Take a peer's message and answer it, in one transaction."""
+    def receive(
+        self, message: Message, peer: Party, admit: Callable[[Tx], Party] | None = None
+    ) -> Negotiation | Transfer:
+        """Take a peer's message and answer it, in one transaction.
+
+        `admit` comes first in it: it spends the peer's token, and says who the peer is.
+        """
+        known = peer
 
         def hear(tx: Tx) -> Negotiation | Transfer:
+            peer = known if admit is None else admit(tx)
             if isinstance(message, NegotiationMessage):
                 return receive.negotiation_message(self._desk, tx, message, peer)
             if isinstance(message, TransferMessage):

@@ -7,11 +7,13 @@ whatever it lost a moment ago is refused now.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from yunhe import identity
 from yunhe.identity import Identity, Peer
 from yunhe.kernel import ids
+from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dcp.client import HOLDER, ClaimsClient
 from yunhe.protocols.dcp.schema import SchemaCheck
@@ -39,6 +41,20 @@ class Verifier:
         """
         if not identity.carries_access_token(authorization):
             return self._who.authenticate_peer(authorization)
+        return self._foreign(authorization)
+
+    def verify(self, authorization: str) -> tuple[Peer, Callable[[Tx], Peer]]:
+        """As `authenticate`, but a token of our own kind is spent by `admit(tx)`, the second.
+
+        That raises TokenReplayed and PeerSuspended.
+        """
+        if identity.carries_access_token(authorization):
+            peer = self._foreign(authorization)
+            return peer, lambda _tx: peer
+        verified = self._who.peers.verify(authorization)
+        return verified.peer, lambda tx: self._who.peers.admit(tx, verified)
+
+    def _foreign(self, authorization: str) -> Peer:
         # Spent before the wallet is asked: a replayed token causes no request of ours.
         asker = self._who.foreign.authenticate(authorization)
         if not asker.token:

@@ -20,13 +20,14 @@ from yunhe.protocols.dsp.errors import (
 )
 from yunhe.protocols.dsp.offers import RemoteOffer
 from yunhe.protocols.dsp.replies import Replies
-from yunhe.protocols.dsp.routes import PATH, catalog_router, router, version_router
+from yunhe.protocols.dsp.routes import PATH, Caller, catalog_router, router, version_router
 from yunhe.protocols.dsp.shelves import FederationShelf, OwnShelf, Shelves
 
 __all__ = [
     "PATH",
     "BadMessage",
     "BadPolicy",
+    "Caller",
     "Catalog",
     "CatalogEntry",
     "DatasetUnknown",

@@ -102,6 +102,16 @@ class DspDelivery:
             return message, "negotiations/request"
         if isinstance(message, contracts.ContractOffer) and message.address:
             return message, "negotiations/offers"
+        if not message.receiver_pid:
+            message = self._learnt_since(letter, message)
+        self._replies.wait((letter.peer, message.receiver_pid))
+        if isinstance(message, contracts.TransferStart):
+            to = self._service.data_address(letter.conversation)
+            message = replace(message, data_address=to)
+        return message, _TAILS[type(message)].format(pid=quote(message.receiver_pid, safe=":"))
+
+    def _learnt_since(self, letter: Letter, message: Message) -> Message:
+        """A message that was written before the peer said its pid, which is for good."""
         talk: contracts.Negotiation | contracts.Transfer
         if isinstance(message, contracts.TransferMessage):
             talk = self._service.transfer(letter.conversation)
@@ -109,11 +119,7 @@ class DspDelivery:
             talk = self._service.negotiation(letter.conversation)
         if not talk.peer_pid:
             raise GiveUp("PEER_PID_UNKNOWN: the peer never said under which id it keeps this")
-        self._replies.wait((letter.peer, talk.peer_pid))
-        message = replace(message, provider_pid=talk.provider_pid, consumer_pid=talk.consumer_pid)
-        if isinstance(message, contracts.TransferStart):
-            message = replace(message, data_address=self._service.data_address(talk.id))
-        return message, _TAILS[type(message)].format(pid=quote(talk.peer_pid, safe=":"))
+        return replace(message, provider_pid=talk.provider_pid, consumer_pid=talk.consumer_pid)
 
     @staticmethod
     def _learnt(message: Message, body: Any) -> Json | None:

@@ -8,17 +8,21 @@ run in worker threads, as the services below know no event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 
 from yunhe import contracts
 from yunhe.contracts import Contracts, Party, State, TransferState
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import json_body
 from yunhe.kernel.canonical import loads_strict
+from yunhe.kernel.db import Tx
+from yunhe.kernel.routes import side_by_side
 from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.body import Body
 from yunhe.protocols.dsp.catalog import Catalog, Filter, Place, read_filters
@@ -31,6 +35,24 @@ VERSION: Final = "2025-1"
 _FILTERS: Final = ("id", "keyword")
 
 Authenticate = Callable[[Request], Party]
+Read = Callable[[Body], contracts.Message]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a message, by a token that is verified and not spent yet.
+
+    `admit(tx)` spends it in the message's own transaction, `spend()` in one of its own; both
+    raise what is wrong with the caller after all.
+    """
+
+    peer: Party
+    admit: Callable[[Tx], Party]
+    spend: Callable[[], object]
+
+
+def _spent(peer: Party) -> Caller:
+    return Caller(peer, lambda _tx: peer, lambda: None)
 
 
 def version_router(auth: Mapping[str, object] | None = None) -> APIRouter:
@@ -55,19 +77,27 @@ def router(
     now: Callable[[], datetime],
     development: bool = False,
     replies: Replies | None = None,
+    sender: Callable[[Request], Caller] | None = None,
 ) -> APIRouter:
-    """Everything under `PATH`. `authenticate(request)` raises for strangers."""
-    hearing = _Hearing(service, replies or Replies())
+    """Everything under `PATH`. `authenticate(request)` raises for strangers, and spends tokens;
+
+    `sender(request)` leaves that to the message's own transaction.
+    """
+    sender = sender or (lambda request: _spent(authenticate(request)))
+    hearing = _Hearing(service, replies or Replies(), sender)
 
     def caller(request: Request) -> Party:
         return authenticate(request)
 
-    whole = APIRouter(prefix=PATH, route_class=DspRoute, tags=["dsp"])
-    whole.include_router(_catalog_router(catalog, caller))
-    whole.include_router(_opening_router(hearing, caller, development))
-    whole.include_router(_negotiation_router(service, hearing, caller))
-    whole.include_router(_transfer_router(service, hearing, caller, now, development))
-    return whole
+    return side_by_side(
+        APIRouter(),
+        (
+            _catalog_router(catalog, caller),
+            _opening_router(hearing, development),
+            _negotiation_router(service, hearing, caller),
+            _transfer_router(service, hearing, caller, now, development),
+        ),
+    )
 
 
 def catalog_router(catalog: Catalog, authenticate: Authenticate) -> APIRouter:
@@ -76,13 +106,15 @@ def catalog_router(catalog: Catalog, authenticate: Authenticate) -> APIRouter:
     def caller(request: Request) -> Party:
         return authenticate(request)
 
-    whole = APIRouter(prefix=PATH, route_class=DspRoute, tags=["dsp"])
-    whole.include_router(_catalog_router(catalog, caller))
-    return whole
+    return _catalog_router(catalog, caller)
+
+
+def _part(name: str) -> APIRouter:
+    return APIRouter(prefix=f"{PATH}/{name}", route_class=DspRoute, tags=["dsp"])
 
 
 def _catalog_router(catalog: Catalog, caller: Authenticate) -> APIRouter:
-    router = APIRouter(prefix="/catalog", route_class=DspRoute)
+    router = _part("catalog")
 
     def page(request: Request, peer: Party, filters: list[Filter]) -> Response:
         # A link of ours repeats the filter; a body beside it may say the same once more.
@@ -125,30 +157,39 @@ def _place(request: Request) -> Place:
 class _Hearing:
     """A message is heard and replied to; our own answer follows the reply."""
 
-    def __init__(self, service: Contracts, replies: Replies) -> None:
-        self._service, self._replies = service, replies
+    def __init__(
+        self, service: Contracts, replies: Replies, sender: Callable[[Request], Caller]
+    ) -> None:
+        self._service, self._replies, self._sender = service, replies, sender
 
-    def opened(
-        self, request: Request, message: contracts.Message, peer: Party, state: str
-    ) -> Response:
+    async def opened(self, request: Request, read: Read, state: str) -> Response:
         """The reply to an opening message: our pid, and the state that this message led to."""
-        return self.heard(request, message, peer, state, 201)
+        return await self.heard(request, read, state, 201)
 
-    def heard(
-        self,
-        request: Request,
-        message: contracts.Message,
-        peer: Party,
-        state: str = "",
-        status: int = 200,
+    async def heard(
+        self, request: Request, read: Read, state: str = "", status: int = 200
     ) -> Response:
         """The reply: `state` where our own answer has moved on from what the message led to."""
-        key = (peer.did, message.sender_pid)
+        raw = await raw_body(request)
+        return await run_in_threadpool(self._hear, request, raw, read, state, status)
+
+    def _hear(self, request: Request, raw: bytes, read: Read, state: str, status: int) -> Response:
+        caller = self._sender(request)
+        try:
+            message = read(read_body(request, raw))
+            return self._replied(request, message, caller, state, status)
+        except Exception:
+            caller.spend()  # a token is for one message, also for one that we refuse
+            raise
+
+    def _replied(
+        self, request: Request, message: contracts.Message, caller: Caller, state: str, status: int
+    ) -> Response:
+        key = (caller.peer.did, message.sender_pid)
         self._replies.begin(key)
         try:
-            told = self._service.receive(message, peer)
-            made = wire.process(told, state)
-            response = answer(request, made, status)
+            told = self._service.receive(message, caller.peer, caller.admit)
+            response = answer(request, wire.process(told, state), status)
         except BaseException:
             self._replies.done(key)
             raise
@@ -160,22 +201,20 @@ class _Hearing:
         return response
 
 
-def _opening_router(hearing: _Hearing, caller: Authenticate, development: bool) -> APIRouter:
-    router = APIRouter(prefix="/negotiations", route_class=DspRoute)
+def _opening_router(hearing: _Hearing, development: bool) -> APIRouter:
+    router = _part("negotiations")
 
     @router.post("/request", openapi_extra=json_body())
-    def first_request(
-        request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
-    ) -> Response:
-        message = wire.first_request(read_body(request, raw), development)
-        return hearing.opened(request, message, peer, State.REQUESTED.value)
+    async def first_request(request: Request) -> Response:
+        return await hearing.opened(
+            request, lambda body: wire.first_request(body, development), State.REQUESTED.value
+        )
 
     @router.post("/offers", openapi_extra=json_body())
-    def first_offer(
-        request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
-    ) -> Response:
-        message = wire.first_offer(read_body(request, raw), development)
-        return hearing.opened(request, message, peer, State.OFFERED.value)
+    async def first_offer(request: Request) -> Response:
+        return await hearing.opened(
+            request, lambda body: wire.first_offer(body, development), State.OFFERED.value
+        )
 
     return router
 
@@ -191,7 +230,7 @@ _NEGOTIATION_POSTS: Final[tuple[tuple[str, Callable[[Body, str], contracts.Messa
 
 
 def _negotiation_router(service: Contracts, hearing: _Hearing, caller: Authenticate) -> APIRouter:
-    router = APIRouter(prefix="/negotiations", route_class=DspRoute)
+    router = _part("negotiations")
 
     @router.get("/{pid}")
     def show(request: Request, pid: str, peer: Party = Depends(caller)) -> Response:
@@ -202,13 +241,8 @@ def _negotiation_router(service: Contracts, hearing: _Hearing, caller: Authentic
 
     def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
         @router.post("/{pid}/" + tail, name=f"negotiation_{tail}", openapi_extra=json_body())
-        def hear(
-            request: Request,
-            pid: str,
-            peer: Party = Depends(caller),
-            raw: bytes = Depends(raw_body),
-        ) -> Response:
-            return hearing.heard(request, read(read_body(request, raw), pid), peer)
+        async def hear(request: Request, pid: str) -> Response:
+            return await hearing.heard(request, lambda body: read(body, pid))
 
     for tail, read in _NEGOTIATION_POSTS:
         add(tail, read)
@@ -222,14 +256,14 @@ def _transfer_router(
     now: Callable[[], datetime],
     development: bool,
 ) -> APIRouter:
-    router = APIRouter(prefix="/transfers", route_class=DspRoute)
+    router = _part("transfers")
 
     @router.post("/request", openapi_extra=json_body())
-    def first(
-        request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
-    ) -> Response:
-        message = wire.transfer_request(read_body(request, raw), development, now())
-        return hearing.opened(request, message, peer, TransferState.REQUESTED.value)
+    async def first(request: Request) -> Response:
+        def read(body: Body) -> contracts.Message:
+            return wire.transfer_request(body, development, now())
+
+        return await hearing.opened(request, read, TransferState.REQUESTED.value)
 
     @router.get("/{pid}")
     def show(request: Request, pid: str, peer: Party = Depends(caller)) -> Response:
@@ -240,13 +274,8 @@ def _transfer_router(
 
     def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
         @router.post("/{pid}/" + tail, name=f"transfer_{tail}", openapi_extra=json_body())
-        def hear(
-            request: Request,
-            pid: str,
-            peer: Party = Depends(caller),
-            raw: bytes = Depends(raw_body),
-        ) -> Response:
-            return hearing.heard(request, read(read_body(request, raw), pid), peer)
+        async def hear(request: Request, pid: str) -> Response:
+            return await hearing.heard(request, lambda body: read(body, pid))
 
     add("start", lambda body, pid: wire.transfer_start(body, pid, now()))
     add("completion", wire.transfer_completion)
