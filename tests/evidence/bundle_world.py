@@ -131,9 +131,14 @@ def agreement() -> dict[str, Any]:
     }
 
 
-def parts(world: World, rows: tuple[int, ...] = ROWS, **changed: Any) -> dict[str, Any]:
+def parts(
+    world: World,
+    rows: tuple[int, ...] = ROWS,
+    signed: dict[str, Any] | None = None,
+    **changed: Any,
+) -> dict[str, Any]:
     """The parts of a bundle of one contract with its uses, one statement for every two."""
-    signed = agreement()
+    signed = signed or agreement()
     contract_body = {"contract": CONTRACT, "document_sha256": sha256_hex(signed)}
     contract = {
         "agreement": signed,

@@ -84,6 +84,7 @@ def test_a_whole_bundle_holds_and_says_what_it_is_about(good: dict, world: World
         "consumer": CONSUMER,
         "uses": 3,
         "rows": 16,
+        "signatures": "both",
         "total_fen": 680,
         "settled": True,
     }

@@ -58,6 +58,14 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "the signature is not by {did} over this document",
         "签名不是 {did} 对该文件所作",
     ),
+    "NOT_SIGNED": (
+        "{did} signed no bytes (level transport): that it agreed, the other party and its log say",
+        "{did} 未签署任何字节（签名级别 transport）：其同意仅由另一方及其日志证明",
+    ),
+    "SIGNATURE_ABSENT": (
+        "{did} has not signed; to accept that, name it in `unsigned` of your trust file",
+        "{did} 未签名；若其连接器不作签名，可在信任文件的 unsigned 中列出以接受",
+    ),
     "AGREEMENT_UNREADABLE": (
         "the agreement cannot be read: {why}",
         "无法读取协议：{why}",

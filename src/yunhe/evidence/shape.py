@@ -6,7 +6,7 @@ open: they must have the members that are read, and may have more, which their s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from yunhe.evidence.report import Findings
@@ -21,9 +21,10 @@ class Many:
 
 @dataclass(frozen=True)
 class Open:
-    """An object that has at least `members`."""
+    """An object that has at least `members`; a member of `perhaps` is of its shape."""
 
     members: dict[str, Any]
+    perhaps: dict[str, Any] = field(default_factory=dict)
 
 
 _ENTRY: Final = {
@@ -41,16 +42,15 @@ _RULE: Final = {
     "constraints": Many(_CONSTRAINT),
     "duties": Many(_DUTY),
 }
-POLICY: Final = "urn:yunhe:policy"
+POLICY: Final = "urn:yunhe:policy"  # beside the ODRL; a foreign party's agreement has it not
+_AGREED: Final = Open({"rules": Many(_RULE)})
 BUNDLE: Final = {
     "format": str,
     "exporter": str,
     "exported_at": str,
     "credentials": Many(str),
     "contract": {
-        "agreement": Open(
-            {"@id": str, "assigner": str, "assignee": str, POLICY: {"rules": Many(_RULE)}}
-        ),
+        "agreement": Open({"@id": str, "assigner": str, "assignee": str}, {POLICY: _AGREED}),
         "provider_jws": str,
         "consumer_jws": str,
         "entry": _ENTRY,
@@ -116,7 +116,10 @@ def _check_object(value: Any, shape: dict[str, Any] | Open, at: str, findings: F
         else:
             findings.add(f"{at}/{name}", "FIELD_MISSING")
             right = False
-    if isinstance(shape, dict):
+    if isinstance(shape, Open):
+        for name in value.keys() & shape.perhaps.keys():
+            right &= check(value[name], shape.perhaps[name], f"{at}/{name}", findings)
+    else:
         for name in value.keys() - members.keys():
             findings.add(f"{at}/{name}", "FIELD_UNKNOWN")
             right = False

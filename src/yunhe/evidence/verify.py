@@ -52,12 +52,22 @@ class _Case:
 
     def signed(self, at: str, did: str, compact: str, document: Any) -> None:
         """Note unless `compact` (which stands at `at`) is by `did` over `document`."""
+        if self.unsigned(did):
+            if compact or not at.startswith("/contract/"):  # it has no key to sign with
+                self.findings.add(at, "SIGNATURE", did=did)
+            return
         if did not in self.keys:
             return  # PARTY_KEY is noted once, with the credentials
         try:
             jws.verify_detached(self.keys[did], compact, dumps(document))
         except jws.BadJws:
             self.findings.add(at, "SIGNATURE", did=did)
+
+    def unsigned(self, did: str) -> bool:
+        """Whether who verifies accepts `did` as one that signs nothing, and it signed nothing."""
+        part = self.bundle["contract"]
+        name = "provider_jws" if did == self.agreed.provider else "consumer_jws"
+        return did in self.trust.unsigned and part[name] == ""
 
     def equal(self, at: str, found: Any, expected: Any, other: str) -> None:
         """Note unless `found`, which stands at `at`, is what `other` (of _OTHERS) says."""
@@ -179,6 +189,8 @@ def _credentials(case: _Case) -> None:
         case.findings.add("/credentials", "CREDENTIAL_REFUSED", why=why)
     at = _seconds(case.bundle["contract"]["entry"]["leaf"]["t"])
     for number, (token, did) in enumerate(zip(tokens, parties, strict=False)):
+        if token == "" and case.unsigned(did):
+            continue
         try:
             key = _party_key(_credential(token, case.trust), did, at, case.trust)
         except _Refused as error:
@@ -188,7 +200,7 @@ def _credentials(case: _Case) -> None:
     for did in parties:
         if did in case.trust.parties:
             case.keys[did] = case.trust.parties[did]  # our own knowledge goes first
-        elif did not in case.keys:
+        elif did not in case.keys and not case.unsigned(did):
             case.findings.add("/contract/agreement", "PARTY_KEY", did=did)
     if case.bundle["exporter"] not in parties:
         case.findings.add("/exporter", "EXPORTER_UNKNOWN")
@@ -229,8 +241,13 @@ def _party_key(claims: dict[str, Any], did: str, at: float | None, trust: Trust)
 
 def _contract(case: _Case) -> None:
     part, agreed = case.bundle["contract"], case.agreed
-    case.signed("/contract/provider_jws", agreed.provider, part["provider_jws"], part["agreement"])
-    case.signed("/contract/consumer_jws", agreed.consumer, part["consumer_jws"], part["agreement"])
+    for name, did in (("provider_jws", agreed.provider), ("consumer_jws", agreed.consumer)):
+        at = f"/contract/{name}"
+        if case.unsigned(did):
+            case.findings.notice(at, "NOT_SIGNED", did=did)
+        elif part[name] == "":
+            case.findings.add(at, "SIGNATURE_ABSENT", did=did)
+        case.signed(at, did, part[name], part["agreement"])
     case.entries.check("/contract/entry", part["entry"], ("contract.",))
     case.entries.binds("/contract/entry", part["entry"], part["agreement"])
 
@@ -352,6 +369,11 @@ _STEPS: Final[tuple[tuple[str, str, str, Callable[[_Case], None]], ...]] = (
 )
 
 
+def _both_signed(case: _Case) -> bool:
+    part = case.bundle["contract"]
+    return bool(part["provider_jws"] and part["consumer_jws"])
+
+
 def _facts(case: _Case) -> dict[str, Any]:
     parts = case.bundle["settlements"]
     billed = sum(len(part["statement"]["lines"]) for part in parts)
@@ -361,6 +383,7 @@ def _facts(case: _Case) -> dict[str, Any]:
         "consumer": case.agreed.consumer,
         "uses": len(case.bundle["uses"]),
         "rows": sum(use["receipt"]["rows"] for use in case.bundle["uses"]),
+        "signatures": "both" if _both_signed(case) else "transport",
         "total_fen": sum(part["statement"]["total_fen"] for part in parts),
         "settled": bool(parts) and billed >= len(case.bundle["uses"]),
     }

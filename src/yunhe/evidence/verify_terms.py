@@ -12,6 +12,7 @@ from typing import Any
 from yunhe.evidence.report import Findings
 from yunhe.evidence.report_why import both
 from yunhe.evidence.shape import POLICY
+from yunhe.evidence.verify_odrl import rules_of
 from yunhe.kernel.money import parse_yuan
 
 
@@ -33,17 +34,21 @@ def read_agreed(agreement: dict[str, Any], findings: Findings) -> Agreed:
     prices = {"use": 0, "row": 0}
     purposes: tuple[str, ...] = ()
     uses_max: int | None = None
-    for number, rule in enumerate(agreement[POLICY]["rules"]):
-        at = f"/contract/agreement/{POLICY}/rules/{number}"
+    for place, rule in _rules(agreement, findings):
+        at = f"/contract/agreement{place}"
+        # A count beside a quota window is so many a window, not in all (T14 4.1).
+        said = {(constraint["term"], constraint["operator"]) for constraint in rule["constraints"]}
+        windowed = ("timeWindow", "eq") in said and ("frequency", "lteq") not in said
         for constraint in rule["constraints"]:
             key, value = (constraint["term"], constraint["operator"]), constraint["value"]
             if key == ("purpose", "isAnyOf"):
                 purposes += (value,) if isinstance(value, str) else tuple(map(str, value))
             elif key == ("count", "lteq") and isinstance(value, str) and value.isdecimal():
-                uses_max = int(value)
-        for place, duty in enumerate(rule["duties"]):
+                uses_max = uses_max if windowed else int(value)
+        for number, duty in enumerate(rule["duties"]):
             if duty["action"] == "compensate":
-                _read_price(duty, prices, f"{at}/duties/{place}", findings)
+                below = at if POLICY not in agreement else f"{at}/duties/{number}"
+                _read_price(duty, prices, below, findings)
     return Agreed(
         agreement["@id"],
         agreement["assigner"],
@@ -53,6 +58,14 @@ def read_agreed(agreement: dict[str, Any], findings: Findings) -> Agreed:
         purposes,
         uses_max,
     )
+
+
+def _rules(agreement: dict[str, Any], findings: Findings) -> list[tuple[str, dict[str, Any]]]:
+    """The rules with their pointers: of our typed policy, else of the ODRL that was transmitted."""
+    if POLICY not in agreement:
+        return rules_of(agreement, "/contract/agreement", findings)
+    listed = agreement[POLICY]["rules"]
+    return [(f"/{POLICY}/rules/{number}", rule) for number, rule in enumerate(listed)]
 
 
 def _read_price(duty: dict[str, Any], prices: dict[str, int], at: str, findings: Findings) -> None:

@@ -17,6 +17,7 @@ from yunhe.contracts import (
     Constraint,
     Draft,
     Duty,
+    Frequency,
     Mask,
     Operator,
     Policy,
@@ -29,6 +30,8 @@ from yunhe.contracts import (
     terms_from_policy,
 )
 from yunhe.control import Context, compile_policy
+from yunhe.evidence.report import Findings
+from yunhe.evidence.verify_terms import read_agreed
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.protocols.dsp import BadPolicy, OdrlAgreement, odrl
@@ -43,6 +46,15 @@ TERMS = Terms(
     masks=(Mask("p.age", "round:10"),),
     minimum_group=5,
     price=Price(100, 2),
+)
+
+DRAFT = Draft(
+    "urn:uuid:a",
+    "CODE",
+    "did:web:p",
+    "did:web:c",
+    policy_from_terms(TERMS),
+    datetime(2026, 1, 1, tzinfo=UTC),
 )
 
 free = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
@@ -109,6 +121,26 @@ def test_what_is_written_fits_the_dsp_schema(policy: Policy) -> None:
             assert isinstance(rule["action"], str)
             for constraint in rule.get("constraint", []):
                 assert isinstance(constraint["rightOperand"], str | list | dict)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        TERMS,
+        replace(TERMS, price=Price(), uses_max=None),
+        replace(TERMS, frequency=Frequency(3, "P1D"), pause="PT1M"),
+        replace(TERMS, purposes=("research", "teaching"), price=Price(0, 7)),
+    ],
+)
+def test_the_verifier_reads_the_same_money_out_of_the_odrl_alone(terms: Terms) -> None:
+    whole = loads_strict(OdrlAgreement().write(replace(DRAFT, policy=policy_from_terms(terms))))
+    findings = Findings(9)
+    typed = read_agreed(whole, findings)
+    del whole["urn:yunhe:policy"]
+    assert read_agreed(whole, findings) == typed
+    assert (typed.per_use, typed.per_row) == (terms.price.per_use, terms.price.per_row)
+    assert (typed.purposes, typed.uses_max) == (terms.purposes, terms.uses_max)
+    assert findings.all() == ()
 
 
 UNKNOWN = st.sampled_from(("urn:x:y", "https://x.example/a#b", "odrl:inform2", "odrl:transfer"))
@@ -348,16 +380,6 @@ def test_other_implementations_spellings_are_read() -> None:
         }
     )
     assert policy == Policy((Rule("permission", "read", (Constraint("count", "lteq", "5"),)),))
-
-
-DRAFT = Draft(
-    "urn:uuid:a",
-    "CODE",
-    "did:web:p",
-    "did:web:c",
-    policy_from_terms(TERMS),
-    datetime(2026, 1, 1, tzinfo=UTC),
-)
 
 
 def test_an_agreement_is_read_as_it_was_written() -> None:
