@@ -205,6 +205,22 @@ def test_what_is_stuck_says_why_and_when_it_is_tried_again(node: FakeNode) -> No
     assert "GONE; no" in run(node, "contracts", "show", "c-1").stdout
 
 
+def test_what_is_no_contract_yet_is_shown_as_its_negotiation(node: FakeNode) -> None:
+    waits = {"stuck_because": "ConnectError: refused", "next_retry_at": "2026-11-21T09:00:00Z"}
+    unknown = {"code": "CONTRACT_UNKNOWN", "status": 404, "detail": "no such contract"}
+    node.answers["GET /contracts"] = (200, {"items": []})
+    node.answers["GET /negotiations"] = (200, {"items": [negotiation("REQUESTED", 1)]})
+    node.answers["GET /contracts/n-1"] = (404, unknown)
+    node.answers["GET /negotiations/n-1"] = (200, {**negotiation("REQUESTED", 1), **waits})
+    shown = run(node, "contracts", "show", "n-1").stdout
+    assert "REQUESTED" in shown
+    assert "waiting for the other side: ConnectError: refused" in shown
+    node.answers["GET /negotiations/n-1"] = (404, {**unknown, "code": "NEGOTIATION_UNKNOWN"})
+    refused = run(node, "contracts", "show", "n-1")
+    assert refused.exit_code != 0
+    assert "CONTRACT_UNKNOWN" in refused.output
+
+
 def test_why_it_ended_is_said_in_the_language_of_the_reader(node: FakeNode) -> None:
     error = {"code": "GONE", "detail": "too dear", "zh": {"detail": "过高"}, "reasons": []}
     node.answers["GET /negotiations/n-1"] = (200, negotiation("TERMINATED", 3, error=error))

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from yunhe.cli import terms, words
+from yunhe.cli import negotiate, terms, words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import unusable
 from yunhe.kernel import canonical
 from yunhe.kernel.money import yuan
-from yunhe.sdk import Contract
+from yunhe.sdk import Contract, Negotiation, Space, YunheRefused
 
 app = typer.Typer(help="The contracts of this node, on either side.", no_args_is_help=True)
 
@@ -33,10 +33,17 @@ def list_(desk: Desk) -> None:
 
 @command(app)
 def show(desk: Desk, contract: Id) -> None:
-    """Show one contract with its uses and its running bill."""
+    """Show one contract with its uses and its running bill; before it is one, its negotiation."""
     with desk.space() as space:
         key = desk.whole(contract, space.contracts)
-        found, uses, bill = space.contract(key), space.uses(key), space.bill(key)
+        try:
+            found = space.contract(key)
+        except YunheRefused as error:
+            if error.status != 404 or (coming := _coming(desk, space, contract)) is None:
+                raise
+            negotiate.tell(desk, coming)
+            return
+        uses, bill = space.uses(key), space.bill(key)
 
     def human() -> None:
         _facts(desk, found)
@@ -56,6 +63,14 @@ def show(desk: Desk, contract: Id) -> None:
         desk.table(rows, dict(zip(names, heads, strict=True)))
 
     desk.show({"contract": found, "uses": uses, "bill": bill}, human)
+
+
+def _coming(desk: Desk, space: Space, given: str) -> Negotiation | None:
+    """The negotiation of this id, or whose id begins so."""
+    try:
+        return space.negotiation(desk.whole(given, space.negotiations))
+    except YunheRefused:
+        return None
 
 
 def _ended(desk: Desk, found: Contract) -> str | None:

@@ -113,7 +113,11 @@ def list_(desk: Desk) -> None:
 def show(desk: Desk, negotiation: Id) -> None:
     """Show one negotiation: ask and offer side by side, who is next, how it ended."""
     with desk.space() as space:
-        found = space.negotiation(desk.whole(negotiation, lambda: _ids(space)))
+        tell(desk, space.negotiation(desk.whole(negotiation, lambda: _ids(space))))
+
+
+def tell(desk: Desk, found: Negotiation) -> None:
+    """Who said what, who is next, how it ended, and what waits."""
 
     def human() -> None:
         role = words.of(desk, words.ROLES, found.role)
