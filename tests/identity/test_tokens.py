@@ -14,6 +14,8 @@ from yunhe.identity.errors import (
     TokenRevoked,
 )
 from yunhe.identity.store_access import api_token
+from yunhe.kernel import limits
+from yunhe.kernel.db import Database
 
 
 @pytest.fixture
@@ -74,6 +76,60 @@ def test_a_token_is_revoked_at_once(node: Identity) -> None:
     with pytest.raises(TokenNotFound):
         node.revoke_token(token_id)
     assert node.tokens.list_tokens()[0].revoked_at is not None
+
+
+def test_a_known_token_is_as_good_as_the_token_and_no_longer(node: Identity, world: World) -> None:
+    token_id, secret = node.create_token("x", ("user",), ttl_s=8)
+    bearer = f"Bearer {secret}"
+    assert node.tokens.known(bearer) is None
+    who = node.authenticate(bearer)
+    assert node.tokens.known(bearer) == who
+    assert node.tokens.known(bearer[:-1]) is None
+    world.clock.advance(limits.API_TOKEN_KNOWN_S)
+    assert node.tokens.known(bearer) is None  # asked again, for what this node was not told
+    node.authenticate(bearer)
+    world.clock.advance(8 - limits.API_TOKEN_KNOWN_S)
+    assert node.tokens.known(bearer) is None  # it has expired
+    _, other = node.create_token("y", ("user",))
+    node.authenticate(other)
+    node.revoke_token(token_id)
+    assert node.tokens.known(other) is None  # whoever was revoked
+    node.authenticate(other)
+    assert node.tokens.known(other) is not None
+
+
+def test_a_token_revoked_while_it_is_read_is_not_known(
+    node: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token_id, secret = node.create_token("x", ("user",))
+    read = node.tokens._authenticated
+
+    def slowly(bearer: str) -> Principal:
+        found = read(bearer)
+        node.revoke_token(token_id)
+        return found
+
+    monkeypatch.setattr(node.tokens, "_authenticated", slowly)
+    node.authenticate(secret)  # the revocation came after the question
+    assert node.tokens.known(secret) is None
+
+
+def test_only_so_many_tokens_are_known(node: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "API_TOKENS_KNOWN_MAX", 2)
+    secrets = [node.create_token("x", ("user",))[1] for _ in range(3)]
+    for secret in secrets:
+        node.authenticate(secret)
+    assert [node.tokens.known(secret) is None for secret in secrets] == [True, False, False]
+
+
+def test_replicas_ask_the_database_for_every_token(pg_db: Database, world: World) -> None:
+    one, other = (world.node("a", db=pg_db) for _ in range(2))
+    token_id, secret = one.create_token("x", ("user",))
+    other.authenticate(secret)
+    assert other.tokens.known(secret) is None
+    one.revoke_token(token_id)
+    with pytest.raises(TokenRevoked):
+        other.authenticate(secret)
 
 
 def test_roles() -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from datetime import timedelta
+import threading
+from collections import OrderedDict
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from yunhe.identity import store_access as store
@@ -41,6 +43,7 @@ class ApiTokens:
     def __init__(self, db: Database, evidence: EvidenceLog) -> None:
         self._db = db
         self._evidence = evidence
+        self._known = _Known()
 
     def create_token(
         self, name: str, roles: tuple[str, ...], ttl_s: int | None = None
@@ -71,11 +74,26 @@ class ApiTokens:
         self._db.write(verb)
         return token_id, f"{_PREFIX}_{token_id}_{secret}"
 
+    def known(self, bearer: str) -> Principal | None:
+        """Who `authenticate` found behind this text moments ago; None: ask it (again).
+
+        Waits for nothing. Only where this process alone writes the database (SQLite): it would
+        not hear of a token that another replica revoked.
+        """
+        return self._known.get(bearer, self._db.clock.now())
+
     def authenticate(self, bearer: str) -> Principal:
         """The principal behind `Bearer <token>` or the bare token.
 
         Raises TokenMissing, TokenUnknown, TokenRevoked, TokenExpired.
         """
+        turn = self._known.turn
+        found = self._authenticated(bearer)
+        if self._db.dialect == "sqlite":
+            self._known.put(bearer, found, self._db.clock.now(), turn)
+        return found
+
+    def _authenticated(self, bearer: str) -> Principal:
         scheme, _, rest = bearer.strip().partition(" ")
         text = rest.strip() if scheme.lower() == "bearer" else scheme
         if not text:
@@ -103,6 +121,7 @@ class ApiTokens:
             if not store.revoke_token(tx, token_id):
                 raise TokenNotFound
             self._evidence.record(tx, "identity.token_revoked", {"token_id": token_id})
+            tx.after_commit(self._known.forget)
 
         self._db.write(verb)
 
@@ -111,10 +130,45 @@ class ApiTokens:
         return self._db.read(store.tokens)
 
 
+class _Known:
+    """Principals by the digest of their bearer text, for API_TOKEN_KNOWN_S or until `forget`."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self._lock = threading.Lock()
+        self._held: OrderedDict[bytes, tuple[Principal, datetime]] = OrderedDict()
+
+    def get(self, bearer: str, now: datetime) -> Principal | None:
+        found = self._held.get(_digest(bearer))
+        return found[0] if found is not None and now < found[1] else None
+
+    def put(self, bearer: str, who: Principal, now: datetime, turn: int) -> None:
+        """Keep what was read since `turn`; not if a token was revoked meanwhile."""
+        ends = now + timedelta(seconds=limits.API_TOKEN_KNOWN_S)
+        if who.expires_at is not None:
+            ends = min(ends, who.expires_at)
+        with self._lock:
+            if turn != self.turn:
+                return
+            self._held[_digest(bearer)] = (who, ends)
+            while len(self._held) > limits.API_TOKENS_KNOWN_MAX:
+                self._held.popitem(last=False)
+
+    def forget(self) -> None:
+        """A token was revoked: everyone is asked for anew."""
+        with self._lock:
+            self.turn += 1
+            self._held.clear()
+
+
 def require(principal: Principal, role: str) -> None:
     """Refuse unless the principal has `role`; an admin has every role. Raises RoleMissing."""
     if role not in principal.roles and "admin" not in principal.roles:
         raise RoleMissing(role=role)
+
+
+def _digest(bearer: str) -> bytes:
+    return hashlib.sha256(bearer.encode()).digest()
 
 
 def _hash(secret: str) -> str:
