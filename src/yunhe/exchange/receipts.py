@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yunhe.control import CorrectionRefused
+from yunhe.control import CorrectionRefused, UseRecord
 from yunhe.exchange import store
 from yunhe.exchange.documents import read_receipt, receipt_body
 from yunhe.exchange.errors import BillUnknown, DocumentInvalid, NotAParty, ReceiptDiffers
@@ -67,7 +67,8 @@ def receive(desk: Desk, peer_did: str, body: Any, jws: Any) -> dict[str, Any]:
         raise NotAParty
     verify_jws_detached(dict(desk.jwk_of(peer_did)), jws, dumps(body))
 
-    def verb(tx: Tx) -> None:
+    def verb(tx: Tx) -> bool:
+        """Whether the receiver's word is lower than what was posted."""
         bill = store.find_bill(tx, body["contract_id"])
         use = desk.control.use(body["use_id"])
         if bill is None or bill.role != "provider" or bill.consumer_did != peer_did:
@@ -79,23 +80,27 @@ def receive(desk: Desk, peer_did: str, body: Any, jws: Any) -> dict[str, Any]:
             _keep(desk, tx, body, jws, "receipt.received")
         elif before.body != body:
             raise ReceiptDiffers(use_id=body["use_id"])
+        return _lowers(body, use)
 
-    desk.db.write(verb)
-    apply_corrections(desk, body["contract_id"], only=body["use_id"])
+    if desk.db.write(verb):
+        apply_corrections(desk, body["contract_id"], only=body["use_id"])
     return {"use_id": body["use_id"], "received": True}
 
 
 def apply_corrections(desk: Desk, contract_id: str, only: str | None = None) -> int:
-    """Lower every cut delivery to the receiver's stored word; how many were lowered."""
+    """Lower every cut delivery to the receiver's stored word; how many were lowered.
+
+    `only`: look at this use alone, so that a receipt costs the same however many there were.
+    """
 
     def verb(tx: Tx) -> int:
-        billed = store.billed_uses(tx, contract_id)
+        uses = desk.control.uses(contract_id, ("posted",)) if only is None else _one(desk, only)
+        cut = [use for use in uses if use.contract_id == contract_id and not use.complete]
+        billed = store.billed_uses(tx, contract_id) if cut else {}
         count = 0
-        for use in desk.control.uses(contract_id, ("posted",)):
-            if use.complete or use.use_id in billed or only not in (None, use.use_id):
-                continue
+        for use in cut:
             found = store.find_receipt(tx, use.use_id)
-            if found is None or use.rows is None or found.body["rows"] >= use.rows:
+            if use.use_id in billed or found is None or not _lowers(found.body, use):
                 continue
             proof = {"entry": found.entry_id, "jws": found.jws}
             try:
@@ -106,6 +111,17 @@ def apply_corrections(desk: Desk, contract_id: str, only: str | None = None) -> 
         return count
 
     return desk.db.write(verb)
+
+
+def _one(desk: Desk, use_id: str) -> list[UseRecord]:
+    use = desk.control.use(use_id)
+    return [] if use is None else [use]
+
+
+def _lowers(body: dict[str, Any], use: UseRecord) -> bool:
+    """Whether a receipt says less than was posted for a delivery that broke off."""
+    cut = use.state == "posted" and not use.complete and use.rows is not None
+    return cut and int(body["rows"]) < (use.rows or 0)
 
 
 def _keep(desk: Desk, tx: Tx, body: dict[str, Any], jws: str, kind: str) -> SignedReceipt:
