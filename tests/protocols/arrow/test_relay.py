@@ -17,6 +17,7 @@ import pytest
 
 from yunhe.contracts import Access
 from yunhe.kernel import limits
+from yunhe.kernel.db import StorageFull
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols import arrow
 
@@ -182,6 +183,58 @@ def test_a_stream_without_its_end_mark_is_no_whole_one(desk: Desk) -> None:
         list(desk.open())
     assert cut.value.code == "STREAM_CUT"
     assert desk.books.told[-1][:3] == ("cut", "use-1", 5)
+
+
+def chunked(*bodies: bytes) -> bytes:
+    """A response in chunks, without the last one."""
+    start = f"HTTP/1.1 200 OK\r\nContent-Type: {ARROW}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return start.encode() + b"".join(b"%x\r\n%s\r\n" % (len(body), body) for body in bodies)
+
+
+def test_the_receipt_does_not_wait_for_the_providers_goodbye(desk: Desk) -> None:
+    body = ipc(5)
+    desk.provider.answers = [(chunked(body), "hold")]
+    passing, found = desk.open(), []
+    reader = threading.Thread(target=lambda: found.extend(passing))
+    reader.start()
+    until = time.monotonic() + 10
+    while len(desk.books.told) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert desk.books.told[1:] == [("receipt", "use-1", 5, len(body))]
+    assert reader.is_alive(), "the stream ends with the provider's answer"
+    desk.provider.go_on.set()  # and it hangs up without a goodbye
+    reader.join(10)
+    assert found == [body]
+    assert len(desk.books.told) == 2
+
+
+def test_bytes_after_the_end_are_on_no_receipt(desk: Desk) -> None:
+    body = ipc(5)
+    desk.provider.answers = [(chunked(body, ipc(90)), "keep"), (head("200 OK", ipc()), "keep")]
+    passing = desk.open()
+    with pytest.raises(YunheError) as refused:
+        list(passing)
+    assert refused.value.code == "STREAM_MALFORMED"
+    passing.close()
+    assert desk.books.told[1:] == [("receipt", "use-1", 5, len(body))]
+    assert b"".join(desk.open("use-2")) == ipc()
+    assert desk.provider.connections == 2, "a connection with garbage on it is not kept"
+
+
+def test_a_receipt_that_cannot_be_kept_is_told_and_ends_the_connection(desk: Desk) -> None:
+    def full(_consumed: arrow.Consumed) -> None:
+        raise StorageFull
+
+    desk.relay._receipt = full
+    last = chunked(ipc()) + b"0\r\n\r\n"
+    desk.provider.answers = [(last, "keep"), (last, "keep")]
+    for use_id in ("use-1", "use-2"):
+        passing = desk.open(use_id)
+        with pytest.raises(StorageFull):
+            list(passing)
+        passing.close()
+    assert desk.provider.connections == 2
+    assert desk.relay.live() == set()
 
 
 @pytest.mark.parametrize("garbage", [b"\x00" * 64, b"\xff" * 4096, b"PAR1" * 40, ipc() + b"x"])

@@ -305,7 +305,7 @@ class Passing:
         self._consumed, self._give_back = consumed, give_back
         self._socket = connection.raw
         self._buffer = memoryview(bytearray(limits.RELAY_CHUNK_BYTES))
-        self._closed = False
+        self._settled = self._closed = False
         self._lock = threading.Lock()  # our client may leave while a thread waits for bytes
 
     def __iter__(self) -> Passing:
@@ -331,21 +331,35 @@ class Passing:
         """The next bytes, counted; good until the next call. None at the end."""
         if self._closed:
             return None
+        if self.count.complete:
+            self._goodbye()
+            return None
         try:
             chunk = self._read()
         except (OSError, ValueError, http.client.HTTPException) as error:
             self._finish(reusable=False)
-            if self.count.complete:
-                return None  # all of it came; only the goodbye is missing
             raise StreamCut(detail=str(error)) from error
-        if chunk:
-            self.count.feed(chunk)
-            return chunk
-        if not self.count.complete:
+        if not chunk:
             self._finish(reusable=False)
             raise StreamCut
+        self.count.feed(chunk)
+        return chunk
+
+    def _goodbye(self) -> None:
+        """All of it came and was passed on: sign for it while the provider does its own books."""
+        try:
+            self._settle()
+        except BaseException:
+            self._finish(reusable=False)
+            raise
+        try:
+            rest = self._read()
+        except (OSError, ValueError, http.client.HTTPException):
+            self._finish(reusable=False)  # nothing of the data is missing
+            return
+        if rest:
+            self.count.feed(rest)  # raises: bytes after the end
         self._finish(reusable=True)
-        return None
 
     def _read(self) -> memoryview:
         """What has come of the provider's present HTTP chunk; empty at the end.
@@ -376,12 +390,18 @@ class Passing:
             return
         self._closed = True
         try:
-            self._consumed(self.count)
+            self._settle()
         finally:
             if reusable:
                 self._give_back()
             else:
                 self._connection.close()
+
+    def _settle(self) -> None:
+        """The receipt, or the doubt: once."""
+        if not self._settled:
+            self._settled = True
+            self._consumed(self.count)
 
 
 def _more(response: http.client.HTTPResponse, into: memoryview) -> int:
@@ -398,7 +418,9 @@ def _quiet(connection: _Connection) -> bool:
     """Whether a kept connection still stands: one that is readable was closed by its other side,
     and a request written to it would be in doubt for nothing."""
     try:
-        return not select.select([connection.sock], [], [], 0)[0]
+        poll = select.poll()
+        poll.register(connection.sock, select.POLLIN)
+        return not poll.poll(0)
     except (OSError, ValueError, TypeError):
         return False
 
