@@ -83,3 +83,21 @@ def test_it_wakes_when_the_negotiation_moves(
         assert said["state"] == "TERMINATED"
         assert took < 5
     assert not world["r"].node.waiters._sleepers
+
+
+def test_settled_waits_past_the_steps_that_are_the_peers(world: World, code: str) -> None:
+    """One answer for a whole negotiation: over, or our own word is next."""
+    space = world["r"].space
+    made = space.propose(space.offer(code))
+    found = space.negotiation(made.id, wait_s=20, since_version=made.version, settled=True)
+    assert found.state == "FINALIZED"
+    late = space.negotiation(made.id, wait_s=20, since_version=made.version, settled=True)
+    assert late.version == found.version
+
+
+def test_settled_returns_when_our_word_is_next(world: World, held: Negotiation) -> None:
+    space = world["r"].space
+    started = time.monotonic()
+    found = space.negotiation(held.id, wait_s=20, since_version=held.version - 1, settled=True)
+    assert (found.version, found.waiting_for) == (held.version, "you")
+    assert time.monotonic() - started < 10

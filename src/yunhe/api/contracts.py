@@ -51,14 +51,18 @@ async def negotiation(
     _who: Trader,
     wait_s: Annotated[float, Query(ge=0, le=limits.LONG_POLL_S_MAX)] = 0,
     since_version: Annotated[int, Query(ge=0)] = 0,
+    settled: bool = False,
 ) -> dict[str, Any]:
-    """One negotiation, held until its version exceeds `since_version` or `wait_s` passes."""
+    """One negotiation, held until its version exceeds `since_version` or `wait_s` passes.
+
+    `settled`: held on while only the peer's word is next.
+    """
     if wait_s:
         await parts.waiters.until(
             key,
             wait_s,
-            lambda: run_in_threadpool(parts.contracts.version, key),
-            lambda version: version > since_version,
+            lambda: run_in_threadpool(parts.contracts.standing, key),
+            lambda now: now[0] > since_version and not (settled and now[1] == "peer"),
         )
     return negotiation_json(await run_in_threadpool(parts.contracts.negotiation, key))
 

@@ -61,6 +61,12 @@ _TURN = {
 }
 
 
+def waiting_for(state: State, role: Side) -> str:
+    """Whose word is next for the party in `role`: `you`, `peer`, or empty when all is said."""
+    turn = _TURN.get(state)
+    return "" if turn is None else ("you" if turn is role else "peer")
+
+
 _HAN: Final = re.compile("[\u4e00-\u9fff]")
 
 
@@ -245,8 +251,7 @@ class Negotiation:
     @property
     def waiting_for(self) -> str:
         """Whose word is next: `you`, `peer`, or empty when all is said."""
-        turn = _TURN.get(self.state)
-        return "" if turn is None else ("you" if turn is self.role else "peer")
+        return waiting_for(self.state, self.role)
 
     def made_by(self, side: Side) -> int:
         """How many offers `side` has put on the table."""

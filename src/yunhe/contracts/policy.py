@@ -179,17 +179,18 @@ INHERIT: Final = "inherit"
 
 def _constraint_json(c: Constraint) -> dict[str, Any]:
     value = c.value if isinstance(c.value, str) else list(c.value)
-    return {"term": c.term, "operator": c.operator, "value": value}
+    # Plain text: an enum's member takes canonical JSON's slow way (kernel.canonical).
+    return {"term": str(c.term), "operator": str(c.operator), "value": value}
 
 
 def _rule_json(rule: Rule) -> dict[str, Any]:
     return {
         "kind": rule.kind,
-        "action": rule.action,
+        "action": str(rule.action),
         "constraints": [_constraint_json(c) for c in rule.constraints],
         "duties": [
             {
-                "action": d.action,
+                "action": str(d.action),
                 "phase": d.phase,
                 "constraints": [_constraint_json(c) for c in d.constraints],
             }

@@ -191,11 +191,14 @@ class Contracts:
 
         return self._db.read(find)
 
-    def version(self, negotiation_id: str) -> int:
-        """The version of a negotiation, read alone; raises NegotiationUnknown."""
+    def standing(self, negotiation_id: str) -> tuple[int, str]:
+        """The version of a negotiation and whom it waits for (see Negotiation.waiting_for).
 
-        def find(tx: Tx) -> int:
-            found = store.version(tx, negotiation_id)
+        Read alone; raises NegotiationUnknown.
+        """
+
+        def find(tx: Tx) -> tuple[int, str]:
+            found = store.standing(tx, negotiation_id)
             if found is None:
                 raise NegotiationUnknown
             return found

@@ -24,6 +24,7 @@ from yunhe.contracts.model import (
     Transfer,
     TransferState,
     Why,
+    waiting_for,
 )
 from yunhe.contracts.policy import Policy, Terms, policy_from_terms, terms_from_policy
 from yunhe.kernel import limits
@@ -123,7 +124,7 @@ _NEGOTIATION_LOCKED: Final = _NEGOTIATION.with_for_update()
 _NEGOTIATION_OF_PEER: Final = sa.select(negotiations).where(
     _N.peer_did == sa.bindparam("did"), _N.peer_pid == sa.bindparam("pid"), _N.role == _KEY
 )
-_VERSION: Final = sa.select(_N.version).where(_N.id == _KEY)
+_STANDING: Final = sa.select(_N.version, _N.state, _N.role).where(_N.id == _KEY)
 _MOVED: Final = (
     "peer_pid",
     "state",
@@ -266,10 +267,10 @@ def negotiation(tx: Tx, id_: str, lock: bool = False) -> Negotiation | None:
     return None if row is None else _negotiation(tx, row)
 
 
-def version(tx: Tx, id_: str) -> int | None:
-    """The version of a negotiation, without the rest of it."""
-    row = _first(tx, _VERSION, key=id_)
-    return None if row is None else int(row[0])
+def standing(tx: Tx, id_: str) -> tuple[int, str] | None:
+    """The version of a negotiation and whom it waits for, without the rest of it."""
+    row = _first(tx, _STANDING, key=id_)
+    return None if row is None else (row[0], waiting_for(State(row[1]), Side(row[2])))
 
 
 def negotiation_of_peer(tx: Tx, role: Side, peer_did: str, peer_pid: str) -> Negotiation | None:

@@ -68,6 +68,12 @@ _HEAD: Final = (
     .order_by(outbox.c.seq)
     .limit(1)
 )
+_WAITS: Final = ("message_id", "kind", "state", "attempts", "next_at", "last_error")
+_WAITING: Final = (
+    sa.select(*(outbox.c[name] for name in _WAITS))
+    .where(outbox.c.conversation == sa.bindparam("of"), outbox.c.state != "sent")
+    .order_by(outbox.c.seq)
+)
 _MARK_SENT: Final = (
     sa.update(outbox)
     .where(outbox.c.message_id == sa.bindparam("key"))
@@ -154,22 +160,7 @@ def seen(tx: Tx, peer: str, message_id: str) -> bool:
 
 def pending(tx: Tx, conversation: str) -> list[dict[str, Any]]:
     """What still waits in a conversation, with the last error and the next retry time."""
-    rows = tx.all(
-        sa.select(outbox)
-        .where(outbox.c.conversation == conversation, outbox.c.state != "sent")
-        .order_by(outbox.c.seq)
-    )
-    return [
-        {
-            "message_id": row.message_id,
-            "kind": row.kind,
-            "state": row.state,
-            "attempts": row.attempts,
-            "next_at": row.next_at,
-            "last_error": row.last_error,
-        }
-        for row in rows
-    ]
+    return [dict(zip(_WAITS, row, strict=True)) for row in tx.rows(_WAITING, {"of": conversation})]
 
 
 class Outbox:

@@ -263,10 +263,17 @@ def negotiations() -> Call[list[Negotiation]]:
 
 
 def negotiation(
-    negotiation: Negotiation | str, wait_s: float = 0.0, since_version: int | None = None
+    negotiation: Negotiation | str,
+    wait_s: float = 0.0,
+    since_version: int | None = None,
+    settled: bool = False,
 ) -> Call[Negotiation]:
-    """One negotiation; held at the node up to `wait_s` for a version after `since_version`."""
-    params = _given(wait_s=wait_s or None, since_version=since_version)
+    """One negotiation; held at the node up to `wait_s` for a version after `since_version`.
+
+    `settled`: held on until it is over or waits for us, whatever passes meanwhile.
+    """
+    waits = {"wait_s": wait_s or None, "since_version": since_version}
+    params = _given(**waits, settled=settled or None)
     path = f"/negotiations/{_key(negotiation)}"
     return Call("GET", path, _one(Negotiation), params=params, wait_s=wait_s)
 
@@ -365,7 +372,9 @@ def _until_contract(
                 negotiation_id=now.id, state=now.state, seconds=round(timeout_s)
             )
         asked, version = time.monotonic(), now.version
-        now = yield negotiation(now, wait_s=round(min(POLL_S_MAX, left), 3), since_version=version)
+        wait_s = round(min(POLL_S_MAX, left), 3)
+        # Who watches no steps need not be told of each.
+        now = yield negotiation(now, wait_s, version, settled=on_progress is None)
         if now.version == version and time.monotonic() - asked < PAUSE_S:
             yield Pause(min(PAUSE_S, left))
 
