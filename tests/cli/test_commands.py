@@ -260,6 +260,20 @@ def test_tokens_are_made_listed_and_revoked(node: FakeNode) -> None:
     assert run(node, "tokens", "revoke", "1").exit_code == 0
 
 
+def test_a_token_is_revoked_by_the_beginning_of_its_id(node: FakeNode) -> None:
+    known = [{"token_id": each, "name": "n", "roles": ["user"]} for each in ("ab12", "ab34")]
+    known.append({"token_id": "ab99", "name": "old", "roles": ["user"], "revoked": True})
+    node.answers["GET /tokens"] = (200, {"items": known})
+    node.answers["DELETE /tokens/ab12"] = (204, b"")
+    assert "ab12  revoked" in run(node, "tokens", "revoke", "ab1").stdout
+    both = run(node, "tokens", "revoke", "ab")
+    assert both.exit_code == 2
+    assert "ab12, ab34" in both.stderr
+    assert ["ab99", "old", "user", "–", "yes"] in [
+        line.split() for line in run(node, "tokens", "list").stdout.splitlines()
+    ]
+
+
 def test_review_lists_both_queues_and_decides_in_the_right_one(node: FakeNode) -> None:
     apply = {"id": "a-1", "kind": "subject", "state": "submitted", "name": "甲医院"}
     product = {"id": "r-1", "kind": "product", "state": "submitted", "title_en": "NAFLD"}

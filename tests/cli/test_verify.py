@@ -59,6 +59,32 @@ def test_an_absent_file_is_a_usage_error(tmp_path: Path, trust: Path) -> None:
     assert verify(tmp_path / "absent.json", trust).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "sought"),
+    [("roots", "did:web:fn.example"), ("logs", "no trusted key is known for the log")],
+)
+def test_a_wrong_trust_file_is_told_from_a_wrong_bundle(
+    tmp_path: Path, trust: Path, said: str, sought: str
+) -> None:
+    """Which key was sought, which the file has, and how to get the right one."""
+    world = World()
+    bundle = tmp_path / "bundle.json"
+    bundle.write_text(json.dumps(whole(world)), encoding="utf-8")
+    other = {"roots": TRUST["roots"], "logs": {}}[said]
+    trust.write_text(json.dumps({**world.trust(), said: other}), encoding="utf-8")
+    result = verify(bundle, trust)
+    assert result.exit_code == 4
+    assert "NOT_VOUCHED" in result.stderr
+    assert sought in result.stderr
+    assert "the trust file has" in result.stderr or "it has" in result.stderr
+    assert "yunhe trust --root" in result.stderr
+    zh = verify(bundle, trust, "--lang", "zh").stderr
+    assert "信任文件" in zh
+    assert "请向出具方重新获取" not in zh
+    trust.write_text("{}", encoding="utf-8")
+    assert "未给出可信根" in verify(bundle, trust, "--lang", "zh").stderr
+
+
 def test_a_bundle_that_holds_is_shown_check_by_check(tmp_path: Path, trust: Path) -> None:
     world = World()
     bundle = tmp_path / "bundle.json"

@@ -43,7 +43,7 @@ def test_a_contract_is_shown_in_words(node: FakeNode) -> None:
         "product: P1",
         "uses left: 10",
         "patients.age",
-        "1 uses, 2 rows, CNY 10.04",
+        "1 use, 2 rows, CNY 10.04",
         "2026-11-21 09:00:00 UTC",
     ):
         assert part in shown

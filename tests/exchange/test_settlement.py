@@ -15,6 +15,7 @@ from yunhe.exchange import (
     MeterNotEvidenced,
     NotAParty,
     NothingToBill,
+    NotTheProvider,
     ReceiptDiffers,
     StatementUnknown,
     UsesInFlight,
@@ -450,7 +451,7 @@ def test_a_use_after_the_statement_waits_for_the_next(pair, clock) -> None:
 def test_bills_of_nobody(pair) -> None:
     with pytest.raises(BillUnknown):
         pair.hospital.exchange.issue_statement("c9")
-    with pytest.raises(BillUnknown):
+    with pytest.raises(NotTheProvider):
         pair.research.exchange.issue_statement("c1")  # only the provider issues
     with pytest.raises(BillUnknown):
         pair.hospital.exchange.running_bill("c9")

@@ -50,7 +50,7 @@ def show(desk: Desk, contract: Id) -> None:
         total = desk.yuan(bill.total_fen)
         desk.out.print(
             desk.say(
-                f"{bill.uses} uses, {bill.rows} rows, {total}",
+                f"{desk.count(bill.uses, 'use', '')}, {desk.count(bill.rows, 'row', '')}, {total}",
                 f"使用 {bill.uses} 次，共 {bill.rows} 行，{total}",
             ),
             markup=False,

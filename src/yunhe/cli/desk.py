@@ -144,6 +144,10 @@ class Desk:
         when = parse_iso(at) if isinstance(at, str) else at
         return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
+    def count(self, number: int, en: str, zh: str) -> str:
+        """`1 use`, `2 uses`; Chinese has no plural, and its measure word comes with `zh`."""
+        return self.say(f"{number:,} {en}{'' if number == 1 else 's'}", f"{number:,} {zh}")
+
     def yuan(self, fen: int) -> str:
         """Money as people write it."""
         return self.say(f"CNY {yuan(fen)}", f"{yuan(fen)} 元")

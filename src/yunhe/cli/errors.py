@@ -77,6 +77,21 @@ class NotVerified(YunheError):
     mend_zh = "请向出具方重新获取证据包；勿采信此副本。"
 
 
+class NotVouched(NotVerified):
+    code = "NOT_VOUCHED"
+    en = "The trust file does not vouch for this bundle: {field}: {why}."
+    zh = "信任文件不足以验证该证据包：{field}：{why}。"
+    mend_en = (
+        "See whether it is the right trust file: `yunhe trust --root ADDRESS --node ADDRESS` "
+        "writes one, with the trust root and both parties' nodes, at addresses known from "
+        "elsewhere. Where it is the right one, do not rely on this bundle."
+    )
+    mend_zh = (
+        "请确认信任文件是否正确：`yunhe trust --root 地址 --node 地址` 可生成，"
+        "须包含信任根与双方节点，地址应从其他渠道得知。若信任文件无误，勿采信此证据包。"
+    )
+
+
 def exit_code(error: YunheError) -> Exit:
     """The exit code for an error; refusals by a node go by their status."""
     if isinstance(error, NotVerified):

@@ -5,9 +5,12 @@ In: a TOML or JSON form with `resource` and `product` tables. Out: the product w
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -20,6 +23,7 @@ from yunhe.sdk import OwnProduct, Resource, Space, YunheRefused
 
 app = typer.Typer()
 
+_Thing = TypeVar("_Thing", Resource, OwnProduct)
 _PENDING = ("submitted", "reviewing")
 _TEXTS = ("title_zh", "title_en", "description_zh", "description_en", "keywords")
 
@@ -30,6 +34,33 @@ class NotApproved(Conflict):
     zh = "{what} {id} 状态为 {state}：{reasons}。"
     mend_en = "Follow the reasons, edit it and submit it again."
     mend_zh = "请按审核意见修改后重新提交。"
+
+
+@dataclass(frozen=True)
+class _Queue:
+    """Where it waits for review: at whom, for how many seconds, and how to come back to it."""
+
+    desk: Desk
+    parent: str
+    wait_s: float
+    again: str
+
+    def told(self, en: str, zh: str, key: str) -> None:
+        """Say what was submitted."""
+        self.desk.note(
+            f"{en} {key} submitted, waiting for review at {self.parent}",
+            f"{zh} {key} 已提交，等待 {self.parent} 审核",
+        )
+
+    def until(self, ask: Callable[[], _Thing], pending: Collection[str]) -> _Thing:
+        """The thing once it has left the `pending` states; raises WaitedTooLong."""
+        return until(
+            self.desk,
+            ask,
+            done=lambda now: now.state not in pending,
+            wait_s=self.wait_s,
+            again=self.again,
+        )
 
 
 @command(app)
@@ -55,8 +86,10 @@ def publish(
         # Both are drafts so far: the node checks the whole form before anything is submitted.
         product = _draft(space, base, {**data["product"], "resource_ids": [base.id]}, not resource)
         parent = _parent(space)
-        _register_resource(desk, space, base, parent, wait)
-        product = _list_product(desk, space, product, parent, wait)
+        again = f"yunhe publish {shlex.quote(str(form))} --resource {base.id}"
+        queue = _Queue(desk, parent, wait, again)
+        _register_resource(queue, space, base)
+        product = _list_product(queue, space, product)
     desk.show(product, f"{product.code}  {product.state}")
 
 
@@ -97,60 +130,36 @@ def _parent(space: Space) -> str:
         return "–"
 
 
-def _register_resource(
-    desk: Desk, space: Space, base: Resource, parent: str, wait_s: float
-) -> None:
+def _register_resource(queue: _Queue, space: Space, base: Resource) -> None:
     if base.state == "registered":
         return
     if base.state not in _PENDING:
         base = space.submit_resource(base)
-    _told(desk, "resource", "资源", base.id, parent)
-    found = until(
-        desk,
-        lambda: space.resource(base.id),
-        done=lambda now: now.state not in _PENDING,
-        wait_s=wait_s,
-    )
-    _approved(desk, found, "resource", found.state == "registered")
-    desk.note(
+    queue.told("resource", "资源", base.id)
+    found = queue.until(lambda: space.resource(base.id), _PENDING)
+    _approved(queue.desk, found, ("resource", "资源"), found.state == "registered")
+    queue.desk.note(
         f"resource {found.id} registered: {found.code}", f"资源 {found.id} 已登记：{found.code}"
     )
 
 
-def _list_product(
-    desk: Desk, space: Space, product: OwnProduct, parent: str, wait_s: float
-) -> OwnProduct:
+def _list_product(queue: _Queue, space: Space, product: OwnProduct) -> OwnProduct:
+    desk = queue.desk
     product = space.submit_product(product)
-    _told(desk, "product", "产品", product.id, parent)
-    product = until(
-        desk,
-        lambda: space.own_product(product.id),
-        done=lambda now: now.state not in _PENDING,
-        wait_s=wait_s,
-    )
-    _approved(desk, product, "product", product.state == "registered")
+    queue.told("product", "产品", product.id)
+    product = queue.until(lambda: space.own_product(product.id), _PENDING)
+    _approved(desk, product, ("product", "产品"), product.state == "registered")
     code = product.code
     desk.note(f"product {product.id} registered: {code}", f"产品 {product.id} 已登记：{code}")
     product = space.list_product(product)
-    _told(desk, "listing of product", "上架申请", product.id, parent)
-    product = until(
-        desk,
-        lambda: space.own_product(product.id),
-        done=lambda now: now.state not in (*_PENDING, "registered"),
-        wait_s=wait_s,
-    )
-    _approved(desk, product, "listing", product.state == "listed")
+    queue.told("listing of product", "上架申请", product.id)
+    product = queue.until(lambda: space.own_product(product.id), (*_PENDING, "registered"))
+    _approved(desk, product, ("listing", "上架申请"), product.state == "listed")
     return product
 
 
-def _told(desk: Desk, en: str, zh: str, key: str, parent: str) -> None:
-    desk.note(
-        f"{en} {key} submitted, waiting for review at {parent}",
-        f"{zh} {key} 已提交，等待 {parent} 审核",
-    )
-
-
-def _approved(desk: Desk, thing: Resource | OwnProduct, what: str, yes: bool) -> None:
+def _approved(desk: Desk, thing: Resource | OwnProduct, what: tuple[str, str], yes: bool) -> None:
     if not yes:
         reasons = "; ".join(desk.reason(each) for each in thing.reasons) or "–"
-        raise NotApproved(what=what, id=thing.id, state=thing.state, reasons=reasons)
+        en, zh = what
+        raise NotApproved(what=en, what_zh=zh, id=thing.id, state=thing.state, reasons=reasons)

@@ -39,6 +39,7 @@ def register(
                 space.registration,
                 done=lambda now: bool(now.connector_code) or now.state in _STOPPED,
                 wait_s=wait,
+                again="yunhe register --wait 600",
             )
     desk.show(found, lambda: _print(desk, found))
     if show or found.state not in _STOPPED:

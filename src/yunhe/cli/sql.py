@@ -123,7 +123,8 @@ def _print(desk: Desk, batches: Batches, table: pyarrow.Table, out: Path | None)
         )
         if table.num_rows > SHOWN_ROWS_MAX:
             desk.err.print(desk.say("… (use --out for all)", "……（全部请用 --out）"))
-    notes = [desk.say(f"{table.num_rows} rows", f"{table.num_rows} 行"), f"use {batches.use_id}"]
+    use = desk.say(f"use {batches.use_id}", f"使用编号 {batches.use_id}")
+    notes = [desk.count(table.num_rows, "row", "行"), use]
     if batches.groups_withheld:
         notes.append(desk.say("groups withheld", "有分组未达最小人数，已隐去"))
     desk.err.print(" · ".join(notes), markup=False)

@@ -33,12 +33,29 @@ def list_(desk: Desk) -> None:
         found = space.tokens()
     names = ("token_id", "name", "roles", "expires_at", "revoked")
     heads = desk.say("ID NAME ROLES EXPIRES REVOKED", "编号 名称 角色 到期 已撤销").split()
-    desk.rows(found, dict(zip(names, heads, strict=True)))
+    yes, no = desk.say("yes", "是"), desk.say("no", "否")
+    rows = [
+        {
+            **each,
+            "expires_at": desk.instant(each.get("expires_at")),
+            "revoked": yes if each.get("revoked") else no,
+        }
+        for each in found
+    ]
+    desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
 
 
 @command(app)
-def revoke(desk: Desk, token_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+def revoke(
+    desk: Desk,
+    token_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Its id, or how only that id begins.")
+    ],
+) -> None:
     """End a token at once."""
     with desk.space() as space:
-        space.revoke_token(token_id)
-    desk.show({"revoked": token_id}, token_id)
+        key = desk.whole(
+            token_id, lambda: [e["token_id"] for e in space.tokens() if not e.get("revoked")]
+        )
+        space.revoke_token(key)
+    desk.show({"revoked": key}, desk.say(f"{key}  revoked", f"{key}  已撤销"))

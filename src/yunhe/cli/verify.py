@@ -7,16 +7,19 @@ and exit code 4. The one command that reads evidence itself: an auditor needs no
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from yunhe import evidence
 from yunhe.cli import parse
 from yunhe.cli.desk import Desk, command
-from yunhe.cli.errors import Exit, NotVerified
+from yunhe.cli.errors import Exit, NotVerified, NotVouched
 
 app = typer.Typer()
+
+# What another trust file could mend; anything else is the bundle's own fault.
+_TRUST: Final = frozenset({"NO_TRUSTED_KEY", "ROOT_UNKNOWN", "PARTY_KEY", "LOG_UNKNOWN"})
 
 
 @command(app, options=("json", "lang"))
@@ -34,9 +37,8 @@ def verify(
         desk.show(report.to_json(), lambda: _print(desk, report))
         return Exit.OK
     first = report.findings[0]
-    refusal = NotVerified(
-        field=first.pointer or "/", why=first.zh if desk.lang == "zh" else first.en
-    )
+    kind = NotVouched if all(each.code in _TRUST for each in report.findings) else NotVerified
+    refusal = kind(field=first.pointer or "/", why=first.en, why_zh=first.zh)
     if desk.json:
         desk.show({**report.to_json(), "error": refusal.problem()}, "")
         return Exit.NOT_VERIFIED

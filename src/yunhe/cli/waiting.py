@@ -17,10 +17,10 @@ POLL_S = 0.5
 
 class WaitedTooLong(Unavailable):
     code = "WAITED_TOO_LONG"
-    en = "Still {state} after {seconds} seconds."
+    en = "Still {state} after {seconds} s."
     zh = "{seconds} 秒后仍为 {state} 状态。"
-    mend_en = "It goes on at the node; look again later."
-    mend_zh = "处理仍在节点上继续，请稍后再查。"
+    mend_en = "It goes on at the node; later: {again}"
+    mend_zh = "处理仍在节点上继续；稍后请执行：{again}"
 
 
 class Stateful(Protocol):
@@ -40,14 +40,18 @@ def until(
     ask: Callable[[], S],
     done: Callable[[S], bool],
     wait_s: float,
+    again: str,
 ) -> S:
-    """Ask until `done`, at most `wait_s` seconds; raises WaitedTooLong."""
+    """Ask until `done`, at most `wait_s` seconds; raises WaitedTooLong.
+
+    `again` is the command that takes up the waiting.
+    """
     started = time.monotonic()
     with desk.err.status("…") as status:
         while not done(now := ask()):
             left = wait_s - (time.monotonic() - started)
             if left <= 0:
-                raise WaitedTooLong(state=now.state, seconds=round(wait_s))
+                raise WaitedTooLong(state=now.state, seconds=round(wait_s), again=again)
             status.update(desk.say(f"{now.state}, waiting", f"{now.state}，等待中"))
             time.sleep(min(POLL_S, left))
     return now

@@ -61,5 +61,5 @@ class BadTrust(Invalid):
     code = "BAD_TRUST"
     en = "The keys to verify with are not usable: {why}."
     zh = "用于校验的密钥不可用：{why}。"
-    mend_en = "Give roots, parties and logs as described in docs/evidence.md."
-    mend_zh = "请提供 roots、parties 与 logs，格式见 docs/evidence.md。"
+    mend_en = "Let `yunhe trust` write the file, or give it as described in docs/evidence.md."
+    mend_zh = "请用 `yunhe trust` 生成该文件，或按 docs/evidence.md 的格式提供。"

@@ -39,8 +39,8 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "出具方不是合同当事方",
     ),
     "NO_TRUSTED_KEY": (
-        "no key of your trust file signed this bundle; check --trust",
-        "信任文件中没有任何密钥签署过此证据包；请检查 --trust",
+        "no key of your trust file signed this: {did} was sought, it has {has}; check --trust",
+        "信任文件中没有任何密钥签署过此证据包：需要 {did}，文件中有 {has}；请检查 --trust",
     ),
     "MANIFEST_SIGNATURE": (
         "the manifest is not signed by the exporter",
@@ -50,9 +50,13 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "the credential does not hold: {why}",
         "凭证无效：{why}",
     ),
+    "ROOT_UNKNOWN": (
+        "the credential was issued by {did}, and the trust file has the roots {has}",
+        "凭证由 {did} 签发，而信任文件中的可信根为 {has}",
+    ),
     "PARTY_KEY": (
-        "no trusted key is known for {did}",
-        "没有 {did} 的可信密钥",
+        "no trusted key is known for {did}; the trust file has {has}",
+        "没有 {did} 的可信密钥；信任文件中有 {has}",
     ),
     "SIGNATURE": (
         "the signature is not by {did} over this document",
@@ -87,8 +91,8 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "同一存证被重复使用",
     ),
     "LOG_UNKNOWN": (
-        "no trusted key is known for the log {origin}",
-        "没有日志 {origin} 的可信密钥",
+        "no trusted key is known for the log {origin}; the trust file has {has}",
+        "没有日志 {origin} 的可信密钥；信任文件中有 {has}",
     ),
     "PROOF": (
         "the proof does not hold: {why}",

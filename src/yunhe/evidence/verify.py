@@ -39,6 +39,14 @@ class _Refused(Exception):
         self.why = (en, zh)
 
 
+class _RootUnknown(_Refused):
+    """A credential whose signer the trust file does not hold among its roots."""
+
+    def __init__(self, did: str) -> None:
+        super().__init__(f"{did} is no trusted root", f"{did} 不是可信根")
+        self.did = did
+
+
 @dataclass
 class _Case:
     """One bundle under verification."""
@@ -132,7 +140,7 @@ def _manifest(bundle: dict[str, Any], trust: Trust, findings: Findings) -> None:
     exporter, compact = bundle.get("exporter"), bundle.get("manifest")
     jwk = trust.parties.get(str(exporter)) or _vouched_keys(bundle, trust).get(str(exporter))
     if jwk is None:
-        findings.add("/exporter", "NO_TRUSTED_KEY")
+        findings.add("/exporter", "NO_TRUSTED_KEY", did=str(exporter)[:200], has=trust.known())
         return
     try:
         said = loads_strict(
@@ -169,13 +177,16 @@ def _credential(token: Any, trust: Trust) -> dict[str, Any]:
         claims = jws.claims_of(str(token))
     except jws.BadJws as error:
         raise _Refused("it is not a JWT", "不是 JWT") from error
-    for jwk in trust.roots.get(str(claims.get("iss")), ()):
+    issuer = str(claims.get("iss"))[:200]
+    if issuer not in trust.roots:
+        raise _RootUnknown(issuer)
+    for jwk in trust.roots[issuer]:
         try:
             jws.verify(jwk, token)
         except jws.BadJws:
             continue
         return claims
-    raise _Refused("no trusted root signed it", "并非由可信根签发")
+    raise _Refused(f"no trusted key of {issuer} signed it", f"签发者不是 {issuer} 的可信密钥")
 
 
 # --- the claims, in order ---------------------------------------------------------------------
@@ -193,6 +204,9 @@ def _credentials(case: _Case) -> None:
             continue
         try:
             key = _party_key(_credential(token, case.trust), did, at, case.trust)
+        except _RootUnknown as error:
+            has = ", ".join(case.trust.roots)
+            case.findings.add(f"/credentials/{number}", "ROOT_UNKNOWN", did=error.did, has=has)
         except _Refused as error:
             case.findings.add(f"/credentials/{number}", "CREDENTIAL_REFUSED", why=error.why)
         else:
@@ -201,7 +215,8 @@ def _credentials(case: _Case) -> None:
         if did in case.trust.parties:
             case.keys[did] = case.trust.parties[did]  # our own knowledge goes first
         elif did not in case.keys and not case.unsigned(did):
-            case.findings.add("/contract/agreement", "PARTY_KEY", did=did)
+            has = case.trust.known()
+            case.findings.add("/contract/agreement", "PARTY_KEY", did=did, has=has)
     if case.bundle["exporter"] not in parties:
         case.findings.add("/exporter", "EXPORTER_UNKNOWN")
 

@@ -43,7 +43,8 @@ class Entries:
                 raise BadProof("it carries extra data that nobody vouches for")
             origin = proof.checkpoint.partition("\n")[0]
             if origin not in self._logs:
-                self._findings.add(at, "LOG_UNKNOWN", origin=origin)
+                has = ", ".join(self._logs) or "–"
+                self._findings.add(at, "LOG_UNKNOWN", origin=origin, has=has)
                 return
             head = proof.verify(leaf, self._logs[origin], only_trusted=True)
         except (BadProof, BadNote) as error:

@@ -11,6 +11,14 @@ class BillUnknown(NotFound):
     zh = "本节点没有该合约的账目。"
 
 
+class NotTheProvider(Conflict):
+    code = "NOT_THE_PROVIDER"
+    en = "Only the provider of a contract issues its statements; this node is its consumer."
+    zh = "账单由合约的提供方出具；本节点是使用方。"
+    mend_en = "Ask the provider to issue it; it then comes here by itself."
+    mend_zh = "请提供方出账；出账后账单会自动送达。"
+
+
 class StatementUnknown(NotFound):
     code = "STATEMENT_UNKNOWN"
     en = "No such statement."

@@ -21,6 +21,7 @@ from yunhe.exchange.errors import (
     MeterNotEvidenced,
     NotAParty,
     NothingToBill,
+    NotTheProvider,
     ReceiptAwaited,
     StatementUnknown,
     UsesInFlight,
@@ -82,8 +83,10 @@ def _billable(desk: Desk, tx: Tx, contract_id: str) -> tuple[Bill, list[Meter], 
     Last the uses held over: cut off, so their receipt may lower them, and it has not come yet.
     """
     bill = store.find_bill(tx, contract_id, lock=tx.dialect == "postgresql")
-    if bill is None or bill.role != "provider":
+    if bill is None:
         raise BillUnknown
+    if bill.role != "provider":
+        raise NotTheProvider
     meters = store.meters_of(tx, contract_id)
     metered = {meter.use_id for meter in meters}
     billed = store.billed_uses(tx, contract_id)
@@ -121,7 +124,7 @@ def _stop(meter: Meter, why: str) -> None:
 def issue(desk: Desk, contract_id: str) -> Statement:
     """Draw up, sign and send a statement of everything not billed yet.
 
-    Raises BillUnknown, NothingToBill, UsesInFlight, ReceiptAwaited, MeterMissing,
+    Raises BillUnknown, NotTheProvider, NothingToBill, UsesInFlight, ReceiptAwaited, MeterMissing,
     MeterNotEvidenced, BillMoved.
     """
     apply_corrections(desk, contract_id)

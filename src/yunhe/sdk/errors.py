@@ -143,7 +143,7 @@ class NegotiationHeld(Conflict):
 
 class NegotiationTimeout(Unavailable):
     code = "NEGOTIATION_TIMEOUT"
-    en = "The negotiation {negotiation_id} is still {state} after {seconds} seconds."
+    en = "The negotiation {negotiation_id} is still {state} after {seconds} s."
     zh = "协商 {negotiation_id} 在 {seconds} 秒后仍为 {state} 状态。"
-    mend_en = "It goes on at the node; ask for its state later."
-    mend_zh = "协商仍在节点上继续，请稍后查询状态。"
+    mend_en = "It goes on at the node; later: `yunhe negotiations show {negotiation_id}`."
+    mend_zh = "协商仍在节点上继续；稍后请执行 `yunhe negotiations show {negotiation_id}`。"
