@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,7 +44,7 @@ from yunhe.kernel.errors import NotFound, YunheError
 from yunhe.kernel.head import BoundedHead
 from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
-from yunhe.kernel.premises import data_folder, listening
+from yunhe.kernel.premises import data_folder, listening, secret_file
 from yunhe.kernel.settings import NodeConfig
 from yunhe.protocols import arrow, dcp, dsp, tds, tlog
 
@@ -124,6 +122,7 @@ class Node:
             self._offered,
             callback=address + dsp.PATH,
             data_endpoint=address + arrow.ENDPOINT,
+            formats=(contracts.PULL, contracts.PUSH),
         )
         self.contracts.install(self.outbox)
         self._http = identity.guarded_client(self.config.development, limits.PEER_CALL_S_MAX)
@@ -164,11 +163,14 @@ class Node:
             control=self.control,
             tables=self._tables,
             pool=self.pool,
-            mask_secret=_secret(config.data_dir / "keys" / "mask.key"),
+            mask_secret=secret_file(config.data_dir / "keys" / "mask.key"),
             crash=self.crash,
         )
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
+        )
+        self.pusher, self.inbox = arrow.pushing(
+            self.db, self.contracts, self.plane, self.control, self.exchange, self._received, config
         )
 
     def _beyond(self) -> None:
@@ -208,6 +210,7 @@ class Node:
                 self._sender,
             ),
             arrow.router(self.identity, self.contracts, self.plane),
+            arrow.inbox_router(self.inbox, self.identity.refusals.refused),
         ]
         return made
 
@@ -231,6 +234,8 @@ class Node:
             exchange=self.exchange,
             offers=lambda code, did, base: self.dsp_client.offers(base + dsp.PATH, did, code),
             ask=self._ask,
+            inbox=self.inbox,
+            sent=self.pusher.sent,
             bundle=self._bundle,
             waiters=self.waiters,
             queries=Threads(limits.QUERY_THREADS),
@@ -354,14 +359,15 @@ class Node:
 
     def start(self) -> None:
         """Recover what a crash left, then start the threads and the workers."""
-        self.control.recover()
+        self.control.recover(held=self.contracts.pushes.held_uses())
         if "connector" in self.config.roles:
             self.pool.start()
+            self.pusher.start()
         self.register.start()
         self.evidence.start()
         self.outbox.start()
         self.federation.start()
-        self.exchange.sweep_uses(self.relay.live)
+        self.exchange.sweep_uses(self._awaited)
         self._timer = threading.Thread(target=self._tick, name="node-timer", daemon=True)
         self._timer.start()
 
@@ -370,6 +376,7 @@ class Node:
         self._stop.set()
         if self._timer is not None:
             self._timer.join()
+        self.pusher.stop()
         self.federation.stop()
         self.outbox.stop()
         self.evidence.stop()
@@ -386,7 +393,11 @@ class Node:
             _safely(self.contracts.expire_due)
             _safely(self.identity.refusals.flush)
             _safely(self.plane.catch_up)
-            _safely(lambda: self.exchange.sweep_uses(self.relay.live))
+            _safely(self.inbox.sweep)
+            _safely(lambda: self.exchange.sweep_uses(self._awaited))
+
+    def _awaited(self) -> set[str]:
+        return self.relay.live() | self.inbox.live()
 
 
 def _safely(chore: Callable[[], object]) -> None:
@@ -415,17 +426,6 @@ def _bindings(tables: Sequence[catalog.Table]) -> dict[str, dataplane.TableBindi
         )
         for table in tables
     }
-
-
-def _secret(path: Path) -> bytes:
-    """32 bytes made on first use, mode 0600: keys the hash masks of this node."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(handle, "wb") as file:
-        file.write(secret := secrets.token_bytes(32))
-    return secret
 
 
 def first_token(node: Node) -> None:

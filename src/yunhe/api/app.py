@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from yunhe import __version__
-from yunhe.api import bills, evidence_log, finding, members, supply, tokens, uses
+from yunhe.api import bills, evidence_log, finding, members, supply, tokens, transfers, uses
 from yunhe.api import contracts as contracts_face
 from yunhe.api import registration as registration_face
 from yunhe.api.deps import Services
@@ -33,6 +33,7 @@ FACES = (
     supply,
     finding,
     contracts_face,
+    transfers,
     uses,
     bills,
     evidence_log,

@@ -1,4 +1,4 @@
-"""`/negotiations`, `/contracts`, `/transfers`: ask, answer, sign, look, halt, end."""
+"""`/negotiations`, `/contracts`: ask, answer, sign, look, end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from starlette.concurrency import run_in_threadpool
 
-from yunhe import contracts, identity
+from yunhe import contracts
 from yunhe.api.deps import AnyCaller, Parts, Trader, User, face
 from yunhe.api.forms import (
     CounterForm,
@@ -16,7 +16,9 @@ from yunhe.api.forms import (
     ReasonForm,
     terms_json,
     when,
+    why_json,
 )
+from yunhe.api.transfers import speaks_for
 from yunhe.kernel import limits
 
 router = face("contracts")
@@ -70,21 +72,21 @@ async def negotiation(
 @router.post("/negotiations/{key}/accept")
 def accept(key: str, parts: Parts, who: Trader, _body: Empty | None = None) -> dict[str, Any]:
     """Take the other's terms."""
-    _speaks_for(who, parts.contracts.negotiation(key))
+    speaks_for(who, parts.contracts.negotiation(key))
     return negotiation_json(parts.contracts.accept(key))
 
 
 @router.post("/negotiations/{key}/counter")
 def counter(key: str, form: CounterForm, parts: Parts, who: Trader) -> dict[str, Any]:
     """Answer with own terms."""
-    _speaks_for(who, parts.contracts.negotiation(key))
+    speaks_for(who, parts.contracts.negotiation(key))
     return negotiation_json(parts.contracts.counter(key, form.terms.terms()))
 
 
 @router.post("/negotiations/{key}/terminate")
 def end(key: str, form: ReasonForm, parts: Parts, who: Trader) -> dict[str, Any]:
     """End a negotiation that is not final yet."""
-    _speaks_for(who, parts.contracts.negotiation(key))
+    speaks_for(who, parts.contracts.negotiation(key))
     return negotiation_json(parts.contracts.terminate_negotiation(key, form.reason))
 
 
@@ -103,43 +105,8 @@ def contract(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
 @router.post("/contracts/{key}/terminate")
 def terminate(key: str, form: ReasonForm, parts: Parts, who: Trader) -> dict[str, Any]:
     """End a contract now; the peer is told at once."""
-    _speaks_for(who, parts.contracts.contract(key))
+    speaks_for(who, parts.contracts.contract(key))
     return _contract(parts, parts.contracts.terminate(key, form.reason))
-
-
-@router.get("/contracts/{key}/transfers")
-def transfers(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
-    """The latest transfers of a contract first; never a token."""
-    found = parts.contracts.transfers(parts.contracts.contract(key).id)
-    return {"items": [_transfer(each) for each in found]}
-
-
-@router.post("/transfers/{key}/suspend")
-def suspend(key: str, form: ReasonForm, parts: Parts, who: Trader) -> dict[str, Any]:
-    """Halt a transfer; the peer is told why."""
-    _speaks_for(who, parts.contracts.transfer(key))
-    verb = contracts.TransferVerb.SUSPEND
-    return _transfer(parts.contracts.act_transfer(key, verb, form.reason))
-
-
-@router.post("/transfers/{key}/resume")
-def resume(key: str, parts: Parts, who: Trader, _body: Empty | None = None) -> dict[str, Any]:
-    """Let a suspended transfer go on."""
-    found = parts.contracts.transfer(key)
-    _speaks_for(who, found)
-    if found.state is not contracts.TransferState.SUSPENDED:
-        # A start is also the answer to a fresh request, which is the decider's to give.
-        raise contracts.VerbOutOfOrder(message="resume", what="transfer", state=found.state.value)
-    return _transfer(parts.contracts.act_transfer(key, contracts.TransferVerb.START))
-
-
-def _speaks_for(
-    who: identity.Principal,
-    found: contracts.Negotiation | contracts.Contract | contracts.Transfer,
-) -> None:
-    """Who buys data for this node does not sell the node's own, nor the other way."""
-    sells = found.role is contracts.Side.PROVIDER
-    identity.require(who, "provider" if sells else "user")
 
 
 def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
@@ -158,21 +125,6 @@ def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
         "ended_reason_zh": None if contract.end is None else _why(contract.end, "zh"),
         "stuck_because": contract.stuck_because or None,
         "next_retry_at": when(contract.next_retry),
-    }
-
-
-def _transfer(t: contracts.Transfer) -> dict[str, Any]:
-    runs = t.state in (contracts.TransferState.REQUESTED, contracts.TransferState.STARTED)
-    return {
-        "id": t.id,
-        "contract_id": t.contract_id,
-        "role": t.role.value,
-        "peer_did": t.peer_did,
-        "format": t.format,
-        "state": t.state.value,
-        "created_at": when(t.created_at),
-        "updated_at": when(t.updated_at),
-        "error": None if runs or t.error is None else _error(t.error),
     }
 
 
@@ -211,18 +163,9 @@ def negotiation_json(n: contracts.Negotiation) -> dict[str, Any]:
             for offer in n.offers
         ],
         "contract_id": n.contract_id or None,
-        "error": None if n.error is None else _error(n.error),
+        "error": None if n.error is None else why_json(n.error),
         "stuck_because": n.stuck_because or None,
         "next_retry_at": when(n.next_retry),
-    }
-
-
-def _error(why: contracts.Why) -> dict[str, Any]:
-    return {
-        "code": why.code,
-        "detail": why.text("en"),
-        "zh": {"detail": why.text("zh")},
-        "reasons": list(why.reasons),
     }
 
 

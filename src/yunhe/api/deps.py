@@ -9,6 +9,7 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, Request
@@ -48,6 +49,15 @@ class Answer(Chunks, Protocol):
     def groups_withheld(self) -> bool: ...
 
 
+class Inbox(Protocol):
+    """Where pushes are asked for, awaited and kept."""
+
+    def open(self, contract_id: str, wish: contracts.Wish) -> contracts.Transfer: ...
+    def come(self, transfer_id: str) -> int | None: ...
+    def file(self, transfer_id: str) -> Path: ...
+    def discard(self, transfer_id: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """The verbs that the management API speaks to; one set a node."""
@@ -65,6 +75,9 @@ class Services:
     offers: Callable[[str, str, str], Sequence[FoundOffer]]
     # (contract id, sql, purpose, use id, principal) -> the provider's answer
     ask: Callable[[str, str, str, str, str], Answer]
+    inbox: Inbox
+    # transfer id -> bytes that its running push has sent
+    sent: Callable[[str], int | None]
     bundle: Callable[[str], dict[str, Any]]
     waiters: Waiters
     queries: Threads

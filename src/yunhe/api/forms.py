@@ -292,3 +292,13 @@ class SqlForm(Form):
     sql: Annotated[str, Field(min_length=1, max_length=100_000)]
     purpose: Annotated[str, Field(min_length=1, max_length=64)]
     use_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9:._-]{8,80}$")] | None = None
+
+
+def why_json(why: contracts.Why) -> dict[str, Any]:
+    """A reason that one party gave, in both languages."""
+    return {
+        "code": why.code,
+        "detail": why.text("en"),
+        "zh": {"detail": why.text("zh")},
+        "reasons": list(why.reasons),
+    }

@@ -29,7 +29,7 @@ from yunhe.dataplane.ipc import IpcCount, count_ipc
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
-from yunhe.dataplane.push import Spooled, count_file, settle_file, settle_folder
+from yunhe.dataplane.push import Spooled, count_file, one_purpose, settle_file, settle_folder
 from yunhe.dataplane.service import Agreements, DataPlane, Query, Stream
 from yunhe.dataplane.views import check_terms, term_faults
 
@@ -66,6 +66,7 @@ __all__ = [
     "count_file",
     "count_ipc",
     "govern",
+    "one_purpose",
     "settle_file",
     "settle_folder",
     "term_faults",

@@ -11,6 +11,8 @@ from yunhe.sdk.errors import (
     NegotiationHeld,
     NegotiationTimeout,
     NodeUnreachable,
+    PushEnded,
+    PushTimeout,
     StreamBroken,
     UnexpectedAnswer,
     YunheRefused,
@@ -34,6 +36,7 @@ from yunhe.sdk.model import (
     Transfer,
     Use,
 )
+from yunhe.sdk.receive import BadTarget, Received
 from yunhe.sdk.space import AsyncSpace, Space, connect, connect_async
 from yunhe.sdk.stream import Batches, require_arrow
 from yunhe.sdk.trust import gather_trust
@@ -42,6 +45,7 @@ __all__ = [
     "Application",
     "ArrowMissing",
     "AsyncSpace",
+    "BadTarget",
     "Batches",
     "Bill",
     "Contract",
@@ -57,6 +61,9 @@ __all__ = [
     "Offer",
     "OwnProduct",
     "Progress",
+    "PushEnded",
+    "PushTimeout",
+    "Received",
     "Registration",
     "Resource",
     "Space",

@@ -29,7 +29,6 @@ from yunhe.sdk.model import (
     Statement,
     Terms,
     Token,
-    Transfer,
     Use,
 )
 
@@ -396,22 +395,6 @@ def terminate(contract: Contract | str, reason: str) -> Call[Contract]:
     """End a contract; the next use is refused."""
     path = f"/contracts/{_key(contract)}/terminate"
     return Call("POST", path, _one(Contract), body={"reason": reason})
-
-
-def transfers(contract: Contract | str) -> Call[list[Transfer]]:
-    """The transfers of a contract, latest first."""
-    return Call("GET", f"/contracts/{_key(contract)}/transfers", _items(Transfer))
-
-
-def suspend_transfer(transfer: Transfer | str, reason: str) -> Call[Transfer]:
-    """Halt a transfer; no use goes through it until either side resumes it."""
-    path = f"/transfers/{_key(transfer)}/suspend"
-    return Call("POST", path, _one(Transfer), body={"reason": reason})
-
-
-def resume_transfer(transfer: Transfer | str) -> Call[Transfer]:
-    """Let a suspended transfer go on."""
-    return Call("POST", f"/transfers/{_key(transfer)}/resume", _one(Transfer), body={})
 
 
 def uses(contract: Contract | str) -> Call[list[Use]]:

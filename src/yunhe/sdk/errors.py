@@ -117,6 +117,22 @@ class StreamBroken(Unavailable):
     mend_zh = "未返回任何部分结果。请查看该次使用的状态后重试。"
 
 
+class PushEnded(Conflict):
+    code = "PUSH_ENDED"
+    en = "The push {transfer_id} ended before all had come: {why}"
+    zh = "推送 {transfer_id} 未完整到达即已结束：{why_zh}"
+    mend_en = "Nothing partial was written. Mend what is named, then ask for a new push."
+    mend_zh = "未写入任何部分结果。请先解决所述问题，再重新请求推送。"
+
+
+class PushTimeout(Unavailable):
+    code = "PUSH_TIMEOUT"
+    en = "The push {transfer_id} is still {state} after {seconds} seconds."
+    zh = "推送 {transfer_id} 在 {seconds} 秒后仍处于 {state} 状态。"
+    mend_en = "It goes on by itself: `yunhe transfers show {transfer_id}`, then `fetch`."
+    mend_zh = "推送会自动继续：先运行 yunhe transfers show {transfer_id}，到达后再运行 fetch。"
+
+
 class NegotiationEnded(Conflict):
     code = "NEGOTIATION_ENDED"
     en = "The negotiation {negotiation_id} ended without a contract: {why}."

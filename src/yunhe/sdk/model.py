@@ -296,7 +296,9 @@ class Contract:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A transfer under a contract; `state` is the DSP's, `error` why it was halted or ended."""
+    """A transfer under a contract; `state` is the DSP's, `error` why it was halted or ended.
+
+    `push`: of a push, how far it is (docs/transfers.md)."""
 
     id: str
     contract_id: str
@@ -307,6 +309,7 @@ class Transfer:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     error: dict[str, Any] | None = None
+    push: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

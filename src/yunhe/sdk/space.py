@@ -12,16 +12,19 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import update_wrapper
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 import httpx
 
-from yunhe.sdk import calls, stream
+from yunhe.sdk import calls, receive, stream
+from yunhe.sdk import transfers as verbs
 from yunhe.sdk.calls import Call, Flow, Pause
 from yunhe.sdk.errors import unreachable
 from yunhe.sdk.lines import Lines
-from yunhe.sdk.model import Contract
+from yunhe.sdk.model import Contract, Transfer
+from yunhe.sdk.receive import Received
 from yunhe.sdk.stream import Batches
 from yunhe.sdk.target import API, Target, read_answer, target
 
@@ -35,6 +38,7 @@ T = TypeVar("T")
 
 TIMEOUT_S = 30.0
 QUERY_TIMEOUT_S = 120.0
+RECEIVE_TIMEOUT_S = 3600.0
 CONNECT_TIMEOUT_S = 5.0
 
 
@@ -106,9 +110,13 @@ class _Verbs:
     contracts = _Verb(calls.contracts)
     contract = _Verb(calls.contract)
     terminate = _Verb(calls.terminate)
-    transfers = _Verb(calls.transfers)
-    suspend_transfer = _Verb(calls.suspend_transfer)
-    resume_transfer = _Verb(calls.resume_transfer)
+    transfers = _Verb(verbs.transfers)
+    transfer = _Verb(verbs.transfer)
+    push = _Verb(verbs.push)
+    discard = _Verb(verbs.discard)
+    terminate_transfer = _Verb(verbs.terminate_transfer)
+    suspend_transfer = _Verb(verbs.suspend_transfer)
+    resume_transfer = _Verb(verbs.resume_transfer)
     uses = _Verb(calls.uses)
     bill = _Verb(calls.bill)
     issue_statement = _Verb(calls.issue_statement)
@@ -222,6 +230,32 @@ class Space(_Verbs):
         frame: polars.DataFrame = to_frame(self.sql(text, contract, purpose, use_id))
         return frame
 
+    def receive(
+        self,
+        contract: Contract | str,
+        to: str | Path,
+        *,
+        sql: str = "",
+        purpose: str = "",
+        use_id: str | None = None,
+        on_progress: Callable[[Transfer], None] | None = None,
+        timeout_s: float = RECEIVE_TIMEOUT_S,
+    ) -> Received:
+        """Have the whole product pushed to your node, or what `sql` says, and write it to `to`.
+
+        A folder, or a file ending in .arrow, .arrows (a stream) or .parquet. It is one use, and
+        signed for as any other. Raises YunheRefused, PushEnded, PushTimeout, BadTarget.
+        """
+        receive.check_target(Path(to))
+        asked = self.run(verbs.push(contract, sql, purpose, use_id))
+        self.run(verbs.arrived(asked, on_progress, timeout_s))
+        return self.fetch(asked.id, to)
+
+    def fetch(self, transfer: Transfer | str, to: str | Path) -> Received:
+        """Write what a push has brought to `to`, as `receive` does; the node keeps it."""
+        key = transfer if isinstance(transfer, str) else transfer.id
+        return receive.fetch(self.target, self._http, self.run(verbs.transfer(key)), Path(to))
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
@@ -304,6 +338,32 @@ class AsyncSpace(_Verbs):
             each = iter(batches)
             while (batch := await asyncio.to_thread(next, each, None)) is not None:
                 yield batch
+
+    async def receive(
+        self,
+        contract: Contract | str,
+        to: str | Path,
+        *,
+        sql: str = "",
+        purpose: str = "",
+        use_id: str | None = None,
+        on_progress: Callable[[Transfer], None] | None = None,
+        timeout_s: float = RECEIVE_TIMEOUT_S,
+    ) -> Received:
+        """As `Space.receive`."""
+        receive.check_target(Path(to))
+        asked = await self.run(verbs.push(contract, sql, purpose, use_id))
+        await self.run(verbs.arrived(asked, on_progress, timeout_s))
+        return await self.fetch(asked.id, to)
+
+    async def fetch(self, transfer: Transfer | str, to: str | Path) -> Received:
+        """As `Space.fetch`."""
+
+        def whole() -> Received:
+            with Space(self.target) as space:
+                return space.fetch(transfer, to)
+
+        return await asyncio.to_thread(whole)
 
     async def close(self) -> None:
         """Close the connections."""

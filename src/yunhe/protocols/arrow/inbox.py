@@ -32,7 +32,15 @@ from yunhe.contracts import (
     TransferUnknown,
     Wish,
 )
-from yunhe.dataplane import IpcCount, StreamMalformed, count_file, settle_file, settle_folder
+from yunhe.dataplane import (
+    IpcCount,
+    PushNeedsSql,
+    StreamMalformed,
+    count_file,
+    one_purpose,
+    settle_file,
+    settle_folder,
+)
 from yunhe.kernel import limits
 from yunhe.kernel.db import Database
 from yunhe.kernel.errors import (
@@ -139,7 +147,15 @@ class Inbox:
         self._lock = threading.Lock()
 
     def open(self, contract_id: str, wish: Wish) -> Transfer:
-        """Ask for a push and await it; raises why the contract does not bind, UseAlreadySpent."""
+        """Ask for a push and await it; no purpose: the contract's only one.
+
+        Raises why the contract does not bind, PushNeedsSql, PushNeedsPurpose, UseAlreadySpent.
+        """
+        terms = self._contracts.in_force(contract_id).terms
+        if not wish.sql and terms.minimum_group:
+            why_zh = "合约仅允许聚合统计"
+            raise PushNeedsSql(why="the contract allows aggregates only", why_zh=why_zh)
+        wish = replace(wish, purpose=wish.purpose or one_purpose(terms))
 
         def verb(_tx: object) -> Transfer:
             self._books.begin_use(wish.use_id, contract_id, wish.purpose)
