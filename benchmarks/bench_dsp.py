@@ -1,8 +1,8 @@
 """DSP against Eclipse EDC on the same machine in the same run: negotiations, and a large catalogue.
 
 Ours: durable nodes with real tokens and signatures. EDC: assembled by interop/edc, warmed up, its
-stores in memory, its identity a mock, asked by its management API. Where Java, Maven or its
-repository is missing, one line says so.
+stores in memory or its negotiations on PostgreSQL, its identity a mock, asked by its management
+API. Where Java, Maven, its repository or PostgreSQL is missing, one line says so.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import json
 import sqlite3
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,114 +22,114 @@ from typing import Any
 import httpx
 from interop.edc import runtime
 from interop.edc import world as interop
-from interop.edc.runtime import Edc
 from tck.kit import CannotResolve
 
-from benchmarks import world
+from benchmarks import edc, postgres, world
 from benchmarks.common import Result, seconds
-from yunhe.demo.nodes import free_ports
+from benchmarks.edc import LOST, Pair, Rate
+from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dsp import PATH
 
-CALLERS = 16
+CALLERS = edc.CALLERS
 DATASETS = 10_000
 PAGE = 200
-_WARM_S, _PERIOD_S = 8.0, 6.0
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A consumer and a provider of EDC, and what the provider offers."""
-
-    consumer: Edc
-    provider: Edc
-    asset: str
-    offer: dict[str, Any]
-
-    def negotiate(self, poll_s: float) -> bool:
-        """One negotiation, asked after every `poll_s`; False where EDC ended it by itself."""
-        where = self.provider.address, self.provider.id
-        asked = self.consumer.negotiate(*where, self.asset, self.offer)
-        try:
-            self.consumer.agreed(asked, poll_s=poll_s)
-        except runtime.NegotiationEnded:
-            return False  # now and then, between two of its own kind
-        return True
-
-
-@contextmanager
-def pair(folder: Path, class_path: str, wait_ms: int | None) -> Iterator[Pair]:
-    """Two EDCs; the provider offers one asset for use."""
-    ports = free_ports(12)
-    both = [Edc(folder / name, ports[i : i + 6], wait_ms) for name, i in (("c", 0), ("p", 6))]
-    try:
-        for each in both:
-            each.start(class_path)
-        both[1].publish("asset", {"permission": [{"action": "use"}]}, both[1].root)
-        [dataset] = _listed(both[0].catalog(both[1].address, both[1].id)["dataset"])
-        [offer] = _listed(dataset["hasPolicy"])
-        yield Pair(both[0], both[1], dataset["@id"], offer)
-    finally:
-        for each in both:
-            each.stop()
-
-
-def _listed(value: Any) -> list[dict[str, Any]]:
-    return value if isinstance(value, list) else [value]
-
-
-def rate(work: Callable[[], bool], period_s: float) -> float:
-    """How often `work` succeeds a second, by `CALLERS` at once."""
-    done = [0] * CALLERS
-    until = time.perf_counter() + period_s
-
-    def call(me: int) -> None:
-        while time.perf_counter() < until:
-            done[me] += work()
-
-    threads = [threading.Thread(target=call, args=(me,)) for me in range(CALLERS)]
-    took = seconds(lambda: ([t.start() for t in threads], [t.join() for t in threads]))
-    return sum(done) / took
+ROUNDS = 3
 
 
 def negotiations(home: world.World, class_path: str) -> Iterator[Result]:
     """One at a time, and sixteen at once, against EDC at 50 ms and at its default."""
-    offer = home.consumer.offer(home.code)
-
-    def ours() -> bool:
-        return bool(home.consumer.negotiate(offer).id)
-
+    ours = negotiator(home)
     with tempfile.TemporaryDirectory(prefix="yunhe-bench-") as folder:
-        with pair(Path(folder) / "fast", class_path, 50) as edc:
-            rate(lambda: edc.negotiate(0.05), _WARM_S)
-            rate(ours, _WARM_S / 2)
+        with edc.pair(Path(folder) / "fast", class_path, 50) as both:
+            edc.rate(both.negotiate, edc.WARM_S, 0)
+            edc.rate(ours, edc.WARM_OURS_S, 0)
             home.settle()
-            yield _one(ours, edc, 15, "50 ms", 4.0)
-            theirs, mine = rate(lambda: edc.negotiate(0.05), _PERIOD_S), rate(ours, _PERIOD_S)
-        said = f"EDC at 50 ms, {runtime.STORE}: {theirs:.1f}/s"
-        name = f"negotiations a second, {CALLERS} at once"
-        ratio = mine / theirs
-        yield Result(name, f"{mine:.1f}/s", said, ratio, ">= 1.5", ratio >= 1.5)
-        with pair(Path(folder) / "slow", class_path, None) as edc:
-            yield _one(ours, edc, 5, "its default", None)
+            yield _one(ours, both, 15, "50 ms", 4.0)
+            yield many(ours, "SQLite", both, str(runtime.IN_MEMORY), 1.5)
+        with edc.pair(Path(folder) / "slow", class_path, None) as both:
+            yield _one(ours, both, 5, "its default", None)
 
 
-def _into(went: list[bool], edc: Pair) -> None:
-    went.append(edc.negotiate(0.005))
+def on_postgresql(home: world.World) -> Iterator[Result]:
+    """Sixteen at once against EDC with its negotiations on PostgreSQL; ours there, too."""
+    name = "negotiations a second, EDC on PostgreSQL"
+    try:
+        class_path = runtime.assemble(runtime.ON_POSTGRESQL)
+        postgres.binaries()
+    except (CannotResolve, postgres.Missing) as why:
+        yield Result(name, "-", f"did not run: {why}", None, "", None)
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="yunhe-bench-") as folder,
+        postgres.server() as server,
+    ):
+        jdbc = server.database("edc-c")[1], server.database("edc-p")[1]
+        with edc.pair(Path(folder) / "pg", class_path, 50, jdbc) as both:
+            yield many(negotiator(home), "SQLite", both, str(runtime.ON_POSTGRESQL), 3.0)
+            urls = {key: server.database(f"ours-{key}")[0] for key in ("fn", "a", "r")}
+            with world.world(databases=urls) as other:
+                ours = negotiator(other)
+                yield many(ours, "PostgreSQL", both, str(runtime.ON_POSTGRESQL), None)
 
 
-def _one(ours: Callable[[], bool], edc: Pair, runs: int, wait: str, target: float | None) -> Result:
-    pairs = []
-    while len(pairs) < runs:
+def negotiator(home: world.World) -> Callable[[], str]:
+    """One negotiation of ours to its contract; says LOST where it did not come to one."""
+    space = home.consumer
+    offer = space.offer(home.code)
+
+    def negotiate() -> str:
+        try:
+            return "" if space.negotiate(offer).id else LOST
+        except (YunheError, TimeoutError):
+            return LOST
+
+    return negotiate
+
+
+def many(
+    ours: Callable[[], str], our_store: str, both: Pair, theirs: str, target: float | None
+) -> Result:
+    """Sixteen at once, each side alone in its turn, three turns; medians, and all that was lost."""
+    edc.rate(both.negotiate, edc.WARM_S, 0)
+    edc.rate(ours, edc.WARM_OURS_S, 0)
+    turns = [
+        (edc.rate(ours, edc.RAMP_S, edc.WINDOW_S), edc.rate(both.negotiate)) for _ in range(ROUNDS)
+    ]
+    mine, other = (Rate.of(each) for each in zip(*turns, strict=True))
+    ratio = statistics.median(a.a_second / b.a_second for a, b in turns)
+    return Result(
+        f"negotiations a second, {CALLERS} at once, on {our_store}",
+        str(mine),
+        f"{theirs}, 50 ms: {other}",
+        ratio,
+        "" if target is None else f">= {target:g}",
+        None if target is None else ratio >= target,
+    )
+
+
+def _into(went: list[str], both: Pair) -> None:
+    went.append(both.negotiate(poll_s=0.005))
+
+
+def _one(ours: Callable[[], str], both: Pair, runs: int, wait: str, target: float | None) -> Result:
+    pairs: list[tuple[float, float]] = []
+    lost = 0
+    while len(pairs) < runs and lost < runs:
         time.sleep(0.3)
-        went: list[bool] = []
-        both = (seconds(ours), seconds(partial(_into, went, edc)))
-        pairs += [both] if went[0] else []
+        went: list[str] = []
+        pair = (seconds(ours), seconds(partial(_into, went, both)))
+        if went[0]:
+            lost += 1
+        else:
+            pairs.append(pair)
+    if not pairs:
+        return Result(f"request -> FINALIZED, EDC at {wait}", "-", "EDC lost all", None, "", None)
     ours_s, edc_s = (statistics.median(each) for each in zip(*pairs, strict=True))
     ratio = edc_s / ours_s
     return Result(
         f"request -> FINALIZED, p50, EDC at {wait}",
         f"{ours_s * 1000:.0f} ms",
-        f"EDC, {runtime.STORE}: {edc_s * 1000:.0f} ms",
+        f"{runtime.IN_MEMORY}: {edc_s * 1000:.0f} ms, lost {lost}",
         ratio,
         "" if target is None else f">= {target:g}",
         None if target is None else ratio >= target,
@@ -185,7 +184,7 @@ class _Reader:
         """Seconds for every page: by Link where there is one, else by offset."""
         began, seen = time.perf_counter(), 0
         got = self.page(0)
-        while found := len(_listed(got.json().get("dataset", []))):
+        while found := len(edc.listed(got.json().get("dataset", []))):
             seen += found
             following = got.links.get("next", {}).get("url")
             if following:
@@ -212,7 +211,7 @@ def _pages(mine: _Reader, theirs: _Reader, runs: int = 9) -> tuple[float, float]
 
 def _compared(name: str, ours_s: float, edc_s: float) -> Result:
     ratio = edc_s / ours_s
-    said = f"EDC, {runtime.STORE}: {edc_s * 1000:.0f} ms"
+    said = f"{runtime.IN_MEMORY}: {edc_s * 1000:.0f} ms"
     return Result(f"catalogue: {name}", f"{ours_s * 1000:.0f} ms", said, ratio, "> 1", ratio > 1)
 
 
@@ -247,6 +246,7 @@ def run(home: world.World) -> Iterator[Result]:
         yield Result("DSP against Eclipse EDC", "-", f"EDC did not run: {why}", None, "", None)
         return
     yield from negotiations(home, class_path)
+    yield from on_postgresql(home)
     yield from catalogue(class_path)
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +104,11 @@ class World:
 
 
 @contextmanager
-def world(stream_rows: int = 0) -> Iterator[World]:
-    """Start, register, list; stop and delete at the end. `stream_rows` 0: no large table."""
+def world(stream_rows: int = 0, databases: Mapping[str, str] | None = None) -> Iterator[World]:
+    """Start, register, list; stop and delete at the end. `stream_rows` 0: no large table.
+
+    `databases`: the URL of each node's, by its key; else each has its SQLite file.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yunhe-bench-")))
         parties = (FUNCTIONAL, HOSPITAL_A, RESEARCH)
@@ -114,7 +117,11 @@ def world(stream_rows: int = 0) -> Iterator[World]:
             party.key: CountedProcess(party, port, folder / party.key, ports[0])
             for party, port in zip(parties, ports, strict=True)
         }
-        for node in nodes.values():
+        for key, node in nodes.items():
+            if databases:
+                settings = node.home / "node.toml"
+                text = settings.read_text("utf-8")
+                settings.write_text(f'database_url = "{databases[key]}"\n{text}', "utf-8")
             node.start()
             stack.callback(node.stop)
         held = nodes["a"].home / "data"

@@ -35,7 +35,7 @@ class InteropNode(Node):
         self.mocked = {unquote(did.removeprefix("did:web:")): did for did in said}
         self._http.event_hooks = {"request": [self._say]}
         self._authenticate = self.identity.authenticate_peer
-        self.identity.authenticate_peer = self._at_the_data  # type: ignore[method-assign]
+        self.identity.authenticate_peer = self._at_the_data
 
     def _say(self, request: httpx.Request) -> None:
         """EDC's mock takes a JSON object itself, without a scheme before it."""
@@ -48,8 +48,9 @@ class InteropNode(Node):
         said = request.headers.get("authorization", "")
         return self._mock(said) if said.startswith("{") else super()._peer(request)
 
-    def _at_the_data(self, said: str) -> identity.Peer:
-        return self._mock(said) if said.startswith("{") else self._authenticate(said)
+    def _at_the_data(self, authorization: str) -> identity.Peer:
+        mocked = authorization.startswith("{")
+        return self._mock(authorization) if mocked else self._authenticate(authorization)
 
     def _mock(self, said: str) -> identity.Peer:
         did = json.loads(said).get("clientId")

@@ -1,16 +1,18 @@
 """An Eclipse EDC connector as a process: resolve it, start it, use its management API.
 
 In: a folder, free ports. Out: `Edc`. Its jars come from Maven's repository by the coordinates in
-pom.xml; Pull.java is compiled beside them. Its stores and its vault are in memory.
+pom.xml or pom-postgresql.xml; Pull.java is compiled beside them. Its vault is in memory.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +23,6 @@ T = TypeVar("T")
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / "var" / "edc"
-STORE = "in memory"
 PROTOCOL = "dataspace-protocol-http:2025-1"
 MAIN = "org.eclipse.edc.boot.system.runtime.BaseRuntime"
 START_S_MAX = 120.0
@@ -30,10 +31,29 @@ _VOCABULARY = {"@vocab": "https://w3id.org/edc/v0.0.1/ns/"}
 _ODRL = "http://www.w3.org/ns/odrl.jsonld"
 
 
-def assemble() -> str:
+@dataclass(frozen=True)
+class Assembly:
+    """Where its coordinates are, where its jars go, and where it keeps what it knows."""
+
+    pom: Path
+    folder: Path
+    store: str
+
+    def __str__(self) -> str:
+        found = re.search(r"<edc>(.*)</edc>", self.pom.read_text("utf-8"))
+        return f"EDC {found[1] if found else ''} {self.store}"
+
+
+IN_MEMORY = Assembly(HERE / "pom.xml", FOLDER, "in memory")
+ON_POSTGRESQL = Assembly(
+    HERE / "pom-postgresql.xml", FOLDER.with_name("edc-postgresql"), "on PostgreSQL"
+)
+
+
+def assemble(assembly: Assembly = IN_MEMORY) -> str:
     """The class path, resolved and compiled on first use; raises CannotResolve."""
-    jars = resolve(FOLDER, HERE / "pom.xml")
-    classes = FOLDER / "classes"
+    jars = resolve(assembly.folder, assembly.pom)
+    classes = assembly.folder / "classes"
     service = classes / _EXTENSION
     service.parent.mkdir(parents=True, exist_ok=True)
     service.write_text("Pull\n", encoding="utf-8")
@@ -70,8 +90,13 @@ class NegotiationEnded(Exception):
 class Edc:
     """One EDC connector. `start` it, use it, `stop` it."""
 
-    def __init__(self, folder: Path, ports: list[int], wait_ms: int | None = 50) -> None:
-        """`ports`: six free ones; `wait_ms` of its state machines, None for EDC's default."""
+    def __init__(
+        self, folder: Path, ports: list[int], wait_ms: int | None = 50, jdbc: str = ""
+    ) -> None:
+        """`ports`: six free ones; `wait_ms` of its state machines, None for EDC's default.
+
+        `jdbc`: the URL of a database of its own, for `ON_POSTGRESQL`.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         management, protocol, self._pull, *rest = ports
         self.id = f"did:web:127.0.0.1%3A{protocol}"
@@ -79,7 +104,7 @@ class Edc:
         self.address = f"{self.root}/2025-1"
         self.log = folder / "edc.log"
         self._properties = folder / "edc.properties"
-        said = self._said(management, protocol, rest, wait_ms)
+        said = {**self._said(management, protocol, rest, wait_ms), **_datasource(jdbc)}
         self._properties.write_text("".join(f"{k}={v}\n" for k, v in said.items()), "utf-8")
         self._api = f"http://127.0.0.1:{management}/management/v3"
         self._http = httpx.Client(trust_env=False, timeout=60)
@@ -249,6 +274,20 @@ class Edc:
         return str(self.get(f"/transferprocesses/{transfer}")["state"])
 
 
+def _datasource(jdbc: str) -> dict[str, object]:
+    """Its tables are made at the first start; as many connections as its Jetty would use."""
+    if not jdbc:
+        return {}
+    return {
+        "edc.sql.schema.autocreate": "true",
+        "edc.datasource.default.url": jdbc,
+        "edc.datasource.default.pool.connections.max-total": _CONNECTIONS,
+        "edc.datasource.default.pool.connections.max-idle": _CONNECTIONS,
+        "edc.datasource.default.pool.connection.test.on-borrow": "false",
+    }
+
+
+_CONNECTIONS = 40
 _MACHINES = (
     "negotiation.consumer",
     "negotiation.provider",
