@@ -274,7 +274,7 @@ class Holder:
     ) -> tuple[tuple[str, ProductForm], ...]:
         """Code and form of what is on offer, by code: after `code`, or backwards before it."""
         rows = self._db.read(lambda tx: store.listed_forms(tx, code, back, limit))
-        return tuple((row.code, ProductForm.from_json(row.form)) for row in rows)
+        return tuple((shown, ProductForm.from_json(form)) for shown, form in rows)
 
     def listed_code(self, position: int) -> str | None:
         """The code at a place (from 0) of what is on offer; None beyond the end."""

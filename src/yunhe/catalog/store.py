@@ -149,17 +149,40 @@ def all_entries(tx: Tx, kind: str) -> Sequence[Row]:
     return tx.all(query.order_by(entries.c.updated_at.desc(), entries.c.id))
 
 
-def listed_forms(tx: Tx, code: str, back: bool, rows_max: int) -> Sequence[Row]:
-    """Code and form of products on offer, by code: after `code`, or backwards before it."""
+def _beside(query: Any, column: Any, code: Any, back: bool, rows_max: Any) -> Any:
+    """A page by keyset: nothing that stays listed is skipped while others come and go."""
+    if isinstance(code, sa.BindParameter) or code:
+        query = query.where(column < code if back else column > code)
+    return query.order_by(column.desc() if back else column).limit(rows_max)
+
+
+def _listed_forms(back: bool, beside: bool) -> sa.Select[Any]:
     c = entries.c
     shown = sa.case((c.registered_version > 0, c.registered_version), else_=c.version)
     join = sa.and_(versions.c.entry_id == c.id, versions.c.version == shown)
     query = (
         sa.select(c.code, versions.c.form)
         .select_from(entries.join(versions, join))
-        .where(c.kind == "product", c.listing_state == "listed", c.state.in_(ON_OFFER))
+        .where(c.kind == "product", c.listing_state == "listed")
+        .where(sa.or_(*(c.state == state for state in ON_OFFER)))
     )
-    return tx.all(_beside(query, c.code, code, back, rows_max))
+    code = sa.bindparam("beside") if beside else ""
+    found: sa.Select[Any] = _beside(query, c.code, code, back, sa.bindparam("rows_max"))
+    return found
+
+
+# A catalogue page, forwards and back, from its end and from a code: built once.
+_LISTED: Final = {
+    (back, beside): _listed_forms(back, beside)
+    for back in (False, True)
+    for beside in (False, True)
+}
+
+
+def listed_forms(tx: Tx, code: str, back: bool, rows_max: int) -> Sequence[Row]:
+    """Code and form of products on offer, by code: after `code`, or backwards before it."""
+    asked = _LISTED[back, bool(code)]
+    return tx.rows(asked, {"beside": code, "rows_max": rows_max})
 
 
 def listed_code(tx: Tx, position: int) -> str | None:
@@ -172,13 +195,6 @@ def listed_code(tx: Tx, position: int) -> str | None:
     )
     found: str | None = tx.scalar(query.offset(position).limit(1))
     return found
-
-
-def _beside(query: Any, column: Any, code: str, back: bool, rows_max: int) -> Any:
-    """A page by keyset: nothing that stays listed is skipped while others come and go."""
-    if code:
-        query = query.where(column < code if back else column > code)
-    return query.order_by(column.desc() if back else column).limit(rows_max)
 
 
 def set_entry(tx: Tx, entry_id: str, **values: Any) -> None:
