@@ -31,7 +31,7 @@ def negotiate(form: NegotiationForm, parts: Parts, _who: User) -> dict[str, Any]
     strategy = contracts.Strategy(accept=None if form.accept is None else form.accept.terms())
     asked = parts.contracts.request(
         form.provider_did,
-        form.address,
+        parts.dsp_base(form.address),
         form.product_code,
         form.offer_id,
         form.terms.terms(),

@@ -73,6 +73,8 @@ class Services:
     exchange: exchange.Exchange
     # (code, provider did, connector address) -> the provider's offers, from its own catalogue
     offers: Callable[[str, str, str], Sequence[FoundOffer]]
+    # a connector's address -> where it speaks our version, by its version document
+    dsp_base: Callable[[str], str]
     # (contract id, sql, purpose, use id, principal) -> the provider's answer
     ask: Callable[[str, str, str, str, str], Answer]
     inbox: Inbox

@@ -276,6 +276,14 @@ T14 = Policy(
 )
 
 
+@pytest.mark.parametrize("operator", ["lt", "lteq", "eq"])
+def test_a_word_written_as_a_word_of_odrl_is_no_time_window(operator: str) -> None:
+    policy = Policy(
+        (Rule("permission", "read", (Constraint("odrl:elapsedTime", operator, "P1D"),)),)
+    )
+    assert odrl.read(wire(odrl.write(policy))) == policy
+
+
 def test_the_words_of_t14_on_the_wire() -> None:
     body = wire(odrl.write(T14))
     [rule] = body["permission"]

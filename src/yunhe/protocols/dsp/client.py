@@ -20,6 +20,7 @@ from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dsp.body import clean
 from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent
 from yunhe.protocols.dsp.offers import RemoteOffer, read_catalog, read_dataset
+from yunhe.protocols.dsp.versions import Versions
 from yunhe.protocols.dsp.wire import CONTEXT, Json
 
 
@@ -48,6 +49,7 @@ class DspClient:
     def __init__(self, http: httpx.Client, mint: Callable[[str], str]) -> None:
         self._http = http
         self._mint = mint
+        self.versions = Versions(http)
 
     def call(self, method: str, url: str, did: str, body: Json | None, bytes_max: int) -> Answer:
         """One request; raises httpx.HTTPError, YunheError (an address that is refused)."""
@@ -67,17 +69,18 @@ class DspClient:
     def catalog(
         self, address: str, did: str, keyword: str = "", product_code: str = ""
     ) -> list[RemoteOffer]:
-        """The offers of the provider at `address` (its DSP base URL), all pages.
+        """The offers of the provider at `address` (its node's, or its DSP base URL), all pages.
 
-        Raises PeerSilent, PeerRefused.
+        Raises PeerSilent, PeerRefused, VersionUnsupported.
         """
+        address = self.versions.base(address)
         wanted: Json = {"@context": CONTEXT, "@type": "CatalogRequestMessage"}
         filters = [{"keyword": keyword}] if keyword else []
         filters += [{"id": product_code}] if product_code else []
         if filters:
             wanted["filter"] = filters
         found: list[RemoteOffer] = []
-        url = f"{address.rstrip('/')}/catalog/request"
+        url = f"{address}/catalog/request"
         for _ in range(limits.DSP_CATALOG_PAGES_MAX):
             got = self._asked("POST", url, did, wanted)
             found += read_catalog(got.body, address)
@@ -87,8 +90,9 @@ class DspClient:
         return found
 
     def offers(self, address: str, did: str, product_code: str) -> list[RemoteOffer]:
-        """The offers for one product."""
-        url = f"{address.rstrip('/')}/catalog/datasets/{quote(product_code, safe=':')}"
+        """The offers for one product; raises as `catalog`."""
+        address = self.versions.base(address)
+        url = f"{address}/catalog/datasets/{quote(product_code, safe=':')}"
         return read_dataset(self._asked("GET", url, did, None).body, did, address)
 
     def _asked(self, method: str, url: str, did: str, body: Json | None) -> Answer:

@@ -43,6 +43,14 @@ class PeerRefused(Unavailable):
     mend_zh = "请按所引用的对方原因处理。"
 
 
+class VersionUnsupported(Unavailable):
+    code = "DSP_VERSION_UNSUPPORTED"
+    en = "The other node speaks {offered}; this one speaks {ours}."
+    zh = "对方节点支持 {offered}；本节点支持 {ours}。"
+    mend_en = "Ask its operator to open 2025-1 over HTTPS, and to say so in its version document."
+    mend_zh = "请对方运营者开放 2025-1（HTTPS）并在版本文档中声明。"
+
+
 class PeerSilent(Unavailable):
     code = "DSP_PEER_SILENT"
     en = "The other node does not answer: {why}."

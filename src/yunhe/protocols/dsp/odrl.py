@@ -250,9 +250,11 @@ def _write_constraint(c: Constraint) -> dict[str, Any]:
         if isinstance(c.value, str)
         else [_write_value(each, prefix) for each in c.value]
     )
-    lasts = c.term == Term.TIME_WINDOW and c.operator in _LASTS
+    left = TERMS.write(c.term)
+    if c.operator in _LASTS and c.term in (Term.TIME_WINDOW, _ELAPSED):
+        left = _ELAPSED if c.term == Term.TIME_WINDOW else _ESCAPED + quote(_ELAPSED, safe="")
     body = {
-        "leftOperand": _ELAPSED if lasts else TERMS.write(c.term),
+        "leftOperand": left,
         "operator": OPERATORS.write(c.operator),
         "rightOperand": value,
     }
@@ -392,10 +394,11 @@ def _read_constraint(body: Mapping[str, Any]) -> Constraint:
     said = {name: value for name, value in body.items() if name not in ("@type", "@id", "uid")}
     if "leftOperand" not in said:  # and, or, xone, andSequence: T14 knows AND only
         return Constraint(_LOGICAL, Operator.EQ, _verbatim(said))
-    term = TERMS.read(_text(said.pop("leftOperand"), "leftOperand"))
+    iri = _text(said.pop("leftOperand"), "leftOperand")
+    term = TERMS.read(iri)
     operator = _text(said.pop("operator", None), "operator")
     operator = "lteq" if operator == "term-lteq" else OPERATORS.read(operator)
-    if term == _ELAPSED and operator in _LASTS:
+    if term == _ELAPSED and operator in _LASTS and not iri.startswith(_ESCAPED):
         term = Term.TIME_WINDOW.value
     value = _value(said.pop("rightOperand", None), _CODES.get(term, ""))
     constraint = Constraint(term, operator, value)

@@ -29,9 +29,9 @@ from yunhe.protocols.dsp.catalog import Catalog, Filter, Place, read_filters
 from yunhe.protocols.dsp.errors import BadMessage
 from yunhe.protocols.dsp.http import DspRoute, answer, raw_body, read_body
 from yunhe.protocols.dsp.replies import Replies
+from yunhe.protocols.dsp.versions import BINDING, VERSION, WELL_KNOWN
 
 PATH: Final = "/dsp/2025-1"
-VERSION: Final = "2025-1"
 _FILTERS: Final = ("id", "keyword")
 
 Authenticate = Callable[[Request], Party]
@@ -62,9 +62,9 @@ def version_router(auth: Mapping[str, object] | None = None) -> APIRouter:
     """
     router = APIRouter()
 
-    @router.get("/.well-known/dspace-version", include_in_schema=False)
+    @router.get(WELL_KNOWN, include_in_schema=False)
     def versions() -> dict[str, object]:
-        one: dict[str, object] = {"version": VERSION, "path": PATH, "binding": "HTTPS"}
+        one: dict[str, object] = {"version": VERSION, "path": PATH, "binding": BINDING}
         return {"protocolVersions": [one if auth is None else {**one, "auth": auth}]}
 
     return router
