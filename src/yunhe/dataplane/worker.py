@@ -23,6 +23,7 @@ import pyarrow as pa
 FRAME = struct.Struct("<cIQ")  # kind, payload length, rows in the payload
 HEADER, DATA, TRAILER, READY = b"H", b"D", b"T", b"R"
 _PARTS_MAX = 1024  # IOV_MAX of Linux
+_RELATIONS_KEPT_MAX = 32  # parsed queries, the latest used
 
 
 class Failure(Exception):
@@ -39,6 +40,7 @@ class Worker:
     def __init__(self, limits: dict[str, Any], out_fd: int) -> None:
         self._limits = limits
         self._out_fd = out_fd
+        self._relations: dict[str, duckdb.DuckDBPyRelation] = {}
         self.con = duckdb.connect(":memory:")
         for setting in (
             "autoinstall_known_extensions = false",
@@ -111,10 +113,7 @@ class Worker:
 
     def _frames(self, sql: str, rows_max: int | None) -> Iterator[tuple[list[memoryview], int]]:
         """The result as parts of one Arrow IPC stream, each of whole messages, with its rows."""
-        relation = self.con.sql(sql)
-        if relation is None:
-            raise Failure("QUERY_FAILED")
-        reader = relation.to_arrow_reader(int(self._limits["batch_rows"]))
+        reader = self._relation(sql).to_arrow_reader(int(self._limits["batch_rows"]))
         least = int(self._limits["frame_bytes"])
         sink = _Sink()
         writer = pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), reader.schema)
@@ -139,6 +138,18 @@ class Worker:
             yield sink.take(), held
         if cut:
             raise Failure("ROWS_OVER_LIMIT")
+
+    def _relation(self, sql: str) -> duckdb.DuckDBPyRelation:
+        """The query as parsed; the same text again is not parsed again, but is bound anew."""
+        found = self._relations.pop(sql, None)
+        if found is None:
+            found = self.con.sql(sql)
+        if found is None:
+            raise Failure("QUERY_FAILED")
+        self._relations[sql] = found  # at the end: the first is the longest unused
+        if len(self._relations) > _RELATIONS_KEPT_MAX:
+            del self._relations[next(iter(self._relations))]
+        return found
 
     def _send(self, kind: bytes, payload: list[memoryview], rows: int = 0) -> None:
         """One frame, gathered by the kernel from where its parts lie."""
