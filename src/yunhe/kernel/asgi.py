@@ -6,13 +6,13 @@ Imported by the edges only (it needs starlette, which the base install does not 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
-from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +24,8 @@ from yunhe.kernel.outlet import WIRE, Outlet, Wire
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
+_SAFE = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+_BEARER = (b"www-authenticate", b"Bearer")
 
 
 def problem_response(error: YunheError) -> JSONResponse:
@@ -86,7 +88,7 @@ class StrictBody:
 
 async def _read(receive: Receive) -> bytes:
     try:
-        with anyio.fail_after(limits.BODY_S_MAX):
+        async with asyncio.timeout(limits.BODY_S_MAX):  # a fraction of what anyio's costs
             return await _read_all(receive)
     except TimeoutError as error:
         raise Invalid(why="the body comes too slowly") from error
@@ -132,11 +134,12 @@ class SafeHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("X-Content-Type-Options", "nosniff")
-                headers.setdefault("Cache-Control", "no-store")
-                if message["status"] == 401:
-                    headers.setdefault("WWW-Authenticate", "Bearer")
+                headers = list(message.get("headers", ()))
+                there = {name.lower() for name, _ in headers}
+                headers += (each for each in _SAFE if each[0] not in there)
+                if message["status"] == 401 and _BEARER[0] not in there:
+                    headers.append(_BEARER)
+                message = {**message, "headers": headers}
             await send(message)
 
         await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
