@@ -167,8 +167,10 @@ class World:
 
         until("the connector code", approved)
 
-    def product(self, terms: Terms = TERMS, negotiable: Terms | None = None) -> str:
-        """A listed product of the provider; its code."""
+    def product(
+        self, terms: Terms = TERMS, negotiable: Terms | None = None, table: str = "patients"
+    ) -> str:
+        """A listed product of the provider, of `table`.parquet; its code."""
         space = self.nodes["a"].space
         texts = {"description_zh": "患者", "description_en": "Patients"}
         resource = space.add_resource(
@@ -176,7 +178,7 @@ class World:
                 "title_zh": "患者队列",
                 "title_en": "Patient cohort",
                 **texts,
-                "tables": [{"name": "patients", "paths": ["patients.parquet"], "entity_key": "id"}],
+                "tables": [{"name": table, "paths": [f"{table}.parquet"], "entity_key": "id"}],
             }
         )
         space.submit_resource(resource)

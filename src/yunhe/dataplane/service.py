@@ -139,7 +139,6 @@ class DataPlane:
         try:
             with self._void_unless_done(begun):
                 laid = lay_down(begun.running, path, begun.watch)
-                self._crash.at("before_first_byte")
                 self._db.write(release)
         except BaseException:
             path.unlink(missing_ok=True)

@@ -202,8 +202,7 @@ class Inbox:
         if final.is_file():  # it died between the rename and the receipt
             with self._alone(t.id):
                 return self._arrived(t, push, count_file(final)).total, True
-        part = self._part(t.id)
-        have = part.stat().st_size if part.is_file() else 0
+        have = _size(self._part(t.id)) or 0
         # Where all came but nothing was signed, the last byte is asked for again.
         return (have - 1 if have and have == push.total else have), False
 
@@ -295,8 +294,7 @@ class Inbox:
 
     def come(self, transfer_id: str) -> int | None:
         """Bytes of an unfinished push that have come."""
-        part = self._part(transfer_id)
-        return part.stat().st_size if part.is_file() else None
+        return _size(self._part(transfer_id))
 
     def file(self, transfer_id: str) -> Path:
         """The received stream; raises TransferUnknown, NothingReceived."""
@@ -317,7 +315,7 @@ class Sink:
     def __init__(self, box: Inbox, t: Transfer, push: Push, headers: Mapping[str, str]) -> None:
         self._box, self._transfer, self._push = box, t, push
         self._part = box._part(t.id)
-        have = self._part.stat().st_size if self._part.is_file() else 0
+        have = _size(self._part) or 0
         start, self._end, self._total = _range(headers, have)
         if self._total > limits.PUSH_BYTES_MAX:
             raise InboxTooLarge(limit=limits.PUSH_BYTES_MAX)
@@ -411,6 +409,13 @@ class Sink:
                 self._file.close()
         finally:
             self._box._let_go(self._transfer.id)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _halted(t: Transfer) -> InboxHalted:

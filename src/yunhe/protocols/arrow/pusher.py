@@ -206,7 +206,7 @@ class Pusher:
             raise _Halted
         address = replace(t.data_address, method=push.method, ranged=push.ranged)
         parcel = Parcel(self._file(t), push.total, push.digest, push.use)
-        return Sending(address, parcel, self._development)
+        return Sending(address, parcel, self._development, self._db.crash)
 
     def _still(self, t: Transfer) -> None:
         """Whether bytes may flow now; raises _Halted, and why the contract does not bind."""

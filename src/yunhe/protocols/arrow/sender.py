@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from yunhe.contracts import DataAddress
 from yunhe.identity import guarded_socket
 from yunhe.kernel import limits
+from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.errors import Denied, Unavailable
 from yunhe.protocols.arrow import wire
 
@@ -61,8 +62,11 @@ class Parcel:
 class Sending:
     """One attempt. `sent` is how far into the file bytes were handed to the network."""
 
-    def __init__(self, address: DataAddress, parcel: Parcel, development: bool) -> None:
+    def __init__(
+        self, address: DataAddress, parcel: Parcel, development: bool, crash: CrashPoints
+    ) -> None:
         self.sent = 0
+        self._crash = crash
         self._address, self._parcel, self._development = address, parcel, development
         self._socket: socket.socket | None = None
         self._stopped = threading.Event()
@@ -150,6 +154,7 @@ class Sending:
         checked = moved = monotonic()
         with self._parcel.path.open("rb") as file:
             file.seek(offset)
+            self._crash.at("before_first_byte")
             while chunk := memoryview(file.read(limits.PUSH_CHUNK_BYTES)):
                 while chunk:
                     try:
@@ -164,6 +169,7 @@ class Sending:
                     if now - moved > limits.STALL_S_MAX:
                         raise TimeoutError("the receiver takes nothing")
                     self.sent += taken
+                    self._crash.at("after_first_byte")
                     chunk = chunk[taken:]
 
     def _open(self, method: str, headers: dict[str, str]) -> http.client.HTTPConnection:
