@@ -123,6 +123,7 @@ class Node:
             callback=address + dsp.PATH,
             data_endpoint=address + arrow.ENDPOINT,
             formats=(contracts.PULL, contracts.PUSH),
+            jose_name=self.identity.jose_name,
         )
         self.contracts.install(self.outbox)
         self._http = identity.guarded_client(self.config.development, limits.PEER_CALL_S_MAX)
@@ -149,6 +150,7 @@ class Node:
             config.did,
             self.keys.key("did"),
             self._jwk_of,
+            self.identity.jose_name,
         )
         self.pool = dataplane.Pool(
             config.workers,

@@ -30,7 +30,7 @@ from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.kernel.clock import ManualClock, iso, parse_iso
 from yunhe.kernel.db import Database, Tx, create_all, open_database
 from yunhe.kernel.errors import YunheError
-from yunhe.kernel.keys import KeyStore
+from yunhe.kernel.keys import JoseName, KeyStore, own_name
 from yunhe.kernel.outbox import Message as Letter
 from yunhe.kernel.outbox import outbox
 
@@ -116,6 +116,7 @@ class Node:
         form: Any = None,
         db: Database | None = None,
         formats: tuple[str, ...] = (PULL,),
+        jose_name: JoseName = own_name,
     ) -> None:
         self.did = f"did:web:{name}.example"
         self.url = f"https://{name}.example/dsp/2025-1"
@@ -137,6 +138,7 @@ class Node:
             data_endpoint=f"https://{name}.example/data/v1/query",
             decider=decider,
             formats=formats,
+            jose_name=jose_name,
         )
 
     @property

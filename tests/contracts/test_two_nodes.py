@@ -27,6 +27,7 @@ from yunhe.contracts import (
     VerbOutOfOrder,
     Why,
 )
+from yunhe.evidence import jws as offline
 from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.keys import KeyStore, jws_detached, verify_jws_detached
@@ -338,3 +339,30 @@ def test_another_contracts_id_cannot_be_taken(pair: Pair) -> None:
     error = pair.consumer.contracts.negotiation(n.id).error
     assert error is not None
     assert error.code == "AGREEMENT_ID_TAKEN"
+
+
+@pytest.mark.parametrize("names", [("EdDSA", "Ed25519"), ("Ed25519", "EdDSA"), ("EdDSA", "EdDSA")])
+def test_each_signs_in_the_name_that_the_other_reads_and_both_verify(
+    names: tuple[str, str], tmp_path: Path, clock: ManualClock
+) -> None:
+    provider = Node(tmp_path, "hospital", clock, jose_name=lambda _peer: names[0])
+    consumer = Node(tmp_path, "research", clock, jose_name=lambda _peer: names[1])
+    _, contract_id = Pair(provider, consumer).agree()
+    for node in (provider, consumer):
+        agreement = node.contracts.contract(contract_id).agreement
+        assert agreement.signature_level == "both"
+        found = tuple(
+            verify_jws_detached(signer.key.public_jwk(), compact, agreement.document)["alg"]
+            for signer, compact in (
+                (provider, agreement.provider_jws),
+                (consumer, agreement.consumer_jws),
+            )
+        )
+        assert found == names
+        for signer, compact in (
+            (provider, agreement.provider_jws),
+            (consumer, agreement.consumer_jws),
+        ):
+            offline.verify_detached(signer.key.public_jwk(), compact, agreement.document)
+    provider.close()
+    consumer.close()

@@ -26,7 +26,7 @@ from yunhe.evidence import EvidenceLog
 from yunhe.exchange import Exchange
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database, create_all, open_database
-from yunhe.kernel.keys import KeyStore
+from yunhe.kernel.keys import KeyStore, own_name
 from yunhe.kernel.outbox import Message, Outbox, outbox
 from yunhe.ledger import Ledger
 
@@ -53,7 +53,11 @@ class Node:
         self.log.start()
         self.control = Control(db, self.log)
         self.ledger = Ledger(db)
-        self.exchange = Exchange(db, self.log, self.control, self.ledger, did, self.key, jwk_of)
+        self.names: dict[str, str] = {}  # what a peer calls our algorithm
+        self.exchange = Exchange(
+            db, self.log, self.control, self.ledger, did, self.key, jwk_of,
+            lambda peer: self.names.get(peer, own_name(peer)),
+        )  # fmt: skip
 
     def sql(self, text: str, drop: str = "") -> None:
         """A thief with the database file: drops the trigger in the way, then does as it likes."""

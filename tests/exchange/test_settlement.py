@@ -481,3 +481,23 @@ def test_an_entry_changed_under_its_leaf_spoils_the_proof(pair) -> None:
     with pytest.raises(MeterNotEvidenced) as refused:
         pair.hospital.exchange.issue_statement("c1")
     assert "fee_fen" in refused.value.sentence("en")
+
+
+@pytest.mark.parametrize(("provider", "consumer"), [("EdDSA", "Ed25519"), ("Ed25519", "EdDSA")])
+def test_receipts_and_statements_are_signed_in_the_name_that_the_other_reads(
+    pair, provider, consumer
+) -> None:
+    pair.hospital.names[CONSUMER] = provider
+    pair.research.names[PROVIDER] = consumer
+    pair.use(10)
+    issued = pair.hospital.exchange.issue_statement("c1")
+    pair.deliver()
+    (kept,) = pair.research.exchange.statements("c1")
+    assert kept.state == "settled"
+    (use,) = pair.hospital.exchange.bundle_parts("c1")["uses"]
+    for signer, compact, body, name in (
+        (PROVIDER, issued.provider_jws, issued.body, provider),
+        (CONSUMER, kept.consumer_jws, issued.body, consumer),
+        (CONSUMER, use["receipt_jws"], use["receipt"], consumer),
+    ):
+        assert verify_jws_detached(pair.keys[signer], compact, dumps(body))["alg"] == name

@@ -21,7 +21,7 @@ from yunhe.contracts.model import Draft, Negotiation, OfferedProduct, Side, Stat
 from yunhe.contracts.rules import Verb
 from yunhe.kernel import limits, outbox
 from yunhe.kernel.db import Database, Tx
-from yunhe.kernel.keys import SigningKey
+from yunhe.kernel.keys import JoseName, SigningKey, own_name
 
 
 class AgreementForm(Protocol):
@@ -65,7 +65,8 @@ class Bell:
 class Desk:
     """The collaborators. `callback` is our own DSP base URL, `data_endpoint` our data plane's.
 
-    `formats` are the transfer formats that our data plane serves as provider.
+    `formats` are the transfer formats that our data plane serves as provider; `jose_name(did)` is
+    the name of our signatures' algorithm that the peer reads.
     """
 
     db: Database
@@ -78,6 +79,7 @@ class Desk:
     callback: str
     data_endpoint: str
     formats: tuple[str, ...]
+    jose_name: JoseName = own_name
     bell: Bell = field(default_factory=Bell)
 
 

@@ -205,7 +205,7 @@ def say_verification(desk: Desk, tx: Tx, n: Negotiation) -> Negotiation:
     agreement = n.agreement
     if agreement is None:  # the table lets nobody verify before AGREED
         raise LookupError(n.id)
-    signature = jws_detached(desk.key, agreement.document)
+    signature = jws_detached(desk.key, agreement.document, algorithm=desk.jose_name(n.peer_did))
     store.set_consumer_signature(tx, agreement.id, signature)
     facts = {"agreement": agreement.id, "consumer_jws": signature}
     signed = replace(agreement, consumer_jws=signature)

@@ -176,7 +176,7 @@ def say_agreement(desk: Desk, tx: Tx, n: Negotiation) -> Negotiation:
         consumer_did=draft.consumer_did,
         policy=draft.policy,
         signed_at=tx.now,
-        provider_jws=jws_detached(desk.key, document),
+        provider_jws=jws_detached(desk.key, document, algorithm=desk.jose_name(n.peer_did)),
     )
     store.insert_agreement(tx, agreement)
     facts = {

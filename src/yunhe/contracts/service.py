@@ -49,7 +49,7 @@ from yunhe.contracts.pushes import Pushes
 from yunhe.contracts.rules import TransferVerb, Verb
 from yunhe.kernel import limits
 from yunhe.kernel.db import Database, Tx
-from yunhe.kernel.keys import SigningKey
+from yunhe.kernel.keys import JoseName, SigningKey, own_name
 from yunhe.kernel.outbox import Outbox, pending
 
 _POLL_S = 0.05
@@ -70,10 +70,11 @@ class Contracts:
         data_endpoint: str,
         decider: Decider | None = None,
         formats: tuple[str, ...] = (transfers.PULL,),
+        jose_name: JoseName = own_name,
     ) -> None:
         """`key` is the node's did key; `products(code)` finds a listed product of ours;
         `callback` is our DSP base URL; `data_endpoint` is where our data plane answers, which
-        serves `formats` of transfers."""
+        serves `formats` of transfers; `jose_name(did)` is the algorithm's name the peer reads."""
         self._db = db
         self._desk = Desk(
             db=db,
@@ -86,6 +87,7 @@ class Contracts:
             callback=callback,
             data_endpoint=data_endpoint,
             formats=formats,
+            jose_name=jose_name,
         )
         self.pushes = Pushes(self._desk)
 

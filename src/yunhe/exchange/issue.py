@@ -44,7 +44,7 @@ from yunhe.kernel.canonical import dumps, sha256_hex
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import YunheError
-from yunhe.kernel.keys import jws_detached, verify_jws_detached
+from yunhe.kernel.keys import verify_jws_detached
 from yunhe.kernel.outbox import enqueue
 
 
@@ -159,7 +159,7 @@ def _issue(
 ) -> Statement:
     statement_id = tx.new_id()
     body = statement_body(bill, statement_id, meters, held, until, tx.now)
-    jws = jws_detached(desk.key, dumps(body))
+    jws = desk.sign(body, bill.consumer_did)
     if body["total_fen"]:
         debit = desk.ledger.account(tx, bill.consumer_did, ACCOUNT).account_id
         credit = desk.ledger.account(tx, bill.provider_did, ACCOUNT).account_id

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from yunhe.control import Control
 from yunhe.evidence import EvidenceLog
+from yunhe.kernel.canonical import dumps
 from yunhe.kernel.db import Database
-from yunhe.kernel.keys import SigningKey
+from yunhe.kernel.keys import JoseName, SigningKey, jws_detached, own_name
 from yunhe.ledger import Ledger
 
 RECEIPT, STATEMENT, DISPUTE = "yunhe-receipt/1", "yunhe-statement/1", "yunhe-dispute/1"
@@ -35,6 +36,11 @@ class Desk:
     own_did: str
     key: SigningKey  # of purpose `did`
     jwk_of: JwkOf  # the public key of a DID; may fetch, so never called inside a verb
+    jose_name: JoseName = own_name  # the name of our algorithm that a peer reads
+
+    def sign(self, body: dict[str, Any], peer_did: str) -> str:
+        """Our detached JWS over a document that goes to `peer_did`."""
+        return jws_detached(self.key, dumps(body), algorithm=self.jose_name(peer_did))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from yunhe.exchange.model import Desk, SignedReceipt
 from yunhe.kernel.canonical import dumps
 from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.db import Tx
-from yunhe.kernel.keys import jws_detached, verify_jws_detached
+from yunhe.kernel.keys import verify_jws_detached
 from yunhe.kernel.outbox import enqueue
 
 _SAID = ("contract_id", "rows", "bytes", "digest", "purpose")
@@ -48,7 +48,7 @@ def record(
         if any(before.body[name] != body[name] for name in _SAID):
             raise ReceiptDiffers(use_id=use_id)
         return before
-    jws = jws_detached(desk.key, dumps(body))
+    jws = desk.sign(body, bill.provider_did)
     kept = _keep(desk, tx, body, jws, "use.receipt")
     payload = {"receipt": body, "jws": jws}
     enqueue(tx, "tds.SendReceipt", bill.provider_did, f"bill:{contract_id}", payload)

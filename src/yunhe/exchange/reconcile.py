@@ -30,7 +30,7 @@ from yunhe.exchange.model import (
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
 from yunhe.kernel.db import Tx
-from yunhe.kernel.keys import BadSignature, jws_detached, verify_jws_detached
+from yunhe.kernel.keys import BadSignature, verify_jws_detached
 from yunhe.kernel.money import charge
 from yunhe.kernel.outbox import enqueue
 
@@ -162,12 +162,12 @@ def _answer(
         return again
     named = [each.to_json() for each in differences[: limits.STATEMENT_DIFFERENCES_MAX]]
     if named:
-        answer_jws = jws_detached(desk.key, dumps(dispute_body(body, named)))
+        answer_jws = desk.sign(dispute_body(body, named), body["provider"])
         entry = desk.evidence.record(
             tx, "statement.disputed", outline(body) | {"differences": named, "jws": answer_jws}
         )
     else:
-        answer_jws = jws_detached(desk.key, dumps(body))
+        answer_jws = desk.sign(body, body["provider"])
         part = transfer_part(body, body["id"])
         if body["total_fen"]:
             debit = desk.ledger.account(tx, desk.own_did, ACCOUNT).account_id

@@ -28,7 +28,7 @@ from yunhe.exchange.model import (
 )
 from yunhe.kernel import limits
 from yunhe.kernel.db import Database, Tx
-from yunhe.kernel.keys import SigningKey
+from yunhe.kernel.keys import JoseName, SigningKey, own_name
 from yunhe.kernel.money import charge
 from yunhe.kernel.outbox import Outbox
 from yunhe.ledger import Ledger
@@ -46,8 +46,9 @@ class Exchange:
         own_did: str,
         key: SigningKey,
         jwk_of: JwkOf,
+        jose_name: JoseName = own_name,
     ) -> None:
-        self._desk = Desk(db, evidence, control, ledger, own_did, key, jwk_of)
+        self._desk = Desk(db, evidence, control, ledger, own_did, key, jwk_of, jose_name)
         db.events.on(ContractInForce, self._open)
         db.events.on(UsePosted, self._meter)
         db.events.on(UseCorrected, self._meter_again)

@@ -72,6 +72,7 @@ class Identity:
         self.status = StatusCheck(clock, self._status_list, self.ring.issuer_key)
         self.tokens = ApiTokens(db, evidence)
         names = JoseNames(config.eddsa_peers)
+        self.jose_name = names.name_for
         self.peers = Peers(db, config.did, self.key, self.ring, self.registers, self.status, names)
         self.registrar = Registrar(db, evidence, self.key, config, self.book)
         self._claims(key_store.es256("dcp"))

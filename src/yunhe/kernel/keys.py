@@ -75,6 +75,9 @@ class KeyUnreadable(Internal):
     mend_zh = "请从备份恢复密钥目录，并仅允许节点进程读取。"
 
 
+JoseName = Callable[[str], str]  # a peer's DID -> the name of ALGORITHMS that it reads
+
+
 @dataclass(frozen=True)
 class SigningKey:
     """One private key with its purpose; `kid` is the RFC 7638 thumbprint of its public part."""
@@ -229,6 +232,11 @@ def verify(jwk: Jwk, message: bytes, signature: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def own_name(_peer: str) -> str:
+    """The JOSE name we write where nothing is known of the peer."""
+    return ED25519
 
 
 def jws_detached(
