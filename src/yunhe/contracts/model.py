@@ -344,7 +344,7 @@ class Transfer:
 class Access:
     """What the consumer's connector needs to fetch data under a contract."""
 
-    contract_id: str
+    contract: Contract  # as it stood when this was read
     endpoint: str
     token: str
     expires_at: datetime

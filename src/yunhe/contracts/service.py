@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from yunhe.contracts import (
@@ -22,6 +22,7 @@ from yunhe.contracts import (
     store,
     transfers,
 )
+from yunhe.contracts.datatokens import DataTokens
 from yunhe.contracts.decide import AutomaticDecider, Decider, Decision
 from yunhe.contracts.desk import AgreementForm, Desk, Recorder, ours
 from yunhe.contracts.errors import (
@@ -76,6 +77,7 @@ class Contracts:
         `callback` is our DSP base URL; `data_endpoint` is where our data plane answers, which
         serves `formats` of transfers; `jose_name(did)` is the algorithm's name the peer reads."""
         self._db = db
+        self._tokens = DataTokens(key, did)
         self._desk = Desk(
             db=db,
             evidence=evidence,
@@ -289,19 +291,21 @@ class Contracts:
         asked = False
         while True:
             now = self._db.clock.now()
-            self.in_force(contract_id)
-            data = self._usable(contract_id)
+            contract, data = self._usable(contract_id, now)
             fresh_until = now + timedelta(seconds=limits.DATA_TOKEN_RENEW_S)
             if (data is None or data.expires_at <= fresh_until) and not asked:
                 asked = True
                 self._db.write(lambda tx: self._ask(tx, contract_id))
             if data is not None:
-                return Access(contract_id, data.endpoint, data.token, data.expires_at)
+                return Access(contract, data.endpoint, data.token, data.expires_at)
             self._wait_for_access(contract_id, until)
 
-    def _usable(self, contract_id: str) -> DataAddress | None:
-        now = self._db.clock.now()
-        return self._db.read(lambda tx: transfers.usable(tx, contract_id, now))
+    def _usable(self, contract_id: str, now: datetime) -> tuple[Contract, DataAddress | None]:
+        def find(tx: Tx) -> tuple[Contract, DataAddress | None]:
+            contract = lifecycle.in_force(tx, contract_id, now)
+            return contract, transfers.usable(tx, contract_id, now)
+
+        return self._db.read(find)
 
     def _ask(self, tx: Tx, contract_id: str) -> None:
         if not transfers.awaited(tx, contract_id, tx.now):
@@ -318,7 +322,8 @@ class Contracts:
     def authenticate_data_token(self, token: str, peer_did: str) -> DataClaims:
         """As provider, what a data token allows `peer_did`; see transfers.read_token."""
         now = self._db.clock.now()
-        return self._db.read(lambda tx: transfers.read_token(self._desk, tx, token, peer_did, now))
+        claims = self._tokens.claims(token)
+        return self._db.read(lambda tx: transfers.read_token(tx, claims, peer_did, now))
 
     def data_address(self, transfer_id: str) -> DataAddress | None:
         """The address that a start or request about to leave says; a pull's has a fresh token."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from yunhe.contracts import lifecycle, rules, store, store_push
+from yunhe.contracts.datatokens import TOKEN_TYPE
 from yunhe.contracts.desk import Desk, new_pid, tell
 from yunhe.contracts.errors import (
     ContractUnknown,
@@ -50,11 +52,10 @@ from yunhe.contracts.store_push import Wish
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
-from yunhe.kernel.keys import BadSignature, jwt, read_jwt
+from yunhe.kernel.keys import jwt
 
 PULL: Final = "HttpData-PULL"
 PUSH: Final = "HttpData-PUSH"
-TOKEN_TYPE: Final = "yunhe-data+jwt"  # noqa: S105  a media type, not a secret
 
 KINDS: Final = {
     TransferVerb.REQUEST: "transfer.requested",
@@ -294,13 +295,12 @@ def open_address(desk: Desk, t: Transfer, now: datetime) -> DataAddress:
     return DataAddress(desk.data_endpoint, token, datetime.fromtimestamp(ends, UTC))
 
 
-def read_token(desk: Desk, tx: Tx, token: str, peer_did: str, now: datetime) -> DataClaims:
-    """What a data token says, if `peer_did` may use it now.
+def read_token(tx: Tx, claims: Mapping[str, Any], peer_did: str, now: datetime) -> DataClaims:
+    """What a data token of ours says, if `peer_did` may use it now.
 
     Raises DataTokenInvalid, DataTokenExpired, DataTokenForeign, DataTokenRevoked,
     ContractTerminated, ContractExpired.
     """
-    claims = _claims(desk, token)
     try:
         expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
         said = DataClaims(
@@ -323,18 +323,6 @@ def read_token(desk: Desk, tx: Tx, token: str, peer_did: str, now: datetime) -> 
     if transfer.state is not TransferState.STARTED:
         raise DataTokenRevoked(state=transfer.state.value)
     return said
-
-
-def _claims(desk: Desk, token: str) -> dict[str, Any]:
-    def our_key(header: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
-        if header.get("typ") != TOKEN_TYPE or claims.get("iss") != desk.did:
-            raise BadSignature(why="not a data token of this node")
-        return desk.key.public_jwk()
-
-    try:
-        return read_jwt(token, our_key)
-    except BadSignature as error:
-        raise DataTokenInvalid(detail=str(error), why="the signature does not verify") from error
 
 
 def usable(tx: Tx, contract_id: str, now: datetime) -> DataAddress | None:

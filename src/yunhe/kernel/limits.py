@@ -171,6 +171,7 @@ POLICY_CONSTRAINTS_MAX: Final = 256  # in one policy, duties included
 REASONS_MAX: Final = 8
 CONTRACT_LIST_MAX: Final = 1000
 DATA_TOKEN_S_MAX: Final = 600
+DATA_TOKENS_KEPT_MAX: Final = 1_024  # digests of those verified, the latest used
 DATA_TOKEN_RENEW_S: Final = 60  # a connector renews a token that ends sooner
 TRANSFERS_OPEN_MAX: Final = 64  # of one contract
 

@@ -146,11 +146,10 @@ def desk() -> Iterator[Desk]:
     """A consumer's relay whose contract points at a provider under the test's control."""
     provider, books = Provider(), Books()
     endpoint = [f"http://127.0.0.1:{provider.port}/data/v1/query"]
-    contract = SimpleNamespace(id="c", peer_did="did:web:p.example")
+    contract: Any = SimpleNamespace(id="c", peer_did="did:web:p.example")
     ends = datetime.now(UTC) + timedelta(minutes=5)
     parts: Any = SimpleNamespace(
-        in_force=lambda _id, _peer=None: contract,
-        access=lambda _id, _wait=0.0: Access("c", endpoint[0], "token", ends),
+        access=lambda _id, _wait=0.0: Access(contract, endpoint[0], "token", ends),
     )
     relay = arrow.Relay(parts, lambda _did: "peer-token", books, books.receipt, True)
     yield Desk(relay, provider, books, endpoint)

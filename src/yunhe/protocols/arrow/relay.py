@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from yunhe.contracts import Access, Contract
+from yunhe.contracts import Access
 from yunhe.control import UseAlreadySpent
 from yunhe.dataplane import IpcCount
 from yunhe.exchange import UseInDoubt
@@ -110,12 +110,8 @@ class Books(Protocol):
 class Parts(Protocol):
     """What the relay needs of the contracts slice."""
 
-    def in_force(self, contract_id: str, peer_did: str | None = None) -> Contract:
-        """The contract, if it binds now."""
-        ...
-
     def access(self, contract_id: str, wait_s: float = 10.0) -> Access:
-        """Where and with which token to fetch."""
+        """Where and with which token to fetch, if the contract binds now."""
         ...
 
 
@@ -150,15 +146,15 @@ class Relay:
 
         Raises the provider's refusal, ProviderUnreachable, and why the contract does not bind.
         """
-        contract = self._contracts.in_force(contract_id)
         access = self._contracts.access(contract_id)
+        contract = access.contract
         with self._lock:
             if asked.use_id in self._live:
                 raise UseInDoubt(use_id=asked.use_id)
             self._live.add(asked.use_id)
         try:
             self._books.begin_use(asked.use_id, contract.id, asked.purpose)
-            connection, response = self._answered(contract, access, asked)
+            connection, response = self._answered(access, asked)
         except BaseException:
             self._live.discard(asked.use_id)
             raise
@@ -187,11 +183,11 @@ class Relay:
             return set(self._live)
 
     def _answered(
-        self, contract: Contract, access: Access, asked: wire.Asked
+        self, access: Access, asked: wire.Asked
     ) -> tuple[_Connection, http.client.HTTPResponse]:
         """The head of a good answer; else the use is forgotten, or in doubt."""
         try:
-            connection, response = self._ask(contract, access, asked)
+            connection, response = self._ask(access, asked)
         except ProviderUnreachable as error:
             if error.asked:
                 self._books.cut_use(asked.use_id, 0, 0, "")
@@ -219,7 +215,7 @@ class Relay:
         raise RefusedByProvider(problem, response.status)
 
     def _ask(
-        self, contract: Contract, access: Access, asked: wire.Asked
+        self, access: Access, asked: wire.Asked
     ) -> tuple[_Connection, http.client.HTTPResponse]:
         body = dumps(asked.to_json())
         path = urlsplit(access.endpoint).path or wire.PATH
@@ -231,7 +227,7 @@ class Relay:
                 fresh = True
             headers = {
                 "Authorization": f"Bearer {access.token}",
-                wire.PEER: f"Bearer {self._mint(contract.peer_did)}",
+                wire.PEER: f"Bearer {self._mint(access.contract.peer_did)}",
                 "Content-Type": "application/json",
                 "Accept": wire.MEDIA_TYPE,
             }
