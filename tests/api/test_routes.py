@@ -238,3 +238,11 @@ def test_every_answer_has_the_stated_members(answers: dict[str, Any], row: Row) 
         value = actual[name]
         if "{" in inner and isinstance(value, list) and value:
             assert set(value[0]) == set(members(inner)), name
+
+
+def test_a_slash_too_many_is_no_redirect(lone: Lone) -> None:
+    """A client that follows no redirect would see nothing; a 404 names the path."""
+    answer = lone.call("GET", "/contracts/")
+    assert answer.status_code == 404
+    assert answer.json()["facts"]["what"] == "path /api/v1/contracts/"
+    assert answer.json()["zh"]["detail"].startswith("不存在：路径 ")

@@ -165,7 +165,10 @@ def test_a_policy_may_only_name_columns_there_are(both: Side, tmp_path: Path) ->
     resource = both.holder.add_resource(resource_form(patients(tmp_path)))
     with pytest.raises(catalog.FormNotValid) as refused:
         both.holder.add_product(product_form(resource.id, policy=policy("patients.salary")))
-    assert "K10" in {fault["rule"] for fault in refused.value.facts["faults"]}
+    [fault] = [each for each in refused.value.facts["faults"] if each["field"] == "policy.columns"]
+    assert fault["rule"] == "K10"
+    assert "no column 'patients.salary'" in fault["en"]
+    assert "没有列 'patients.salary'" in fault["zh"]
     with pytest.raises(catalog.FormNotValid):
         both.holder.add_product(product_form(resource.id, policy={"rules": "free"}))
 

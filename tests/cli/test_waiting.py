@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from yunhe.cli.desk import Desk
+from yunhe.cli.desk import Desk, command
+from yunhe.cli.errors import Exit
 from yunhe.cli.waiting import WaitedTooLong, until
 from yunhe.sdk import Registration
 
@@ -18,6 +21,18 @@ def test_a_wait_ends_with_the_command_to_go_on_with() -> None:
     assert again in error.value.remedy("en")
     assert again in error.value.remedy("zh")
     assert "submitted" in error.value.sentence("en")
+
+
+def test_ctrl_c_says_that_the_node_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def asked() -> Registration:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        until(DESK, asked, lambda _: False, 9, "yunhe register --show")
+    assert "goes on at the node. Later: yunhe register --show" in capsys.readouterr().err
+    app = typer.Typer()
+    command(app, "wait")(lambda desk: asked())
+    assert CliRunner().invoke(app, []).exit_code == Exit.INTERRUPTED == 130
 
 
 def test_one_is_no_plural() -> None:

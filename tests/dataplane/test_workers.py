@@ -14,6 +14,7 @@ import pytest
 
 from yunhe.dataplane import (
     Binding,
+    DataUnavailable,
     Job,
     Pool,
     QueryFailed,
@@ -63,6 +64,16 @@ def test_a_bomb_dies_alone(hospital, sql: str, refusal: type[YunheError]) -> Non
                 break
             except QueryTimeout:
                 continue
+
+
+def test_files_that_are_gone_are_said_to_be_gone(hospital) -> None:
+    """Not a fault of the query: the asker cannot mend it, the provider's operator can."""
+    gone = tuple((name, ("/nowhere/gone.parquet",)) for name, _ in hospital.binding().tables)
+    with Pool(1, 0, TINY) as pool:
+        with pytest.raises(DataUnavailable) as refused:
+            drain(pool, Binding("gone", gone, "pepper"), "SELECT count(*) AS n FROM patients")
+        assert refused.value.status == 503
+        assert "/nowhere" not in str(refused.value.problem())
 
 
 def test_processor_time_is_bounded(hospital) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from exchange.conftest import CONSUMER, PROVIDER, TERMS, Pair
 from yunhe.control import UseAlreadySpent, UseIdTaken
+from yunhe.control.errors import UnknownUsesTooMany
 from yunhe.exchange import (
     BillUnknown,
     DocumentInvalid,
@@ -255,6 +256,21 @@ def test_anothers_use_is_no_business_of_this_contract(pair) -> None:
     assert told == {"use_id": "u1", "state": "void"}
     with pytest.raises(UseIdTaken):
         pair.hospital.control.fence("u1", "c2", CONSUMER)
+
+
+def test_questions_about_uses_that_never_came_fill_no_disk(pair, monkeypatch) -> None:
+    """A peer may ask about any id: each answer voids one, and only so many are written."""
+    monkeypatch.setattr(limits, "NEVER_ADMITTED_MAX", 3)
+    outcome = pair.hospital.exchange.use_outcome
+    for number in range(3):
+        told = outcome(CONSUMER, QUESTION | {"use_id": f"made-up-{number}"})
+        assert told["state"] == "void"
+    for _ in range(2):
+        with pytest.raises(UnknownUsesTooMany):
+            outcome(CONSUMER, QUESTION | {"use_id": "made-up-more"})
+    assert outcome(CONSUMER, QUESTION | {"use_id": "made-up-1"})["state"] == "void"
+    pair.hospital.control.post(pair.admit(), 1, 8)
+    assert outcome(CONSUMER, QUESTION)["state"] == "posted"
 
 
 def test_a_live_use_is_not_swept_and_a_silent_outcome_is_asked_again(pair, clock) -> None:

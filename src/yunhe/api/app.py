@@ -49,6 +49,7 @@ def create_app(parts: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:
         docs_url=None,  # the stock pages load from a CDN; the schema itself is served
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        redirect_slashes=False,  # a client that follows no redirect would see an empty answer
     )
     app.state.services = parts
     side_by_side(app.router, (*(face.router for face in FACES), *routers))
@@ -75,7 +76,8 @@ def _bad_form(_request: Request, error: RequestValidationError) -> Response:
 
 def _http_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
-        return problem_response(NotFound(what=f"path {request.url.path}"))
+        path = request.url.path
+        return problem_response(NotFound(what=f"path {path}", what_zh=f"路径 {path}"))
     if error.status_code == 405:
         refused = problem_response(MethodNotAllowed(method=request.method))
         refused.headers.update(error.headers or {})

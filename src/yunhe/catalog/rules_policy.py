@@ -7,7 +7,7 @@ part of the policy. Whether a term can be enforced only the data plane knows: it
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -58,15 +58,23 @@ def check(record: Json, asked: Asked) -> list[Fault]:
 
 def _enforceable(record: Json, terms: TermsRead, asked: Asked) -> list[Fault]:
     tables = asked.tables if asked.tables is not None else tables_of(record)
+    absent = _absent(terms.columns, tables)
     if asked.check_terms is not None:
         found = asked.check_terms(terms, tables, whole=asked.tables is not None)
-        return [
+        lacking = {fault.field for fault in absent}
+        return absent + [
             _fault(f"policy.{part}", why.sentence("en"), why.sentence("zh"), ": ", "：")
             for part, why in found
+            if f"policy.{part}" not in lacking  # that one is said better already
         ]
+    return absent
+
+
+def _absent(columns: Iterable[str], tables: Iterable[Table]) -> list[Fault]:
+    """The columns of a policy that no table has, each with the one that was perhaps meant."""
     have = [f"{table.name}.{column.name}" for table in tables for column in table.columns]
     faults = []
-    for column in terms.columns:
+    for column in columns:
         if column not in have:
             near = difflib.get_close_matches(column, have, 1)
             en, zh = (f"; meant {near[0]!r}?", f"，是否指 {near[0]!r}？") if near else ("", "")

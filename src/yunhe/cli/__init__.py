@@ -29,6 +29,8 @@ from yunhe.cli import (
     trust,
     verify,
 )
+from yunhe.cli.desk import language
+from yunhe.cli.help_zh import translate
 
 app = typer.Typer(
     name="yunhe",
@@ -69,5 +71,6 @@ for noun, group in {
 
 
 def main() -> None:
-    """The `yunhe` command."""
-    app()
+    """The `yunhe` command, its help in the language of the environment."""
+    built = typer.main.get_command(app)
+    (translate(built) if language("") == "zh" else built)()

@@ -10,7 +10,8 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -127,6 +128,18 @@ class Desk:
         """A line of progress for people; nothing when programs read."""
         if not self.json:
             self.err.print(self.say(en, zh), markup=False)
+
+    @contextmanager
+    def goes_on(self, again: str) -> Iterator[None]:
+        """Around what the node goes on with by itself: Ctrl-C says so, and how to come back."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.note(
+                f"stopped waiting; it goes on at the node. Later: {again}",
+                f"已停止等待；处理仍在节点上继续。稍后请执行：{again}",
+            )
+            raise
 
     def reason(self, why: Any) -> str:
         """One reason of a review, or one fault of a form, as a line in the chosen language."""
@@ -298,6 +311,8 @@ def _guarded(work: Callable[..., int | None], desk: Desk, given: dict[str, Any])
         return desk.fail(error)
     except (typer.Exit, typer.Abort):
         raise
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
     except Exception as error:  # the last door: no traceback at people
         if os.environ.get("YUNHE_DEBUG"):
             raise

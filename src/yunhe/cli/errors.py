@@ -22,6 +22,7 @@ class Exit(IntEnum):
     UNREACHABLE = 3
     NOT_VERIFIED = 4
     INTERNAL = 5
+    INTERRUPTED = 130  # as a shell counts a SIGINT
 
 
 class NoNodeGiven(Invalid):

@@ -25,8 +25,6 @@ from yunhe.kernel.keys import PURPOSES, KeyStore
 
 app = typer.Typer()
 
-Text = Annotated[str, typer.Option()]
-Texts = Annotated[list[str] | None, typer.Option()]
 
 # What is asked at a terminal, in order, in both languages; the rest of them may be skipped.
 _ASKED: Final = {
@@ -48,21 +46,27 @@ _SKIPPABLE: Final = {
 def init(
     desk: Desk,
     folder: Annotated[Path, typer.Argument(help="Where the node lives.")] = Path(),
-    name: Text = "",
+    name: Annotated[str, typer.Option(help="Short name of the node.")] = "",
     subject_code: Annotated[str, typer.Option(help="Unified social credit code.")] = "",
-    subject_name: Text = "",
-    subject_name_en: Text = "",
+    subject_name: Annotated[str, typer.Option(help="Chinese name of the subject.")] = "",
+    subject_name_en: Annotated[str, typer.Option(help="English name of the subject.")] = "",
     address: Annotated[str, typer.Option(help="Public base URL of the node.")] = "",
     role: Annotated[
         list[str] | None, typer.Option(help="connector, functional-node; repeatable.")
     ] = None,
-    region: Text = "3301",
-    listen_host: Text = "127.0.0.1",
-    listen_port: Annotated[int, typer.Option(min=1, max=65535)] = 8100,
+    region: Annotated[
+        str, typer.Option(help="Four digits: region, or 00NN for an industry.")
+    ] = "3301",
+    listen_host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")
+    ] = "127.0.0.1",
+    listen_port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8100,
     database_url: Annotated[str, typer.Option(help="Default: SQLite in the folder.")] = "",
-    parent_address: Text = "",
-    parent_did: Text = "",
-    trust_root: Texts = None,
+    parent_address: Annotated[str, typer.Option(help="Address of the functional node above.")] = "",
+    parent_did: Annotated[str, typer.Option(help="DID of the functional node above.")] = "",
+    trust_root: Annotated[
+        list[str] | None, typer.Option(help="DID of a registrar to trust; repeatable.")
+    ] = None,
     data_root: Annotated[
         list[str] | None, typer.Option(help="Folders the node may read data from.")
     ] = None,

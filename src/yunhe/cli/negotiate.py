@@ -62,7 +62,8 @@ def negotiate(
 def _telling(desk: Desk, space: Space) -> Iterator[None]:
     """Shows that it goes on; where it is held, the offer beside the ask before the refusal."""
     try:
-        with desk.err.status(desk.say("negotiating", "协商中")):
+        shown = desk.err.status(desk.say("negotiating", "协商中"))
+        with desk.goes_on("yunhe negotiations list"), shown:
             yield
     except NegotiationHeld as error:
         if not desk.json:

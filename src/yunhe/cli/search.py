@@ -17,8 +17,8 @@ app = typer.Typer()
 def search(
     desk: Desk,
     words: Annotated[list[str], typer.Argument(help="Chinese or English words.")],
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
-    offset: Annotated[int, typer.Option(min=0)] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Products to show.")] = 20,
+    offset: Annotated[int, typer.Option(min=0, help="Products to skip.")] = 0,
 ) -> None:
     """Find data products of all nodes."""
     with desk.space() as space:

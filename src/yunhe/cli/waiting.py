@@ -47,7 +47,7 @@ def until(
     `again` is the command that takes up the waiting.
     """
     started = time.monotonic()
-    with desk.err.status("…") as status:
+    with desk.goes_on(again), desk.err.status("…") as status:
         while not done(now := ask()):
             left = wait_s - (time.monotonic() - started)
             if left <= 0:

@@ -31,7 +31,8 @@ def delivered(tx: Tx, message: outbox.Message, reply: dict[str, Any] | None) -> 
 def gave_up(desk: Desk, tx: Tx, message: outbox.Message, why: str) -> None:
     """The peer will not take a message: end the conversation for that reason."""
     code, _, sentence = why.partition(": ")
-    reason = Why(code if code.isupper() else "PEER_REFUSED", (sentence or why,))
+    said = tuple(filter(None, (sentence or why).split("\n")))
+    reason = Why(code if code.isupper() else "PEER_REFUSED", said)
     if message.kind.startswith("dsp.transfer."):
         _transfer(desk, tx, message, reason)
     else:

@@ -315,8 +315,14 @@ class Contracts:
         left = until - time.monotonic()
         refused = self._db.read(lambda tx: transfers.last_refusal(tx, contract_id))
         if refused is not None or left <= 0:
-            why = " ".join((refused.code, *refused.reasons)) if refused else "no answer yet"
-            raise AccessNotReady(contract_id=contract_id, why=why)
+            if refused is None:
+                raise AccessNotReady(
+                    contract_id=contract_id, why="no answer yet", why_zh="尚无应答"
+                )
+            en, zh = (" ".join((refused.code, refused.text(lang))).strip() for lang in ("en", "zh"))
+            raise AccessNotReady(
+                contract_id=contract_id, why=en.rstrip("."), why_zh=zh.rstrip("。")
+            )
         self._desk.bell.wait(min(_POLL_S, left))
 
     def authenticate_data_token(self, token: str, peer_did: str) -> DataClaims:

@@ -10,7 +10,7 @@ from typing import Any
 
 from yunhe.contracts import ContractExpired, ContractTerminated, TermNotUnderstood
 from yunhe.control.model import Verdict
-from yunhe.kernel.errors import Conflict, Denied, Internal, NotFound, YunheError
+from yunhe.kernel.errors import Conflict, Denied, Internal, NotFound, RateLimited, YunheError
 
 _NEW_TERMS = "Ask within the agreed terms, or negotiate a contract that has this."
 _NEW_TERMS_ZH = "请在约定范围内使用，或另行协商合约。"
@@ -243,6 +243,14 @@ class UseIdTaken(Denied):
     zh = "该 use_id 属于另一次使用。"
     mend_en = "Choose a fresh, random use_id."
     mend_zh = "请改用新的随机 use_id。"
+
+
+class UnknownUsesTooMany(RateLimited):
+    code = "UNKNOWN_USES_TOO_MANY"
+    en = "{limit} uses of this contract were asked about that never came here; no more are noted."
+    zh = "已查询过本合约 {limit} 个从未到达本节点的使用，不再登记新的编号。"
+    mend_en = "Ask only about uses that were sent; the provider's operator can tell what came."
+    mend_zh = "请只查询确已发出的使用；到达情况可向提供方运营人员核实。"
 
 
 class UseOutOfOrder(Conflict):

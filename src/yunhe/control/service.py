@@ -27,6 +27,7 @@ from yunhe.control.errors import (
     CorrectionRefused,
     GrantForged,
     RowsOverGrant,
+    UnknownUsesTooMany,
     UseAlreadySpent,
     UseIdTaken,
     UseOutOfOrder,
@@ -327,10 +328,15 @@ class Control:
     def fence(self, use_id: str, contract_id: str, peer_did: str) -> UseRecord:
         """The use as it stands; one that was never admitted is voided, so that it never will be.
 
-        For a peer that lost our answer: what it is told then stays true. Raises UseIdTaken.
+        For a peer that lost our answer: what it is told then stays true. A row is written for at
+        most limits.NEVER_ADMITTED_MAX of them a contract. Raises UseIdTaken, UnknownUsesTooMany.
         """
 
         def verb(tx: Tx) -> UseRecord:
+            most = limits.NEVER_ADMITTED_MAX
+            known = store.find_use(tx, use_id) is not None
+            if not known and store.voided(tx, contract_id, ("NEVER_ADMITTED",), most) >= most:
+                raise UnknownUsesTooMany(limit=most)
             values = {
                 "use_id": use_id,
                 "contract_id": contract_id,

@@ -275,6 +275,16 @@ class QueryFailed(Invalid):
     mend_zh = "请检查函数与运算是否符合列的类型，并显式转换。"
 
 
+class DataUnavailable(Unavailable):
+    code = "DATA_UNAVAILABLE"
+    en = "The provider's node cannot read the files of this product at the moment."
+    zh = "提供方节点暂时无法读取该产品的数据文件。"
+    mend_en = (
+        "Tell the provider: its operator sees whether the files are gone, moved or unreadable."
+    )
+    mend_zh = "请告知提供方，由其核查数据文件是否被移走、删除或不可读。"
+
+
 class StreamMalformed(Unavailable):
     code = "STREAM_MALFORMED"
     en = "The bytes are not an Arrow IPC stream."
@@ -329,4 +339,5 @@ class SpoolFailed(Unavailable):
     mend_zh = "请提供方运维释放磁盘空间；推送将自动重试。"
 
 
-BY_CODE = {error.code: error for error in (RowsOverLimit, QueryTimeout, QueryMemory, QueryFailed)}
+_SAID = (RowsOverLimit, QueryTimeout, QueryMemory, QueryFailed, DataUnavailable)
+BY_CODE = {error.code: error for error in _SAID}

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from yunhe.dataplane.errors import (
     BY_CODE,
+    DataUnavailable,
     GroupTooSmall,
     QueryFailed,
     QueryMemory,
@@ -135,7 +136,7 @@ class Process:
         kind, size, _ = self.frame(until, None)
         self.payload(size, until)
         if kind != b"R":
-            raise QueryFailed("binding the files failed")
+            raise DataUnavailable("binding the files failed")
         self.bound = True
 
     def order(self, message: dict[str, Any]) -> None:

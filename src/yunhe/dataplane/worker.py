@@ -91,6 +91,8 @@ class Worker:
             code = failure.code
         except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError):
             code = "QUERY_MEMORY"
+        except duckdb.IOException:
+            code = "DATA_UNAVAILABLE"
         except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError):
             code = "QUERY_FAILED"
         finally:

@@ -135,6 +135,7 @@ RECOVERY_USES_MAX: Final = 10_000  # handled in one sweep; it repeats until none
 REASONS_STORED_MAX: Final = 64  # of one denial, in its evidence entry
 DENIALS_LISTED_MAX: Final = 1000
 IN_FLIGHT_BYTES_MAX: Final = 16 << 20  # of a cut stream, in all buffers up to its receiver
+NEVER_ADMITTED_MAX: Final = 1024  # uses of one contract that were asked about and never came
 ANSWERS_GIVEN_BACK_MAX: Final = 32  # uses of one contract that ended in a refusal about the data
 
 # catalog

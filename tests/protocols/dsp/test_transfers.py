@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,8 +121,10 @@ def test_either_side_suspends_and_resumes(
     with pytest.raises(DataTokenRevoked):
         provider.contracts.authenticate_data_token(access.token, consumer.did)
     # A fresh request is no way around it.
-    with pytest.raises(AccessNotReady, match="TRANSFERS_SUSPENDED"):
+    with pytest.raises(AccessNotReady, match="TRANSFERS_SUSPENDED") as held:
         consumer.contracts.access(contract_id, wait_s=10)
+    assert not re.search("[\u4e00-\u9fff]", held.value.sentence("en"))
+    assert re.search("TRANSFERS_SUSPENDED [\u4e00-\u9fff]", held.value.sentence("zh"))
     say(resumed_by, TransferVerb.START, TransferState.STARTED)
     provider.contracts.authenticate_data_token(access.token, consumer.did)
     again = consumer.contracts.access(contract_id, wait_s=10)

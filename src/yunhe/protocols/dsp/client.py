@@ -14,6 +14,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
+from yunhe.contracts import Why
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import YunheError
@@ -33,13 +34,16 @@ class Answer:
     next_url: str = ""
 
     def why(self) -> str:
-        """`CODE: reason` of a DSP error, as far as the peer said one."""
+        """`CODE: reason` of a DSP error, as far as the peer said one; each sentence on its line."""
         if not isinstance(self.body, dict):
             return f"HTTP_{self.status}: no reason given"
         code = str(self.body.get("code") or f"HTTP_{self.status}")[:80]
         reasons = self.body.get("reason") or self.body.get("detail") or "no reason given"
         texts = reasons if isinstance(reasons, list) else [reasons]
-        said = " ".join(t if isinstance(t, str) else json.dumps(t) for t in texts)
+        # Two languages of one reason stay apart, so that each reader sees their own.
+        said = "\n".join(
+            " ".join(t.split()) if isinstance(t, str) else json.dumps(t) for t in texts
+        )
         return clean(f"{code}: {said[: limits.REASON_CHARS_MAX]}")
 
 
@@ -99,9 +103,16 @@ class DspClient:
         try:
             got = self.call(method, url, did, body, limits.DSP_CATALOG_BYTES_MAX)
         except httpx.HTTPError as error:
-            raise PeerSilent(detail=str(error), why=type(error).__name__) from error
+            en, zh = _silence(error)
+            host = urlsplit(url).netloc
+            raise PeerSilent(
+                detail=str(error), why=f"{host}: {en}", why_zh=f"{host}：{zh}"
+            ) from error
         if got.status != 200:
-            raise PeerRefused(status=got.status, why=got.why())
+            code, _, said = got.why().partition(": ")
+            why = Why(code, tuple(said.split("\n")))
+            en, zh = (f"{code}: {why.text(lang)}" for lang in ("en", "zh"))
+            raise PeerRefused(status=got.status, why=en, why_zh=zh)
         return got
 
     @staticmethod
@@ -110,6 +121,15 @@ class DspClient:
         if urlsplit(url)[:2] != urlsplit(address)[:2]:
             raise PeerSilent(why="its next page is on another host")
         return url
+
+
+def _silence(error: httpx.HTTPError) -> tuple[str, str]:
+    """Why nothing came, in words."""
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time", "未及时应答"
+    if isinstance(error, httpx.ConnectError):
+        return "no connection", "无法建立连接"
+    return "the connection broke off", "连接中断"
 
 
 def _json(raw: bytes) -> Any:

@@ -1,0 +1,188 @@
+"""The help of every command in Chinese: shown where the environment's language is Chinese.
+
+In: the click command that Typer built, with English texts. Out: the same with its texts replaced.
+A test holds this list against the commands, so that none is left in English only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from yunhe.cli.negotiate import ASK_HELP
+
+_LIFE: Final = {
+    "Yunhe (运河): an open trusted data space. See docs/cli.md for exit codes.": (
+        "运河（Yunhe）：开放的可信数据空间。退出码见 docs/cli.md。"
+    ),
+    "Show it and exit.": "显示版本并退出。",
+    "Install completion for the current shell.": "为当前 shell 安装命令补全。",
+    "Show completion for the current shell, to copy it or customize the installation.": (
+        "显示当前 shell 的补全脚本，便于复制或自行安装。"
+    ),
+    "Show this message and exit.": "显示本帮助并退出。",
+    "Address of your node.": "本方节点地址。",
+    "API token of it.": "该节点的 API 令牌。",
+    "Allow a token over plain http.": "允许经明文 http 发送令牌。",
+    "Write JSON for programs.": "输出 JSON，供程序读取。",
+    "zh or en; default from LANG.": "zh 或 en；默认取自 LANG。",
+    "Its id, or how only that id begins.": "编号，或唯一匹配的编号开头。",
+}
+_NODE: Final = {
+    "Write node.toml and the keys of a new node; asks for what is missing at a terminal.": (
+        "生成新节点的 node.toml 与密钥；在终端中会询问缺少的项。"
+    ),
+    "Where the node lives.": "节点所在目录。",
+    "Short name of the node.": "节点简称。",
+    "Unified social credit code.": "统一社会信用代码。",
+    "Chinese name of the subject.": "主体中文名称。",
+    "English name of the subject.": "主体英文名称。",
+    "Public base URL of the node.": "节点公开地址。",
+    "connector, functional-node; repeatable.": "connector、functional-node；可重复。",
+    "Four digits: region, or 00NN for an industry.": "四位数字：地区代码，行业节点为 00NN。",
+    "Address to listen on; 0.0.0.0 for all.": "监听地址；0.0.0.0 表示全部。",
+    "Port to listen on.": "监听端口。",
+    "Default: SQLite in the folder.": "默认使用目录内的 SQLite。",
+    "Address of the functional node above.": "上级功能节点地址。",
+    "DID of the functional node above.": "上级功能节点的 DID。",
+    "DID of a registrar to trust; repeatable.": "信任的登记机构 DID；可重复。",
+    "Folders the node may read data from.": "允许节点读取数据的目录。",
+    "manual or auto (functional node).": "manual（人工）或 auto（自动）审核（功能节点）。",
+    "Allow plain http.": "允许明文 http。",
+    "Replace an existing node.toml.": "替换已有的 node.toml。",
+    "Run a node in the foreground.": "在前台运行节点。",
+    "The node's settings.": "节点配置文件。",
+    "Run the whole story on this machine; exits 0 only when every step held.": (
+        "在本机演示全流程；每一步均达成时才以 0 退出。"
+    ),
+    "Leave the nodes up at the end.": "结束后保留各节点运行。",
+    "Write each step to this file.": "将每一步写入该文件。",
+    "Register this node at its parent, or see how far that is.": "向上级登记本节点，或查看进度。",
+    "Wait so many seconds for the review.": "等待审核的秒数。",
+    "Only show how far it is.": "仅显示进度。",
+    "Send it once more after it was returned.": "被退回后重新提交。",
+}
+_SUPPLY: Final = {
+    "Register a resource and a product from a form, and list the product.": (
+        "按表单登记资源与产品，并上架产品。"
+    ),
+    "The form: .toml or .json; see docs/cli.md.": "表单文件：.toml 或 .json，见 docs/cli.md。",
+    "Seconds to wait for each review.": "每次审核最多等待的秒数。",
+    "Stand on this resource, the same as in the form.": "使用与表单一致的已有资源。",
+    "The data resources of this node.": "本节点的数据资源。",
+    "List the resources of this node.": "列出本节点的资源。",
+    "Show one resource: its tables and columns, and why it was returned.": (
+        "显示一个资源：表、列及退回原因。"
+    ),
+    "Take a resource back for good; refused while a product stands on it.": (
+        "永久撤回资源；仍有产品使用时拒绝。"
+    ),
+    "The data products of this node.": "本节点的数据产品。",
+    "List the products of this node.": "列出本节点的产品。",
+    "Take a listing back on every node; running contracts stay.": (
+        "在所有节点下架；履行中的合约不受影响。"
+    ),
+    "Review what was submitted to this node.": "审核提交到本节点的申请。",
+    "List subjects, connectors, resources, products and listings by state.": (
+        "按状态列出主体、连接器、资源、产品与上架申请。"
+    ),
+    "Only this state; `all` for every one.": "仅列出该状态；all 表示全部。",
+    "Show one of them with all that is known: who sent it, when, reasons, warnings.": (
+        "显示其中一项的全部信息：提交方、时间、原因、提示。"
+    ),
+    "Decide about one of them.": "对其中一项作出决定。",
+    "approve, return or reject": "approve（通过）、return（退回）或 reject（驳回）",
+    "Say why; may be repeated.": "说明原因；可重复。",
+}
+_USE: Final = {
+    "Find data products of all nodes.": "检索所有节点的数据产品。",
+    "Chinese or English words.": "中文或英文检索词。",
+    "Products to show.": "显示的产品数。",
+    "Products to skip.": "跳过的产品数。",
+    "Negotiate a contract; --ask changes the offered terms, --accept says how far we go.": (
+        "协商合约；--ask 修改要约条款，--accept 给出可自动接受的范围。"
+    ),
+    "Code of the product.": "产品代码。",
+    ASK_HELP: (
+        "希望的条款，可重复；名称同 docs/api.md。值为 JSON 或普通文字：uses_max=20、"
+        "'price={\"per_use_fen\":100}'。"
+    ),
+    "The furthest we go without being asked, written as --ask; beyond it, you decide.": (
+        "无需询问即可接受的最大让步，写法同 --ask；超出时由您决定。"
+    ),
+    "Only show the provider's terms.": "仅显示提供方条款。",
+    "Seconds to wait.": "等待的秒数。",
+    "Run SQL under a contract; the provider's node governs it.": (
+        "按合约执行 SQL；由提供方节点管控。"
+    ),
+    "One of the contract's purposes.": "合约约定的用途之一。",
+    "Repeat a use: the same id never charges twice.": "重复一次使用：同一编号不会重复计费。",
+    "Write to a .csv, .arrow or .parquet file.": "写入 .csv、.arrow 或 .parquet 文件。",
+    "Negotiations at this node, on either side.": "本节点作为任一方的协商。",
+    "List negotiations and whom each waits for.": "列出协商及各自等待的一方。",
+    "Show one negotiation: ask and offer side by side, who is next, how it ended.": (
+        "显示一次协商：诉求与要约对照、下一步由谁、如何结束。"
+    ),
+    "Accept the other side's last offer, and wait for the contract.": (
+        "接受对方最新要约并等待合约。"
+    ),
+    "Seconds to wait for the contract; 0: none.": "等待合约的秒数；0 表示不等待。",
+    "Answer the other side's last offer with some terms changed, and wait for the contract.": (
+        "修改部分条款回应对方最新要约，并等待合约。"
+    ),
+    "Leave a negotiation without a contract.": "结束协商，不签合约。",
+    "Told to the other side.": "告知对方。",
+    "The contracts of this node, on either side.": "本节点作为任一方的合约。",
+    "List contracts.": "列出合约。",
+    "Show one contract with its uses and its running bill; before it is one, its negotiation.": (
+        "显示一份合约及其使用与账目；尚未签成时显示其协商。"
+    ),
+    "End a contract; the next use is refused.": "终止合约；此后的使用将被拒绝。",
+    "Told to the other side and recorded.": "告知对方并记录在案。",
+}
+_PROOF: Final = {
+    "Write the evidence bundle of a contract, for `yunhe verify`.": (
+        "导出合约的证据包，供 yunhe verify 验证。"
+    ),
+    "The file to write.": "要写入的文件。",
+    "Check a bundle offline; exits 4 and names the field when it does not hold.": (
+        "离线验证证据包；不成立时以 4 退出并指出字段。"
+    ),
+    "The bundle file.": "证据包文件。",
+    "Keys you trust, from elsewhere.": "从其他渠道取得的可信密钥。",
+    "Write a trust file: keys of trust roots, parties and logs, from their own addresses.": (
+        "生成信任文件：从各自地址取得可信根、当事方与日志的密钥。"
+    ),
+    "Address of a trust root; repeatable.": "可信根地址；可重复。",
+    "Address of a party's node; repeatable.": "当事方节点地址；可重复。",
+    "The trust file to write.": "要写入的信任文件。",
+    "Statements of account.": "账单。",
+    "List statements.": "列出账单。",
+    "Only this contract's.": "仅该合约的账单。",
+    "Close the open period of a contract and send its statement (provider).": (
+        "结束合约当前账期并发送账单（提供方）。"
+    ),
+    "API tokens of this node (admin).": "本节点的 API 令牌（管理员）。",
+    "Make a token; its secret is written once, here.": "签发令牌；密钥仅在此显示一次。",
+    "Who or what it is for.": "供谁或何用。",
+    "admin, reviewer, provider, user, auditor; repeatable.": (
+        "admin、reviewer、provider、user、auditor；可重复。"
+    ),
+    "Seconds until it expires.": "有效秒数。",
+    "List tokens, without their secrets.": "列出令牌，不含密钥。",
+    "End a token at once.": "立即撤销令牌。",
+}
+TEXTS: Final[Mapping[str, str]] = MappingProxyType({**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF})
+
+
+def translate(command: Any) -> Any:
+    """The click command, its options and its sub-commands with Chinese help where it is known."""
+    for each in (command, *command.params):
+        for name in ("help", "short_help"):
+            text = (getattr(each, name, None) or "").strip()
+            if text in TEXTS:
+                setattr(each, name, TEXTS[text])
+    for sub in getattr(command, "commands", {}).values():
+        translate(sub)
+    return command

@@ -1,0 +1,48 @@
+"""Help is there for every option, and in Chinese for a reader of Chinese."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import typer
+
+from yunhe.cli import app
+from yunhe.cli.help_zh import TEXTS, translate
+
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+def _texts(command: Any, path: str = "yunhe") -> dict[str, str]:
+    found = {path: (command.help or "").strip()}
+    for each in command.params:
+        shown = getattr(each, "help", None) or ""
+        if shown or each.param_type_name == "option":
+            found[f"{path} {each.opts[0]}"] = shown.strip()
+    for name, sub in getattr(command, "commands", {}).items():
+        found |= _texts(sub, f"{path} {name}")
+    return found
+
+
+def test_every_option_has_help_and_every_help_is_in_chinese_too() -> None:
+    found = _texts(typer.main.get_command(app))
+    assert not [path for path, text in found.items() if not text]
+    assert not [path for path, text in found.items() if text not in TEXTS]
+    assert not [text for text in TEXTS.values() if not HAN.search(text)]
+    shown = _texts(translate(typer.main.get_command(app)))
+    assert not [path for path, text in shown.items() if not HAN.search(text)]
+
+
+def test_the_help_follows_the_language_of_the_environment() -> None:
+    def said(lang: str) -> str:
+        environ = {**os.environ, "LC_ALL": lang, "COLUMNS": "200", "PYTHONIOENCODING": "utf-8"}
+        command = [sys.executable, "-m", "yunhe", "negotiate", "--help"]
+        done = subprocess.run(command, env=environ, capture_output=True, check=True)
+        return done.stdout.decode()
+
+    assert "协商合约" in said("zh_CN.UTF-8")
+    assert "仅显示提供方条款" in said("zh_CN.UTF-8")
+    assert "Negotiate a contract" in said("C.UTF-8")
