@@ -138,3 +138,14 @@ def test_a_broken_bundle_is_named(tmp_path: Path, node: FakeNode) -> None:
         result = run(node, "verify", bundle, "--trust", trust)
         assert result.exit_code == 2
         assert "broken.json" in result.stderr.replace("\n", "")
+
+
+def test_a_table_speaks_the_language_of_its_reader(node: FakeNode) -> None:
+    node.answers["GET /contracts"] = (200, {"items": [CONTRACT]})
+    zh = run(node, "contracts", "list", "--lang", "zh").stdout
+    assert "履行中" in zh
+    assert "使用方" in zh
+    assert "in_force" in run(node, "contracts", "list").stdout
+    assert json.loads(run(node, "contracts", "list", "--lang", "zh", "--json").stdout)[0][
+        "state"
+    ] == "in_force"  # fmt: skip

@@ -19,7 +19,7 @@ from yunhe.api import bills, evidence_log, finding, members, supply, tokens, tra
 from yunhe.api import contracts as contracts_face
 from yunhe.api import registration as registration_face
 from yunhe.api.deps import Services
-from yunhe.api.errors import MethodNotAllowed, Unexpected
+from yunhe.api.errors import MethodNotAllowed, Unexpected, form_fault
 from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
 from yunhe.kernel.errors import Invalid, NotFound, YunheError
 from yunhe.kernel.routes import Directory, side_by_side
@@ -70,8 +70,14 @@ def _house_error(_request: Request, error: YunheError) -> Response:
 def _bad_form(_request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part)[:64] for part in first["loc"] if part not in ("body", "query"))
-    why = f"{where or 'the body'}: {first['msg'][:200]}"
-    return problem_response(Invalid(why=why, field=where))
+    en, zh = form_fault(first)
+    return problem_response(
+        Invalid(
+            why=f"{where or 'the body'}: {en}",
+            why_zh=f"{where or '请求体'}：{zh}",
+            field=where,
+        )
+    )
 
 
 def _http_error(request: Request, error: HTTPException) -> Response:

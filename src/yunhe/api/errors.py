@@ -2,7 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
 from yunhe.kernel.errors import YunheError
+
+_FORM_FAULTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "extra_forbidden": ("there is no such member", "没有此成员"),
+        "missing": ("it is required", "必须填写"),
+        "int_type": ("it is a whole number", "应为整数"),
+        "int_parsing": ("it is a whole number", "应为整数"),
+        "int_from_float": ("it is a whole number", "应为整数"),
+        "bool_type": ("it is true or false", "应为 true 或 false"),
+        "string_type": ("it is a text", "应为文本"),
+        "list_type": ("it is a list", "应为列表"),
+        "dict_type": ("it is an object", "应为对象"),
+        "model_type": ("it is an object", "应为对象"),
+        "model_attributes_type": ("it is an object", "应为对象"),
+        "literal_error": ("it is one of {expected}", "应为以下之一：{expected}"),
+        "greater_than_equal": ("it is at least {ge}", "不得小于 {ge}"),
+        "less_than_equal": ("it is at most {le}", "不得大于 {le}"),
+        "greater_than": ("it is more than {gt}", "应大于 {gt}"),
+        "string_too_short": ("it has at least {min_length} characters", "至少 {min_length} 个字符"),
+        "string_too_long": ("it has at most {max_length} characters", "最多 {max_length} 个字符"),
+        "too_short": ("it has at least {min_length} items", "至少 {min_length} 项"),
+        "too_long": ("it has at most {max_length} items", "最多 {max_length} 项"),
+    }
+)
+
+
+def form_fault(fault: Mapping[str, Any]) -> tuple[str, str]:
+    """What is wrong with one member of a form, in English and Chinese; `fault` is pydantic's."""
+    said = str(fault.get("msg", ""))[:200]
+    en, zh = _FORM_FAULTS.get(str(fault.get("type")), ("", ""))
+    facts = {name: str(value)[:200] for name, value in (fault.get("ctx") or {}).items()}
+    try:
+        return (en.format_map(facts), zh.format_map(facts)) if en else (said, said)
+    except KeyError:  # another version of pydantic, with other facts
+        return said, said
 
 
 class MethodNotAllowed(YunheError):

@@ -22,6 +22,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from yunhe.cli import words
 from yunhe.cli.errors import BadArgument, Exit, NoNodeGiven, exit_code
 from yunhe.kernel.clock import iso, parse_iso
 from yunhe.kernel.errors import Internal, YunheError
@@ -109,8 +110,13 @@ class Desk:
 
     def table(self, found: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
         """A table of plain objects; `columns` maps members to headings."""
-        rows = [[_cell(item.get(name)) for name in columns] for item in found]
-        table = Table(box=None, header_style="bold", pad_edge=False)
+        rows = [
+            [_cell(words.shown(self.lang, name, item.get(name))) for name in columns]
+            for item in found
+        ]
+        table = Table(
+            box=None, header_style="bold", pad_edge=False, show_header=any(columns.values())
+        )
         room = 0
         for place, (name, head) in enumerate(columns.items()):
             # An identifier is there to be copied: whole, on one line, however narrow the screen.
@@ -209,12 +215,12 @@ class Desk:
                 problem = {**problem, "remedy": _NO_TOKEN[0], "zh": zh}
             typer.echo(json.dumps({"error": plain(problem)}, ensure_ascii=False, indent=2))
         else:
-            words = self.say("Remedy", "建议")
+            heading = self.say("Remedy", "建议")
             self.err.print(f"[bold red]{_cell(error.code)}[/]", end="  ")
             self.err.print(error.sentence(self.lang), markup=False)
             for fault in _faults(error):
                 self.err.print(f"  - {self.reason(fault)}", markup=False)
-            self.err.print(f"{words}: {remedy}", markup=False)
+            self.err.print(f"{heading}: {remedy}", markup=False)
         return exit_code(error)
 
 

@@ -234,7 +234,14 @@ def _next(desk: Desk, path: Path, config: settings.NodeConfig) -> str:
     ]
     if config.parent_did:
         steps.append("  3. yunhe register --wait 600")
-    elif "functional-node" not in config.roles:
+    elif "functional-node" in config.roles:
+        steps.append(
+            desk.say(
+                "  3. yunhe review list, once others have sent something to register",
+                "  3. 其他节点提交登记后：yunhe review list",
+            )
+        )
+    else:
         steps.append(
             desk.say(
                 "  3. to join a space, set parent_address, parent_did and trust_roots in node.toml",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from yunhe.cli import words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import Exit
 from yunhe.cli.waiting import until
@@ -57,9 +58,10 @@ def register(
 
 def _print(desk: Desk, found: Registration) -> None:
     codes = f"{found.subject_code or '–'}  {found.connector_code or '–'}"
-    desk.out.print(f"{found.state}  {codes}", markup=False)
+    state = words.shown(desk.lang, "state", found.state)
+    desk.out.print(f"{state}  {codes}", markup=False)
     lines = {
-        desk.say("step", "步骤"): found.step,
+        desk.say("step", "步骤"): words.shown(desk.lang, "kind", found.step),
         desk.say("parent", "上级节点"): found.parent_did,
         desk.say("last contact", "最近联系"): desk.instant(found.last_contact_at),
         desk.say("last error", "最近错误"): found.last_error,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yunhe.cli import words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import ExtraMissing
 from yunhe.kernel.settings import NodeConfig, load
@@ -92,4 +93,5 @@ def _registration(desk: Desk, facts: dict[str, Any]) -> str:
         return desk.say("no parent to register at", "没有上级，无需登记")
     if facts["registration"] == "none":
         return desk.say("not yet; next: yunhe register", "尚未登记；下一步：yunhe register")
-    return f"{facts['registration']}  {facts['connector_code'] or ''}".rstrip()
+    state = words.shown(desk.lang, "state", facts["registration"])
+    return f"{state}  {facts['connector_code'] or ''}".rstrip()

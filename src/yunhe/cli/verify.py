@@ -6,8 +6,10 @@ and exit code 4. The one command that reads evidence itself: an auditor needs no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -18,6 +20,17 @@ from yunhe.cli.errors import Exit, NotVerified, NotVouched
 
 app = typer.Typer()
 
+_FACTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "contract_id": ("contract", "合约"),
+        "provider": ("provider", "提供方"),
+        "consumer": ("consumer", "使用方"),
+        "uses": ("uses", "使用次数"),
+        "rows": ("rows", "行数"),
+        "total_fen": ("total", "金额"),
+        "settled": ("settled", "已结清"),
+    }
+)
 # What another trust file could mend; anything else is the bundle's own fault.
 _TRUST: Final = frozenset({"NO_TRUSTED_KEY", "ROOT_UNKNOWN", "PARTY_KEY", "LOG_UNKNOWN"})
 
@@ -62,4 +75,15 @@ def _print(desk: Desk, report: evidence.Report) -> None:
         desk.out.print(line, markup=False)
     if report.ok:
         for name, value in report.facts.items():
-            desk.out.print(f"{name}: {value}", markup=False)
+            head, text = _fact(desk, name, value)
+            desk.out.print(f"{head}: {text}", markup=False)
+
+
+def _fact(desk: Desk, name: str, value: Any) -> tuple[str, str]:
+    """A fact of the report under the name people give it; money in yuan."""
+    head = desk.say(*_FACTS.get(name, (name, name)))
+    if name == "total_fen" and isinstance(value, int):
+        return head, desk.yuan(value)
+    if isinstance(value, bool):
+        return head, desk.say("yes", "是") if value else desk.say("no", "否")
+    return head, str(value)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from yunhe.cli.desk import Desk
+if TYPE_CHECKING:
+    from yunhe.cli.desk import Desk
+
 
 Words = Mapping[str, tuple[str, str]]
 
@@ -29,6 +31,60 @@ SIGNATURES: Final[Words] = MappingProxyType(
         "transport": ("not signed by both, agreed over the wire", "未双签，仅经传输层确认"),
     }
 )
+
+# What a column of a table says, by its name; English shows the value as the API has it.
+COLUMNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "role": {"consumer": "使用方", "provider": "提供方"},
+        "waiting_for": {"you": "我方", "peer": "对方"},
+        "kind": {
+            "subject": "主体",
+            "connector": "连接器",
+            "resource": "资源",
+            "product": "产品",
+            "listing": "上架申请",
+        },
+        "state": {
+            "active": "有效",
+            "approved": "已通过",
+            "cancelled": "已取消",
+            "delisted": "已下架",
+            "disputed": "有争议",
+            "draft": "草稿",
+            "expired": "已到期",
+            "in_force": "履行中",
+            "issued": "已出具",
+            "listed": "已上架",
+            "none": "无",
+            "posted": "已入账",
+            "received": "已接收",
+            "registered": "已登记",
+            "rejected": "已驳回",
+            "released": "已放行",
+            "reserved": "已预留",
+            "returned": "已退回",
+            "reviewing": "审核中",
+            "settled": "已结清",
+            "submitted": "待审核",
+            "suspended": "已暂停",
+            "terminated": "已终止",
+            "void": "已作废",
+            "withdrawn": "已撤回",
+            "ACCEPTED": "已接受",
+            "AGREED": "已达成协议",
+            "FINALIZED": "已签成",
+            "OFFERED": "已要约",
+            "REQUESTED": "已请求",
+            "TERMINATED": "已终止",
+            "VERIFIED": "已核验",
+        },
+    }
+)
+
+
+def shown(lang: str, column: str, value: object) -> object:
+    """A value of a table's column as people of that language read it."""
+    return COLUMNS.get(column, {}).get(str(value), value) if lang == "zh" else value
 
 
 def of(desk: Desk, known: Words, value: str) -> str:

@@ -222,8 +222,8 @@ def check_address(name: str, address: str, development: bool) -> None:
         why = "it is not an address such as https://node.example"
         raise BadSetting(name=name, why=why, why_zh="不是形如 https://node.example 的地址")
     if parts.scheme != "https" and not (parts.scheme == "http" and development):
-        why = "https, or http with development = true"
-        zh = "须为 https；设 development = true 时可为 http"
+        why = "https, or http with development = true (`yunhe init --development`)"
+        zh = "须为 https；设 development = true（yunhe init --development）时可为 http"
         raise BadSetting(name=name, why=why, why_zh=zh)
 
 
