@@ -44,7 +44,7 @@ from yunhe.kernel.errors import NotFound, YunheError
 from yunhe.kernel.head import BoundedHead
 from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
-from yunhe.kernel.premises import data_folder, listening, secret_file
+from yunhe.kernel.premises import data_folder, listening, secret_file, settle
 from yunhe.kernel.settings import NodeConfig
 from yunhe.protocols import arrow, dcp, dsp, tds, tlog
 
@@ -488,6 +488,7 @@ def serve(config: NodeConfig, up: Callable[[Node], object] = lambda _node: None)
         node = Node(config)
         first_token(node)
         node.start()
+        settle()
         # The server raises the signal that ended it once more: as an interrupt it comes past
         # the orderly stop, not around it.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -6,7 +6,7 @@ The composition root fills `Services`; handlers get it and the `Principal` by de
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -86,17 +86,15 @@ class Services:
     streams: Threads
 
 
-# A dependency that waits for nothing is `async`: FastAPI sends every other one to a thread.
+# It waits for nothing, so it is `async`: FastAPI sends every other dependency to a thread.
 async def services(request: Request) -> Services:
     """The services of this app's node."""
     found: Services = request.app.state.services
     return found
 
 
-async def known_parameters(request: Request) -> None:
-    """A dependency: refuses a query parameter that the call does not have, or has twice."""
-    route: APIRoute = request.scope["route"]
-    known = {field.alias for field in route.dependant.query_params}
+def _check_parameters(request: Request, known: Container[str]) -> None:
+    """Refuse a query parameter that the call does not have, or has twice."""
     for name in request.query_params:
         if name not in known:
             raise Invalid(why=f"there is no parameter {name[:64]}")
@@ -115,6 +113,18 @@ class Verb(APIRoute):
             endpoint = _written(endpoint, more.get("status_code") or 200)
         super().__init__(path, endpoint, **more)
 
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, behind a look at the names of the query parameters."""
+        inner = super().get_route_handler()
+        known = frozenset(field.alias for field in self.dependant.query_params)
+
+        async def handle(request: Request) -> Response:
+            if request.scope["query_string"]:
+                _check_parameters(request, known)
+            return await inner(request)
+
+        return handle
+
 
 def _written(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
     @functools.wraps(endpoint)
@@ -130,8 +140,7 @@ def _written(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
 
 def face(tag: str, path: str = "") -> APIRouter:
     """The router of one noun of the management API."""
-    once = [Depends(known_parameters)]
-    return APIRouter(prefix=f"/api/v1{path}", tags=[tag], dependencies=once, route_class=Verb)
+    return APIRouter(prefix=f"/api/v1{path}", tags=[tag], route_class=Verb)
 
 
 def caller(*roles: str) -> Callable[..., Awaitable[identity.Principal]]:

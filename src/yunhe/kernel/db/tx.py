@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -14,6 +15,11 @@ from yunhe.kernel.db.prepared import Prepared
 from yunhe.kernel.events import Events
 
 Params = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+
+
+@functools.cache  # a statement a table, and there are as many tables as the house declares
+def _insert_once(table: sa.Table) -> sa.Executable:
+    return postgresql.insert(table).on_conflict_do_nothing().returning(sa.literal(1))
 
 
 class Tx:
@@ -97,8 +103,7 @@ class Tx:
         """Insert unless a unique key is taken; True if this call inserted the row."""
         if self._prepared is not None:
             return self._prepared.insert_once(table, values)
-        once = postgresql.insert(table).on_conflict_do_nothing().returning(sa.literal(1))
-        return self.execute(once, values).first() is not None
+        return self.execute(_insert_once(table), values).first() is not None
 
     def emit(self, event: object) -> None:
         """Run the event's handlers now, inside this transaction."""
