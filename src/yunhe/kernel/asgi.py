@@ -188,19 +188,24 @@ class StreamedResponse(Response):
         self.media_type = media_type
         self.background = None
         self._outlet: Outlet | None = None
+        self._ended = False  # the source came to its end and settled itself
         self.init_headers({**headers, "Transfer-Encoding": "chunked"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the source ends, fails or the client goes away."""
+        # A task of the loop's own: a task group costs a small answer more than its body does.
+        watch = asyncio.get_running_loop().create_task(self._until_gone(receive))
+        watch.add_done_callback(_tell)
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._until_gone, receive, group.cancel_scope)
-                wire: Wire | None = scope.get("extensions", {}).get(WIRE)
-                await (self._send(send) if wire is None else self._pour(wire, send))
-                group.cancel_scope.cancel()
+            wire: Wire | None = scope.get("extensions", {}).get(WIRE)
+            await (self._send(send) if wire is None else self._pour(wire, send))
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._threads.run(self._chunks.close)
+            watch.cancel()
+            if self._ended:
+                self._chunks.close()  # nothing is left to wait for
+            else:
+                with anyio.CancelScope(shield=True):
+                    await self._threads.run(self._chunks.close)
 
     async def _pour(self, wire: Wire, send: Send) -> None:
         """One thread writes the body to the socket; the loop writes the head and the last chunk."""
@@ -225,6 +230,7 @@ class StreamedResponse(Response):
         except (YunheError, OSError) as error:
             log.warning("a stream was cut: %s", error)  # the body stays unfinished, as below
             return False
+        self._ended = True
         return True
 
     def _start(self) -> Message:
@@ -241,6 +247,7 @@ class StreamedResponse(Response):
                 log.warning("a stream was cut: %s", error)
                 return
             if chunk is None:
+                self._ended = True
                 break
             try:
                 with anyio.fail_after(limits.STALL_S_MAX):
@@ -255,13 +262,17 @@ class StreamedResponse(Response):
         # StopIteration cannot cross a coroutine.
         return next(self._chunks, None)
 
-    async def _until_gone(self, receive: Receive, scope: anyio.CancelScope) -> None:
+    async def _until_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         # A thread may be waiting for the next chunk, for as long as a query runs: closing the
         # source wakes it. In a thread of the common set, as its own may all be waiting so.
         if self._outlet is not None:
             self._outlet.cut()
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._chunks.close)
-        scope.cancel()
+        await anyio.to_thread.run_sync(self._chunks.close)
+
+
+def _tell(watch: asyncio.Task[None]) -> None:
+    """What went wrong when a stream was closed that its reader had left."""
+    if not watch.cancelled() and (error := watch.exception()) is not None:
+        log.error("a stream that its reader left could not be settled: %r", error)
