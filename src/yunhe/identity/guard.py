@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import ssl
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
-import httpcore
 import httpx
 
 from yunhe.identity.errors import AddressForbidden
+from yunhe.identity.kept import Connections
 
 Resolve = Callable[[str, int], list[str]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -88,7 +86,7 @@ def guarded_socket(
     host: str,
     port: int,
     development: bool,
-    timeout_s: float,
+    timeout_s: float | None,
     scheme: str = "https",
     resolve: Resolve = system_resolve,
 ) -> socket.socket:
@@ -111,105 +109,28 @@ def guarded_socket(
     raise last or OSError("no address")
 
 
-class _PinnedBackend(httpcore.NetworkBackend):
-    """Opens sockets to checked addresses only; the name is never resolved a second time."""
-
-    def __init__(self, development: bool, resolve: Resolve) -> None:
-        self._development = development
-        self._resolve = resolve
-        self._sockets = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        try:
-            addresses = _checked(host, port, self._development, self._resolve)
-        except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
-        last: Exception | None = None
-        for address in addresses:
-            try:
-                return self._sockets.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                last = error
-        raise last or httpcore.ConnectError("no address")
-
-
-class _Body(httpx.SyncByteStream):
-    """The response body as it arrives; closing it gives the connection back."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[bytes]:
-        with _as_httpx():
-            yield from self._stream
-
-    def close(self) -> None:
-        self._stream.close()
-
-
 class GuardedTransport(httpx.BaseTransport):
     """An httpx transport that connects only where `allowed` says; http in development only."""
 
     def __init__(
         self, development: bool, resolve: Resolve = system_resolve, connections_max: int = 64
     ) -> None:
-        self._schemes = (b"https", b"http") if development else (b"https",)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl.create_default_context(),
-            max_connections=connections_max,
-            max_keepalive_connections=connections_max,
-            keepalive_expiry=15,
-            network_backend=_PinnedBackend(development, resolve),
-        )
+        self._schemes = ("https", "http") if development else ("https",)
+
+        def opened(scheme: str, host: str, port: int, timeout_s: float | None) -> socket.socket:
+            return guarded_socket(host, port, development, timeout_s, scheme, resolve)
+
+        self._connections = Connections(opened, connections_max)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; raises AddressForbidden before a byte leaves."""
-        if request.url.raw_scheme not in self._schemes:
+        if request.url.scheme not in self._schemes:
             raise AddressForbidden(detail=f"scheme of {request.url}")
-        sent = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(
-                scheme=request.url.raw_scheme,
-                host=request.url.raw_host,
-                port=request.url.port,
-                target=request.url.raw_path,
-            ),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
-        with _as_httpx():
-            got = self._pool.handle_request(sent)
-        return httpx.Response(
-            got.status, headers=got.headers, stream=_Body(got.stream), extensions=got.extensions
-        )
+        return self._connections.send(request)
 
     def close(self) -> None:
         """Close every connection."""
-        self._pool.close()
-
-
-@contextmanager
-def _as_httpx() -> Iterator[None]:
-    try:
-        yield
-    except httpcore.ConnectTimeout as error:
-        raise httpx.ConnectTimeout(str(error)) from error
-    except httpcore.TimeoutException as error:
-        raise httpx.ReadTimeout(str(error)) from error
-    except httpcore.ConnectError as error:
-        raise httpx.ConnectError(str(error)) from error
-    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise httpx.ReadError(str(error)) from error
+        self._connections.close()
 
 
 def client(development: bool, timeout_s: float, resolve: Resolve = system_resolve) -> httpx.Client:
