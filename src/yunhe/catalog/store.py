@@ -101,6 +101,7 @@ counters = sa.Table(
 )
 
 _entry_row, _version_row = by_name(entries), by_name(versions)
+_register_row = by_name(register)
 
 # Built once: every use reads its product's tables (kernel.db.prepared).
 _KEY: Final[sa.BindParameter[Any]] = sa.bindparam("key")
@@ -370,13 +371,26 @@ def products_using(tx: Tx, origin_did: str) -> Sequence[Row]:
     )
 
 
-def listed_rows(tx: Tx, code: str, back: bool, rows_max: int) -> Sequence[Row]:
-    """Publicly listed products of all members, by code: after `code`, or backwards before it."""
+def _listed_rows(back: bool, beside: bool) -> sa.Select[Any]:
     c = register.c
     query = sa.select(register).where(
         c.kind == "product", c.state == "registered", c.listing_state == "listed"
     )
-    return tx.all(_beside(query, c.code, code, back, rows_max))
+    code = sa.bindparam("beside") if beside else ""
+    found: sa.Select[Any] = _beside(query, c.code, code, back, sa.bindparam("rows_max"))
+    return found
+
+
+_LISTED_HERE: Final = {
+    (back, beside): _listed_rows(back, beside) for back in (False, True) for beside in (False, True)
+}
+
+
+def listed_rows(tx: Tx, code: str, back: bool, rows_max: int) -> Sequence[Row]:
+    """Publicly listed products of all members, by code: after `code`, or backwards before it."""
+    asked = _LISTED_HERE[back, bool(code)]
+    found = tx.rows(asked, {"beside": code, "rows_max": rows_max})
+    return [_register_row(row) for row in found]
 
 
 def changed_since(tx: Tx, position: int, rows_max: int) -> Sequence[Row]:
