@@ -13,6 +13,7 @@ from yunhe.identity import Identity, require_member
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import StreamedResponse, Threads, json_body
 from yunhe.kernel.errors import Unauthenticated
+from yunhe.kernel.routes import Bare
 from yunhe.protocols.arrow import wire
 
 ENDPOINT: Final = wire.PATH
@@ -20,7 +21,7 @@ ENDPOINT: Final = wire.PATH
 
 def router(identity: Identity, contracts: Contracts, plane: DataPlane) -> APIRouter:
     """The data plane's HTTP face; queries and streams have threads of their own."""
-    made = APIRouter(tags=["data"])
+    made = APIRouter(tags=["data"], route_class=Bare)
     queries, streams = Threads(limits.QUERY_THREADS), Threads(limits.STREAM_THREADS)
 
     def open_stream(request: Request, body: bytes) -> Stream:
