@@ -59,6 +59,8 @@ class Body:
 
 def clean(text: str) -> str:
     """The text without what a database cannot keep: control characters, half surrogates."""
+    if text.isprintable():  # then it holds neither
+        return text
     kept = "".join(c for c in text if c >= " " or c in "\t\n")
     return kept.encode("utf-8", "replace").decode()
 

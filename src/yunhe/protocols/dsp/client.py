@@ -57,14 +57,25 @@ class DspClient:
 
     def call(self, method: str, url: str, did: str, body: Json | None, bytes_max: int) -> Answer:
         """One request; raises httpx.HTTPError, YunheError (an address that is refused)."""
-        headers = {"Authorization": f"Bearer {self._mint(did)}"}
-        with self._http.stream(method, url, json=body, headers=headers) as response:
+        headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "Authorization": f"Bearer {self._mint(did)}",
+            "Connection": "keep-alive",
+        }
+        # Made here: what the client adds of its own (cookies, parameters, a base URL) is nothing.
+        waits = {"timeout": self._http.timeout.as_dict()}
+        request = httpx.Request(method, url, headers=headers, json=body, extensions=waits)
+        response = self._http.send(request, stream=True)
+        try:
             raw = b""
             for part in response.iter_bytes():
                 raw += part
                 if len(raw) > bytes_max:
                     raise PeerSilent(why="its answer is too long")
             return Answer(response.status_code, _json(raw), _next(response))
+        finally:
+            response.close()
 
     def post(self, url: str, did: str, body: Json) -> Answer:
         """POST one message."""
@@ -140,4 +151,6 @@ def _json(raw: bytes) -> Any:
 
 
 def _next(response: httpx.Response) -> str:
+    if "link" not in response.headers:
+        return ""
     return str(response.links.get("next", {}).get("url", ""))
