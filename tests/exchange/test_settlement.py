@@ -9,13 +9,11 @@ import sqlalchemy as sa
 
 from yunhe.control import CorrectionRefused
 from yunhe.exchange import (
-    BillUnknown,
     DocumentInvalid,
     MeterMissing,
     MeterNotEvidenced,
     NotAParty,
     NothingToBill,
-    NotTheProvider,
     ReceiptDiffers,
     StatementUnknown,
     UsesInFlight,
@@ -446,19 +444,6 @@ def test_a_use_after_the_statement_waits_for_the_next(pair, clock) -> None:
     pair.use(7, deliver=False)
     found = pair.research.exchange.reconcile(PROVIDER, issued.body, issued.provider_jws)
     assert found.state == "settled"
-
-
-def test_bills_of_nobody(pair) -> None:
-    with pytest.raises(BillUnknown):
-        pair.hospital.exchange.issue_statement("c9")
-    with pytest.raises(NotTheProvider):
-        pair.research.exchange.issue_statement("c1")  # only the provider issues
-    with pytest.raises(BillUnknown):
-        pair.hospital.exchange.running_bill("c9")
-    with pytest.raises(NothingToBill):
-        pair.hospital.exchange.issue_statement("c1")
-    with pytest.raises(StatementUnknown):
-        pair.hospital.exchange.statement("nothing")
 
 
 def test_recompute_changes_nothing(pair) -> None:
