@@ -211,7 +211,7 @@ class Node:
                 self.dsp_replies,
                 self._sender,
             ),
-            arrow.router(self.identity, self.contracts, self.plane),
+            arrow.router(self.identity, self.contracts, self.plane, self.verifier.authenticate),
             arrow.inbox_router(self.inbox, self.identity.refusals.refused),
         ]
         return made

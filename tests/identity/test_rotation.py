@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 
 from identity.nodes import RESEARCH, World
 from identity.test_registrar import admitted
-from yunhe.identity import Identity
+from yunhe.identity import MEMBERSHIP_SCOPE, Identity, SelfIssued, jwts
 from yunhe.identity import errors as e
-from yunhe.kernel import limits
-from yunhe.kernel.keys import KeyStore, KeyUnreadable
+from yunhe.kernel import limits, suites
+from yunhe.kernel.keys import KeyStore, KeyUnreadable, jwt
 
 
 @pytest.fixture
@@ -53,6 +54,74 @@ def test_the_old_key_verifies_during_the_overlap(
     world.clock.advance(10)
     office.foreign.authenticate(f"Bearer {after.foreign.mint(office.own_did)}")
     assert [body["new"] for body in logged(world, hospital)] == [new]
+
+
+@pytest.mark.parametrize("purpose", ["did", "dcp"])
+def test_a_running_node_signs_with_the_new_key_at_once(
+    world: World, office: Identity, hospital: Identity, purpose: str
+) -> None:
+    world.keep(hospital, admitted(office, hospital).credential)
+    wallet = hospital.wallet.access_token(office.own_did, (MEMBERSHIP_SCOPE,))
+    inline, foreign = hospital.mint(office.own_did), hospital.foreign.mint(office.own_did)
+    old, new = hospital.rotation.rotate(purpose)
+    held = {"did": hospital.key, "dcp": hospital.claims_key}[purpose]
+    assert (held.kid, held.now.kid, held.public_jwk()["kid"]) == (new, new, new)
+    assert {old, new} <= set(kids(hospital))
+    # What was on its way still holds, here and at the peer.
+    assert office.authenticate_peer(f"Bearer {inline}").member
+    assert office.foreign.authenticate(f"Bearer {foreign}").did == hospital.own_did
+    asker = SelfIssued(office.own_did, {}, wallet)
+    assert hospital.wallet.present(asker, (MEMBERSHIP_SCOPE,)) == []
+    # What is signed now is by the new key alone; the peer reads the document anew for it.
+    world.publish(hospital)
+    world.clock.advance(10)
+    office.foreign.authenticate(f"Bearer {hospital.foreign.mint(office.own_did)}")
+    peer = office.authenticate_peer(f"Bearer {hospital.mint(office.own_did)}")
+    if purpose == "did":
+        assert peer.jwk["x"] == hospital.key.public_jwk()["x"]
+        world.keep(hospital, office.registrar.renew_credential(peer))
+    other = world.node("research", RESEARCH)
+    assert other.authenticate_peer(f"Bearer {hospital.mint(other.own_did)}").member
+
+
+def test_a_root_goes_by_both_its_keys_during_the_overlap(
+    world: World, office: Identity, hospital: Identity
+) -> None:
+    world.keep(hospital, admitted(office, hospital).credential)
+    old, new = office.rotation.rotate("did")
+    for node in (office, again(world, "office")):
+        assert {key["kid"] for key in node.keys_of(office.own_did)} == {old, new}
+        # A credential that it issued before the rotation.
+        world.clock.advance(1)
+        assert node.authenticate_peer(f"Bearer {hospital.mint(office.own_did)}").member
+
+
+def test_a_key_that_is_rotated_while_others_sign_never_makes_a_mixed_token(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    ed, es = store.key("did"), store.es256("dcp")
+    known = {key.kid: key.public_jwk() for key in (ed, es)}
+    made: list[str] = []
+    stop = threading.Event()
+
+    def sign() -> None:
+        while not stop.is_set():
+            made.append(jwt(ed, {"a": 1}))
+            held = es.now
+            made.append(suites.jwt(held, {"a": 1}, held.kid))
+
+    signer = threading.Thread(target=sign)
+    signer.start()
+    for _ in range(10):
+        for purpose, suite in (("did", "Ed25519"), ("dcp", "ES256")):
+            key = store.prepare(purpose, suite)
+            known[key.kid] = key.public_jwk()
+            store.promote(purpose, suite)
+    stop.set()
+    signer.join()
+    assert len(made) > 20
+    for token in made:
+        draft = jwts.read(token)
+        assert draft.verifies(known[draft.header["kid"]])
 
 
 def test_after_the_overlap_the_old_key_is_gone(world: World, hospital: Identity) -> None:

@@ -30,7 +30,7 @@ def change_standing(code: str, form: StandingForm, parts: Parts, who: Reviewer) 
 
 @router.post("/keys/rotation")
 def rotate_key(form: RotationForm, parts: Parts, _who: Admin) -> dict[str, Any]:
-    """Make a new key; it signs from the node's next start on, the old one goes on verifying."""
+    """Make a new key; it signs at once, the old one goes on verifying."""
     old, new = parts.identity.rotation.rotate(form.purpose)
     return {"purpose": form.purpose, "old": old, "new": new}
 

@@ -50,4 +50,4 @@ class DataTokens:
     def _our_key(self, header: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
         if header.get("typ") != TOKEN_TYPE or claims.get("iss") != self._did:
             raise BadSignature(why="not a data token of this node")
-        return self._key.public_jwk()
+        return self._key.public_of(header.get("kid"))

@@ -85,7 +85,7 @@ from yunhe.identity.peers import Verified, require_member
 from yunhe.identity.refusals import RefusalMeter, Refusals
 from yunhe.identity.service import CLAIMS_PATH, Identity
 from yunhe.identity.tokens import require
-from yunhe.identity.vcs import MEMBERSHIP
+from yunhe.identity.vcs import MEMBERSHIP, Credential
 from yunhe.identity.vcs import PROFILES as CREDENTIAL_PROFILES
 from yunhe.identity.wallet import MEMBERSHIP_SCOPE, Written
 
@@ -111,6 +111,7 @@ __all__ = [
     "ConnectorForm",
     "ConnectorNotFound",
     "ConnectorStateChanged",
+    "Credential",
     "CredentialExpired",
     "CredentialHolder",
     "CredentialNotHeld",

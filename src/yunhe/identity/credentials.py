@@ -47,6 +47,7 @@ def issue(key: keys.SigningKey, member: Membership, status: dict[str, Any], now:
             },
         },
     }
+    key = key.now
     return keys.jwt(key, claims, kid=f"{member.issuer}#{key.kid}")
 
 

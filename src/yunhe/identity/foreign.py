@@ -66,7 +66,8 @@ class ForeignTokens:
         }
         if token:
             claims["token"] = token
-        return suites.jwt(self._key, claims, f"{self._own_did}#{self._key.kid}")
+        key = self._key.now
+        return suites.jwt(key, claims, f"{self._own_did}#{key.kid}")
 
     def authenticate(self, authorization: str) -> SelfIssued:
         """Who sent this header; the token is spent by it.

@@ -166,7 +166,8 @@ class Issuer:
         entry = self._book.entry(self._book.place(tx, id_, code), what.profile)
         claims = vcs.claims_of(made, entry, tx.now)
         typ = "JWT" if what.profile == vcs.VC11 else "vc+jwt"
-        return suites.jwt(self._key, claims, f"{self._own_did}#{self._key.kid}", typ)
+        key = self._key.now
+        return suites.jwt(key, claims, f"{self._own_did}#{key.kid}", typ)
 
     def status(self, holder: SelfIssued, request_id: str) -> Issued:
         """How a request of `holder` went; another's is not found (CredentialRequestUnknown)."""

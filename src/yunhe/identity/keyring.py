@@ -6,6 +6,8 @@ never from the network, except in development, where an unpinned one is resolved
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from yunhe.identity.did import DidDocument, Resolver, key_named
 from yunhe.identity.errors import CredentialUntrusted, TokenKeyUnknown, TrustRootUnpinned
 from yunhe.identity.model import Jwk
@@ -19,6 +21,7 @@ class KeyRing:
     def __init__(self, config: NodeConfig, own: keys.SigningKey, resolver: Resolver) -> None:
         self._own_did = config.did
         self._own: tuple[Jwk, ...] = (_public(own.public_jwk()),)
+        self._rooted = "functional-node" in config.roles
         self._resolver = resolver
         self._roots: dict[str, tuple[Jwk, ...]] = {}
         for root in config.trust_roots:
@@ -27,7 +30,13 @@ class KeyRing:
             # Two entries for one DID are two keys: how a root's rotation is announced.
             held = self._roots.get(root.did, ())
             self._roots[root.did] = held if root.jwk is None else (*held, _public(root.jwk))
-        if "functional-node" in config.roles:
+        if self._rooted:
+            self._roots[self._own_did] = self._own
+
+    def own_keys(self, current: Jwk, retired: Iterable[Jwk]) -> None:
+        """Our keys after a rotation: `current`, then the `retired` ones that still verify."""
+        self._own = (_public(current), *(_public(jwk) for jwk in retired))
+        if self._rooted:
             self._roots[self._own_did] = self._own
 
     def is_root(self, did: str) -> bool:

@@ -102,8 +102,9 @@ class Peers:
         held = self.own_credential(now) if credential else None
         if held is not None:
             claims["credential"] = held
-        kid = f"{self._own_did}#{self._key.kid}"
-        return keys.jwt(self._key, claims, kid=kid, algorithm=self._names.name_for(audience_did))
+        key = self._key.now
+        kid = f"{self._own_did}#{key.kid}"
+        return keys.jwt(key, claims, kid=kid, algorithm=self._names.name_for(audience_did))
 
     def forget_own(self) -> None:
         """Read our credential from the database again at the next `mint`."""

@@ -7,7 +7,7 @@ first thing that does not (DCP 1.0 §5.4.3). Both profiles; one presentation is 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -115,11 +115,22 @@ class PresentationCheck:
                 found.append(self.credential(token, holder))
                 if len(found) > limits.CREDENTIALS_MAX:
                     raise PresentationRefused(why="it holds too many credentials")
+        self.standing(found)
         for one in found:
-            self._status.check(one.status, one.issuer)
             for address in one.schemas:
                 schema(address, one.subject)
         return found
+
+    def standing(self, found: Iterable[vcs.Credential]) -> None:
+        """Refuse credentials, verified before, that have ended or whose list says otherwise now.
+
+        Raises CredentialExpired, CredentialRevoked, CredentialRefused, Status*.
+        """
+        now = self._clock.now()
+        for one in found:
+            if one.expires_at is not None and one.expires_at <= now:
+                raise CredentialExpired
+            self._status.check(one.status, one.issuer)
 
     def _presentation(self, text: str, holder: str) -> list[str]:
         try:

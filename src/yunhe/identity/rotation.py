@@ -1,4 +1,4 @@
-"""Key rotation: a new key signs from the next start on, the old one verifies for an overlap.
+"""Key rotation: a new key signs at once, the old one verifies for an overlap.
 
 In: a purpose. Out: one evidence entry that names both keys; the old public key stays in the DID
 document until it retires. Two steps that a crash may part: the commit, then the file.
@@ -6,6 +6,7 @@ document until it retires. Two steps that a crash may part: the commit, then the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ class Rotation:
         self._db = db
         self._evidence = evidence
         self._keys = key_store
+        self._watchers: list[Callable[[], None]] = []
 
     def finish(self) -> None:
         """At a start: put keys in place whose rotation was committed before a crash."""
@@ -41,13 +43,13 @@ class Rotation:
     def rotate(self, purpose: str) -> tuple[str, str]:
         """Retire the key of `purpose` (did or dcp) for a new one: their kids, old and new.
 
-        Services built before go on with the old key until the node starts again. Raises
+        Whoever holds the key of this node's store signs with the new one when this returns. Raises
         KeyUnreadable.
         """
         if purpose not in SUITE_OF:
             raise keys.KeyUnreadable(purpose=purpose)
         suite = SUITE_OF[purpose]
-        old, new = self._current(purpose), self._keys.prepare(purpose, suite)
+        old, new = self._current(purpose).now, self._keys.prepare(purpose, suite)
 
         def verb(tx: Tx) -> None:
             until = tx.now + timedelta(days=limits.KEY_OVERLAP_DAYS)
@@ -63,7 +65,13 @@ class Rotation:
 
         self._db.write(verb)
         self._keys.promote(purpose, suite)
+        for changed in self._watchers:
+            changed()
         return old.kid, new.kid
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after every rotation."""
+        self._watchers.append(changed)
 
     def retired(self) -> list[dict[str, Any]]:
         """The public keys of ours that sign no more and still verify."""

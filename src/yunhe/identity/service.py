@@ -67,6 +67,7 @@ class Identity:
         self.key = key_store.key("did")
         self.fetch = fetch or self._fetcher
         self.ring = KeyRing(config, self.key, did.Resolver(self.fetch, clock, config.development))
+        self._rotated()
         self.registers = "functional-node" in config.roles
         self.book = StatusBook(db, config.did, config.address, self.key)
         self.status = StatusCheck(clock, self._status_list, self.ring.issuer_key)
@@ -76,6 +77,8 @@ class Identity:
         self.peers = Peers(db, config.did, self.key, self.ring, self.registers, self.status, names)
         self.registrar = Registrar(db, evidence, self.key, config, self.book)
         self._claims(key_store.es256("dcp"))
+        self.rotation.watch(self._rotated)
+        self.rotation.watch(self.peers.forget_own)  # our credential is for the key before
         self.refusals = RefusalMeter(db)
         # The verbs that every edge calls, by their short names.
         self.create_token = self.tokens.create_token
@@ -104,6 +107,11 @@ class Identity:
         )
         self.wallet = Wallet(db, evidence, own_did, key, self.ring, self.presentations)
         self.issuer = Issuer(db, evidence, own_did, self.key, self.book, self.registers)
+
+    def _rotated(self) -> None:
+        """Our own keys by which the ring goes: this one, and those that still verify."""
+        retired = [jwk for jwk in self.rotation.retired() if jwk.get("crv") == "Ed25519"]
+        self.ring.own_keys(self.key.public_jwk(), retired)
 
     def _status_list(self, url: str) -> bytes:
         """A status list by its address; our own come from our own register."""

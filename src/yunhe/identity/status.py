@@ -94,7 +94,8 @@ class StatusBook:
         url, now = self._url(number, old), self._db.clock.now()
         claims = _list_claims(self._did, url, text, now, old)
         typ = "JWT" if old else "vc+jwt"
-        return suites.jwt(self._key, claims, f"{self._did}#{self._key.kid}", typ)
+        key = self._key.now
+        return suites.jwt(key, claims, f"{self._did}#{key.kid}", typ)
 
     def _url(self, number: int, old: bool) -> str:
         return f"{self._base}/{number}" + ("/2021" if old else "")

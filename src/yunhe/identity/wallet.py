@@ -103,7 +103,8 @@ class Wallet:
             "iat": int(now.timestamp()),
             "exp": int((now + timedelta(seconds=limits.ACCESS_TOKEN_S_MAX)).timestamp()),
         }
-        return suites.jwt(self._key, claims, self._key.kid, _TYP)
+        key = self._key.now
+        return suites.jwt(key, claims, key.kid, _TYP)
 
     def present(self, asker: SelfIssued, scopes: tuple[str, ...]) -> list[str]:
         """Presentations of what `asker` asks for and its access token allows, no more.
@@ -126,14 +127,16 @@ class Wallet:
                     chosen.setdefault(place, vcs.read(row.jwt)[1])
         shown = list({one.jwt: one for one in chosen.values()}.values())
         shown = shown[: limits.CREDENTIALS_MAX]
-        return presentations.make(self._key, self._own_did, asker.did, shown, now)
+        return presentations.make(self._key.now, self._own_did, asker.did, shown, now)
 
     def _granted(self, asker: SelfIssued) -> list[Scope]:
         if not asker.token:
             raise AccessTokenMissing
         try:
             draft = jwts.read(asker.token)
-            if draft.header.get("typ") != _TYP or not draft.verifies(self._key.public_jwk()):
+            if draft.header.get("typ") != _TYP or not draft.verifies(
+                self._key.public_of(draft.header.get("kid"))
+            ):
                 raise AccessTokenRefused(why="it is not of this holder")
             times(draft.claims, self._db.clock.now())
         except jwts.JwtUnreadable as error:

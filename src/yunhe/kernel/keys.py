@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
@@ -108,25 +109,110 @@ class SigningKey:
         """64 bytes of Ed25519 over `message`."""
         return self.private.sign(message)
 
+    @property
+    def now(self) -> SigningKey:
+        """The key as it stands: what names it and what signs must be one and the same."""
+        return self
+
+    def public_of(self, _kid: object) -> Jwk:
+        """The public JWK that verifies what this key signed under the name `_kid`."""
+        return self.public_jwk()
+
+
+class CurrentKey(SigningKey):
+    """The key of a purpose as it stands now: a rotation changes it under whoever holds it.
+
+    Take `now` where more than one member is read; each alone may be of another key.
+    """
+
+    def __init__(self, held: SigningKey) -> None:
+        object.__setattr__(self, "_held", held)
+        object.__setattr__(self, "_earlier", ())
+
+    def become(self, held: SigningKey) -> None:
+        """Every use from here on is of `held`; the key before still verifies, by `public_of`."""
+        earlier: tuple[Jwk, ...] = self._earlier  # type: ignore[attr-defined]
+        kept = (self.now.public_jwk(), *earlier)[: limits.EARLIER_KEYS_MAX]
+        object.__setattr__(self, "_earlier", kept)
+        object.__setattr__(self, "_held", held)
+
+    def public_of(self, kid: object) -> Jwk:
+        """The key named `kid`, if it was one before a rotation; else the present one."""
+        earlier: tuple[Jwk, ...] = self._earlier  # type: ignore[attr-defined]
+        return next((jwk for jwk in earlier if jwk["kid"] == kid), self.public_jwk())
+
+    @property
+    def now(self) -> SigningKey:
+        """The key as it stands."""
+        held: SigningKey = self._held  # type: ignore[attr-defined]
+        return held
+
+    @property
+    def purpose(self) -> str:
+        return self.now.purpose
+
+    @property
+    def private(self) -> Ed25519PrivateKey:
+        return self.now.private
+
+    @property
+    def kid(self) -> str:
+        return self.now.kid
+
+    @property
+    def jose(self) -> OKPKey:
+        return self.now.jose
+
+    def public_raw(self) -> bytes:
+        """The 32 bytes of the public key."""
+        return self.now.public_raw()
+
+    def public_jwk(self) -> Jwk:
+        """The public JWK: kty, crv, x, kid."""
+        return self.now.public_jwk()
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes of Ed25519 over `message`."""
+        return self.now.sign(message)
+
 
 class KeyStore:
     """The keys folder of one node: `<purpose>.pem`, mode 0600, made on first use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = threading.Lock()
+        self._keys: dict[str, CurrentKey] = {}
+        self._es256: dict[str, suites.CurrentSigner] = {}
 
     def key(self, purpose: str) -> SigningKey:
-        """The current Ed25519 key of `purpose`.
+        """The current Ed25519 key of `purpose`, and after a `promote` of this store the next one.
 
         Raises KeyUnreadable; a second one is never made silently.
         """
+        with self._lock:
+            read = self._ed25519(purpose)
+            held = self._keys.setdefault(purpose, CurrentKey(read))
+            if held.kid != read.kid:
+                held.become(read)
+            return held
+
+    def es256(self, purpose: str) -> suites.CurrentSigner:
+        """The current ES256 key of `purpose` (`<purpose>.es256.pem`), as `key`."""
+        with self._lock:
+            read = self._read_es256(purpose)
+            held = self._es256.setdefault(purpose, suites.CurrentSigner(read))
+            if held.kid != read.kid:
+                held.become(read)
+            return held
+
+    def _ed25519(self, purpose: str) -> SigningKey:
         private = self._load(purpose, "Ed25519")
         if not isinstance(private, Ed25519PrivateKey):
             raise KeyUnreadable(detail="not Ed25519", purpose=purpose)
         return SigningKey(purpose, private, _okp(private.public_key()).thumbprint())
 
-    def es256(self, purpose: str) -> suites.Es256Key:
-        """The current ES256 key of `purpose` (`<purpose>.es256.pem`); raises KeyUnreadable."""
+    def _read_es256(self, purpose: str) -> suites.Es256Key:
         private = self._load(purpose, "ES256")
         if not isinstance(private, ec.EllipticCurvePrivateKey):
             raise KeyUnreadable(detail="not P-256", purpose=purpose)
@@ -143,8 +229,13 @@ class KeyStore:
         return _signer(purpose, _read(path, purpose))
 
     def promote(self, purpose: str, suite: str) -> None:
-        """Put the prepared key in the place of the current one, whose private part is gone."""
-        self._next(purpose, suite).replace(self._path(purpose, suite))
+        """Put the prepared key in the place of the current one, whose private part is gone.
+
+        Who holds the key of this store signs with the new one from here on.
+        """
+        with self._lock:
+            self._next(purpose, suite).replace(self._path(purpose, suite))
+        _ = self.key(purpose) if suite == "Ed25519" else self.es256(purpose)
 
     def prepared(self, purpose: str, suite: str) -> bool:
         """Whether a key waits for `promote`."""
@@ -246,6 +337,7 @@ def jws_detached(
 
     `algorithm` is the JOSE name to write, one of ALGORITHMS.
     """
+    key = key.now
     header = {"alg": algorithm, "kid": kid or key.kid}
     return str(jws.detach_content(_sign(key, header, payload)))
 
@@ -276,6 +368,7 @@ def jwt(
 
     `algorithm` is the JOSE name to write, one of ALGORITHMS.
     """
+    key = key.now
     return _sign(key, {"alg": algorithm, "typ": typ, "kid": kid or key.kid}, dumps(claims))
 
 

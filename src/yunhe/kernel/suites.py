@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
 
 SUITES: Final = ("Ed25519", "ES256")
@@ -41,7 +42,10 @@ class Signer(Protocol):
     def kid(self) -> str: ...
     @property
     def algorithm(self) -> str: ...
+    @property
+    def now(self) -> Signer: ...
     def public_jwk(self) -> Jwk: ...
+    def public_of(self, kid: object, /) -> Jwk: ...
     def sign(self, message: bytes) -> bytes: ...
 
 
@@ -62,6 +66,50 @@ class Es256Key:
         """64 bytes, r and s (RFC 7518 §3.4)."""
         r, s = decode_dss_signature(self.private.sign(message, ec.ECDSA(SHA256())))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+    @property
+    def now(self) -> Es256Key:
+        """The key as it stands: what names it and what signs must be one and the same."""
+        return self
+
+    def public_of(self, _kid: object) -> Jwk:
+        """The public JWK that verifies what this key signed under the name `_kid`."""
+        return self.public_jwk()
+
+
+class CurrentSigner:
+    """The key of a purpose as it stands now: a rotation changes it under whoever holds it.
+
+    Take `now` where more than one member is read; each alone may be of another key.
+    """
+
+    algorithm = "ES256"
+
+    def __init__(self, held: Es256Key) -> None:
+        self.now = held
+        self._earlier: tuple[Jwk, ...] = ()
+
+    def become(self, held: Es256Key) -> None:
+        """Every use from here on is of `held`; the key before still verifies, by `public_of`."""
+        self._earlier = (self.public_jwk(), *self._earlier)[: limits.EARLIER_KEYS_MAX]
+        self.now = held
+
+    @property
+    def kid(self) -> str:
+        """The RFC 7638 thumbprint."""
+        return self.now.kid
+
+    def public_jwk(self) -> Jwk:
+        """The public JWK: kty, crv, x, y, kid."""
+        return self.now.public_jwk()
+
+    def public_of(self, kid: object) -> Jwk:
+        """The key named `kid`, if it was one before a rotation; else the present one."""
+        return next((jwk for jwk in self._earlier if jwk["kid"] == kid), self.public_jwk())
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes, r and s (RFC 7518 §3.4)."""
+        return self.now.sign(message)
 
 
 def es256(purpose: str, private: ec.EllipticCurvePrivateKey) -> Es256Key:
@@ -110,6 +158,7 @@ def verify(jwk: Jwk, algorithm: object, message: bytes, signature: bytes) -> boo
 
 def jwt(key: Signer, claims: dict[str, Any], kid: str, typ: str = "JWT") -> str:
     """A compact JWT by a key of any suite; the payload is canonical."""
+    key = key.now
     header = dumps({"alg": key.algorithm, "kid": kid, "typ": typ})
     signed = f"{_text(header)}.{_text(dumps(claims))}"
     return f"{signed}.{_text(key.sign(signed.encode()))}"

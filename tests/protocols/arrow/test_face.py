@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from flow.world import BY_SEX, PURPOSE, TERMS, World, hospital, three, until
+from yunhe import identity
 from yunhe.kernel import limits
 from yunhe.kernel.keys import KeyStore, jwt
 from yunhe.protocols import arrow
@@ -102,6 +103,24 @@ def rest(response: http.client.HTTPResponse) -> None:
 @pytest.fixture
 def asker(world: World, contract: Contract) -> Asker:
     return Asker(world, contract)
+
+
+def as_foreign(asker: Asker, scope: str = identity.MEMBERSHIP_SCOPE) -> str:
+    """A token as a foreign connector sends it: what it is, its wallet shows."""
+    who, provider = asker.world["r"].node.identity, asker.world["a"].did
+    profiles = len(identity.CREDENTIAL_PROFILES)
+    until("the wallet to be filled", lambda: len(who.wallet.credentials()) == profiles)
+    return who.foreign.mint(provider, who.wallet.access_token(provider, (scope,)))
+
+
+def test_a_foreign_peer_asks_with_decentralised_claims(asker: Asker) -> None:
+    token = as_foreign(asker)
+    connection, response = asker.send(peer=token)
+    assert response.status == 200
+    rest(response)
+    connection.close()
+    assert asker.refused(peer=token) == (401, "TOKEN_REPLAYED")
+    assert asker.refused(peer=as_foreign(asker), data="x.y.z")[0] == 401
 
 
 def test_a_data_token_is_no_use_without_membership(asker: Asker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from identity.nodes import REVIEWER
-from protocols.dcp.office import Town
+from protocols.dcp.office import Town, token
 from yunhe.identity import (
     MEMBERSHIP,
     MEMBERSHIP_SCOPE,
@@ -23,6 +24,7 @@ from yunhe.identity import (
 from yunhe.identity import errors as e
 from yunhe.identity.store_claims import issuance
 from yunhe.identity.vcs import PROFILES
+from yunhe.kernel import limits
 from yunhe.protocols import dcp
 
 CONTEXT = ["https://w3id.org/dspace-dcp/v1.0/dcp.jsonld"]
@@ -67,6 +69,63 @@ def test_a_revoked_member_is_refused_within_five_seconds(
         here.verifiers["research"].authenticate(shown(hospital, research))
     with pytest.raises(e.CredentialRevoked):  # at the registrar itself, too
         here.verifiers["office"].authenticate(shown(hospital, office))
+
+
+def asked(here: Town) -> int:
+    return sum(request.url.path.endswith("/presentations/query") for request in here.said)
+
+
+def test_a_wallet_is_asked_once_in_a_while_and_its_status_each_time(
+    here: Town, office: Identity, hospital: Identity, research: Identity
+) -> None:
+    issued(here, office, hospital)
+    verifier = here.verifiers["research"]
+    here.said.clear()
+    for _ in range(3):
+        peer = verifier.authenticate(shown(hospital, research))
+        assert (peer.did, peer.member) == (hospital.own_did, True)
+    assert asked(here) == 1
+    here.world.clock.advance(limits.FOREIGN_KNOWN_S)
+    verifier.authenticate(shown(hospital, research))
+    assert asked(here) == 2
+    # Known since a moment ago, with a list of 3 s ago: revoked now, refused within five seconds.
+    here.world.clock.advance(3)
+    verifier.authenticate(shown(hospital, research))
+    office.registrar.revoke(office.connectors()[0].code, ("breach",), REVIEWER)
+    here.world.clock.advance(limits.STATUS_CACHE_S)
+    with pytest.raises(e.CredentialRevoked):
+        verifier.authenticate(shown(hospital, research))
+
+
+def test_what_is_known_of_a_foreign_peer_is_its_own_and_ends_with_its_credential(
+    here: Town, office: Identity, hospital: Identity, research: Identity
+) -> None:
+    issued(here, office, hospital)
+    verifier = here.verifiers["research"]
+    verifier.authenticate(shown(hospital, research))
+    kid = f"{hospital.own_did}#{hospital.claims_key.kid}"
+    forged = token(hospital, research, key=office.claims_key, kid=kid, token="known")
+    with pytest.raises(e.TokenSignature):  # another key in its name gains nothing
+        verifier.authenticate(f"Bearer {forged}")
+    (_, found) = verifier._shown[hospital.own_did]
+    verifier._shown[hospital.own_did] = (
+        hospital.clock.now(),
+        [replace(one, expires_at=hospital.clock.now()) for one in found],
+    )
+    with pytest.raises(e.CredentialExpired):
+        verifier.authenticate(shown(hospital, research))
+
+
+def test_what_is_known_of_foreign_peers_is_bounded(
+    here: Town, office: Identity, hospital: Identity, research: Identity,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(limits, "CREDENTIAL_CACHE_MAX", 0)
+    issued(here, office, hospital)
+    here.said.clear()
+    for _ in range(2):
+        here.verifiers["research"].authenticate(shown(hospital, research))
+    assert asked(here) == 2
 
 
 def test_tokens_of_our_own_kind_take_the_short_way(

@@ -1,26 +1,31 @@
 """Who a foreign node is: its token verified, its wallet asked, its credentials held to the rules.
 
 In: an Authorization header. Out: a Peer as the rest of the house knows it. Tokens of our own
-nodes inline their credential and take the short way; nothing of a foreign one is remembered, so
-whatever it lost a moment ago is refused now.
+nodes inline their credential and take the short way. What a foreign wallet showed counts for
+FOREIGN_KNOWN_S, so that a conversation asks it once; its status is asked of the list each time.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from yunhe import identity
-from yunhe.identity import Identity, Peer
-from yunhe.kernel import ids
+from yunhe.identity import Credential, Identity, Peer
+from yunhe.kernel import ids, limits
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dcp.client import HOLDER, ClaimsClient
 from yunhe.protocols.dcp.schema import SchemaCheck
 
+_KNOWN: Final = timedelta(seconds=limits.FOREIGN_KNOWN_S)
+
 
 class Verifier:
-    """Authenticates whoever calls the DSP face, by either way."""
+    """Authenticates whoever calls the DSP face or the data door, by either way."""
 
     def __init__(
         self,
@@ -32,6 +37,8 @@ class Verifier:
         self._client = client
         self._scopes = scopes
         self._schema = SchemaCheck(who.fetch)
+        self._shown: OrderedDict[str, tuple[datetime, list[Credential]]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def authenticate(self, authorization: str) -> Peer:
         """The node behind a header; its token is spent by this.
@@ -59,12 +66,29 @@ class Verifier:
         asker = self._who.foreign.authenticate(authorization)
         if not asker.token:
             raise identity.AccessTokenMissing
-        given = self._client.query(asker.did, asker.token, self._scopes)
-        found = self._who.presentations.verify(given, asker.did, self._schema)
+        found = self._credentials(asker)
         member = next((one for one in found if identity.MEMBERSHIP in one.types), None)
         if member is None:
             raise identity.PresentationIncomplete(type=identity.MEMBERSHIP)
         return _peer(asker, member.subject)
+
+    def _credentials(self, asker: identity.SelfIssued) -> list[Credential]:
+        """What the wallet of `asker` shows, or showed a moment ago; each in good standing now."""
+        now = self._who.clock.now()
+        with self._lock:
+            at, found = self._shown.get(asker.did, (None, []))
+        if at is not None and timedelta(0) <= now - at < _KNOWN:
+            self._who.presentations.standing(found)
+            return found
+        given = self._client.query(asker.did, asker.token, self._scopes)
+        found = self._who.presentations.verify(given, asker.did, self._schema)
+        if any(identity.MEMBERSHIP in one.types for one in found):
+            with self._lock:
+                self._shown[asker.did] = (now, found)
+                self._shown.move_to_end(asker.did)
+                while len(self._shown) > limits.CREDENTIAL_CACHE_MAX:
+                    self._shown.popitem(last=False)
+        return found
 
 
 def _peer(asker: identity.SelfIssued, said: dict[str, Any]) -> Peer:
