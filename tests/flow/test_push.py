@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from flow.sinks import PlainSink
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
+from yunhe.cli import app
 from yunhe.contracts import PUSH, DataAddress, Wish, transfers
 from yunhe.kernel import limits
 from yunhe.sdk import BadTarget, Contract, PushEnded, Terms, Transfer, YunheRefused
@@ -283,3 +287,26 @@ def test_a_push_that_ended_early_is_settled_with_the_provider(
     until("the books", lambda: not world["r"].node.exchange.open_uses(), 30)
     assert (r.transfer(asked.id).push or {})["state"] == "cut"
     assert r.uses(contract) == []
+
+
+def test_the_command_line_has_it_pushed(world: World, tmp_path: Path) -> None:
+    contract = world.agree(world.product(PLAIN))
+    served = world["r"]
+    env = {"YUNHE_URL": served.config.address, "YUNHE_TOKEN": served.token}
+
+    def yunhe(*words: str) -> dict[str, Any]:
+        result = CliRunner().invoke(app, ["transfers", *words, "--json"], env=env)
+        assert result.exit_code == 0, result.output
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    file = tmp_path / "p.arrow"
+    got = yunhe("push", contract.id, "--to", str(file))
+    assert (got["rows"], got["path"]) == (360, str(file))
+    key = got["transfer_id"]
+    assert yunhe("show", key)["push"]["state"] == "done"
+    assert yunhe("fetch", key, "--to", str(tmp_path / "q.parquet"))["sha256"] == got["sha256"]
+    for words in (("list", contract.id), ("show", key)):
+        result = CliRunner().invoke(app, ["transfers", *words], env=env)
+        assert result.exit_code == 0
+        assert key[9:17] in result.output

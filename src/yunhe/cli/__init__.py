@@ -26,6 +26,7 @@ from yunhe.cli import (
     sql,
     statement,
     tokens,
+    transfers,
     trust,
     verify,
 )
@@ -63,6 +64,7 @@ for noun, group in {
     "products": products.app,
     "negotiations": negotiate.held,
     "contracts": contracts.app,
+    "transfers": transfers.app,
     "statement": statement.app,
     "review": review.app,
     "tokens": tokens.app,

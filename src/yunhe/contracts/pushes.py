@@ -76,6 +76,11 @@ class Pushes:
 
     # -- the provider's steps -----------------------------------------------------------------
 
+    def claim(self, transfer_id: str, owner: str) -> bool:
+        """Whether this replica goes on with the push: the first that takes it up keeps it."""
+        taken = self._change(transfer_id, lambda push: replace(push, owner=push.owner or owner))
+        return taken.owner == owner
+
     def begin(self, transfer_id: str) -> Push:
         """Another query begins: `use` of the answer names it."""
         return self._change(transfer_id, lambda push: replace(push, attempt=push.attempt + 1))

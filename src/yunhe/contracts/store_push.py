@@ -57,6 +57,7 @@ class Push:
     failures: int = 0
     next_at: datetime | None = None
     last_error: str = ""
+    owner: str = ""  # the replica of the provider on whose disk the result lies
 
     @property
     def use(self) -> str:
@@ -113,6 +114,7 @@ pushes = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("next_at", UtcTime),
     sa.Column("last_error", sa.Text, nullable=False),
+    sa.Column("owner", sa.String(64), nullable=False),
     sa.Index("contract_pushes_open", "role", "state"),
 )
 _NAMES: Final = tuple(field.name for field in fields(Push))

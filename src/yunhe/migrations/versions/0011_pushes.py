@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("next_at", UtcTime(), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=False),
+        sa.Column("owner", sa.String(64), nullable=False),
         sa.ForeignKeyConstraint(["transfer_id"], ["contract_transfers.id"]),
         sa.PrimaryKeyConstraint("transfer_id"),
     )

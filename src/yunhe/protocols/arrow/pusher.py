@@ -35,6 +35,7 @@ from yunhe.dataplane import DataPlane, Query, Spooled, count_file
 from yunhe.kernel import limits
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import NotFound, Unavailable, YunheError
+from yunhe.kernel.premises import secret_file
 from yunhe.protocols.arrow.sender import Parcel, Sending
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,8 @@ class Pusher:
         self._db, self._pushes, self._in_force = db, pushes, in_force
         self._plane, self._control = plane, control
         self._folder, self._development = folder, development
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._owner = secret_file(folder.with_name("push.id")).hex()[:32]
         self._live = _Live()
         self._lock = threading.Lock()
         self._wake, self._stop = threading.Event(), threading.Event()
@@ -126,6 +129,8 @@ class Pusher:
             due = push.next_at is None or push.next_at <= now
             if t.state not in _FINAL and not (t.state is TransferState.STARTED and due):
                 continue
+            if push.owner not in ("", self._owner):
+                continue  # the result lies on the disk of another replica
             with self._lock:
                 if self._stop.is_set() or t.id in self._live.sendings:
                     continue
@@ -134,7 +139,7 @@ class Pusher:
 
     def _one(self, transfer_id: str) -> None:
         try:
-            if not self._stop.is_set():
+            if not self._stop.is_set() and self._pushes.claim(transfer_id, self._owner):
                 self._go_on(*self._pushes.both(transfer_id))
         except YunheError as error:
             log.warning("a push waits for its next try: %s", error)
