@@ -389,20 +389,6 @@ def test_a_receipt_that_is_there_before_the_posting_lowers_the_statement(pair) -
     assert [line["rows"] for line in issued.body["lines"]] == [40]
 
 
-def test_a_receipt_is_kept_without_a_look_at_the_contracts_other_uses(pair, monkeypatch) -> None:
-    pair.use()
-
-    def all_of_them(*_: object) -> None:
-        raise AssertionError("a receipt must not cost more the more uses there were")
-
-    monkeypatch.setattr(pair.hospital.control, "uses", all_of_them)
-    grant = pair.admit()
-    pair.receive(grant.use_id, 40)
-    pair.hospital.control.post(grant, 50, 400, complete=False)
-    pair.deliver()
-    assert pair.hospital.exchange.running_bill("c1").total_fen == 180 + 120
-
-
 def test_a_receiver_cannot_sign_for_less_of_a_whole_delivery(pair) -> None:
     grant = pair.admit()
     pair.hospital.control.post(grant, 50, 400)
