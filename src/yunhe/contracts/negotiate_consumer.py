@@ -1,6 +1,6 @@
 """The consumer's half of a negotiation: what it says and what it hears.
 
-In: our user's wish; a provider's offer, agreement, finalization. Out: requests, acceptance, the
+In: our user's wish; a provider's agreement and finalization. Out: requests, acceptance, the
 checked and counter-signed agreement, the contract in force. A received agreement is checked
 against what stood on the table before we sign one byte.
 """
@@ -11,13 +11,12 @@ from dataclasses import replace
 
 from yunhe.contracts import lifecycle, store
 from yunhe.contracts.bargain import same_policy
-from yunhe.contracts.desk import Desk, end, move, new_pid, next_state, note, room, tell
-from yunhe.contracts.errors import AgreementUnreadable, MessageMisaddressed, SignatureReason
+from yunhe.contracts.desk import Desk, end, move, new_pid, next_state, note, tell
+from yunhe.contracts.errors import AgreementUnreadable, SignatureReason
 from yunhe.contracts.messages import (
     ContractAcceptance,
     ContractAgreement,
     ContractFinalization,
-    ContractOffer,
     ContractRequest,
     ContractVerification,
 )
@@ -31,8 +30,8 @@ from yunhe.contracts.model import (
     Strategy,
     Why,
 )
-from yunhe.contracts.negotiate_provider import offer_facts
 from yunhe.contracts.policy import Policy
+from yunhe.contracts.proposals import offer_facts
 from yunhe.contracts.rules import Verb
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
@@ -80,38 +79,6 @@ def _request_message(n: Negotiation, offer: Offer, address: str = "") -> Contrac
         policy=offer.policy,
         address=address,
     )
-
-
-def hear_first_offer(desk: Desk, tx: Tx, message: ContractOffer, peer: Party) -> Negotiation:
-    """A provider opens a negotiation; it waits for our user."""
-    offer = Offer(message.offer_id, _THEM, message.policy, tx.now)
-    n = Negotiation(
-        id=new_pid(tx),
-        role=_US,
-        peer_did=peer.did,
-        peer_pid=message.provider_pid,
-        address=message.address,
-        product_code=message.product_code,
-        state=next_state(None, Verb.OFFER, _THEM, ours=False),
-        offers=(offer,),
-        created_at=tx.now,
-        updated_at=tx.now,
-    )
-    store.insert_negotiation(tx, n)
-    return note(desk, tx, n, Verb.OFFER, _THEM, offer_facts(offer))
-
-
-def hear_offer(
-    desk: Desk, tx: Tx, n: Negotiation, message: ContractOffer, _peer: Party
-) -> Negotiation:
-    """A provider's counter-offer; it cannot change the product."""
-    next_state(n, Verb.OFFER, _THEM, ours=False)
-    if message.product_code and message.product_code != n.product_code:
-        raise MessageMisaddressed(field="offer.target")
-    if not room(n):
-        return end(desk, tx, n, Why("NO_AGREEMENT", ("Too many offers.",)))
-    offer = Offer(message.offer_id, _THEM, message.policy, tx.now)
-    return move(desk, tx, n, Verb.OFFER, _THEM, offer_facts(offer), offers=(*n.offers, offer))
 
 
 def hear_agreement(

@@ -1,7 +1,8 @@
 """The provider's half of a negotiation: what it says and what it hears.
 
-In: a consumer's request, acceptance, verification. Out: offers, the signed agreement, the
-contract in force. Each function is one cell of the state table, inside the caller's transaction.
+In: a consumer's acceptance and verification (its terms come in proposals.py). Out: offers, the
+signed agreement, the contract in force. Each function is one cell of the state table, inside the
+caller's transaction.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from yunhe.contracts import lifecycle, store
-from yunhe.contracts.desk import Desk, end, move, new_pid, next_state, note, room, tell
-from yunhe.contracts.errors import MessageMisaddressed, ProductNotOffered, SignatureReason
+from yunhe.contracts.desk import Desk, end, move, new_pid, next_state, note, tell
+from yunhe.contracts.errors import ProductNotOffered, SignatureReason
 from yunhe.contracts.messages import (
     ContractAcceptance,
     ContractAgreement,
     ContractFinalization,
     ContractOffer,
-    ContractRequest,
     ContractVerification,
 )
 from yunhe.contracts.model import (
@@ -29,17 +29,13 @@ from yunhe.contracts.model import (
     Why,
 )
 from yunhe.contracts.policy import Policy
+from yunhe.contracts.proposals import offer_facts
 from yunhe.contracts.rules import Verb
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Tx
 from yunhe.kernel.keys import BadSignature, jws_detached, verify_jws_detached
 
 _US, _THEM = Side.PROVIDER, Side.CONSUMER
-
-
-def offer_facts(offer: Offer) -> dict[str, str]:
-    """What evidence keeps of terms on the table."""
-    return {"offer_id": offer.id, "policy_sha256": sha256_hex(offer.policy.to_json())}
 
 
 def open_offer(
@@ -75,40 +71,6 @@ def _offer_message(n: Negotiation, offer: Offer, address: str = "") -> ContractO
         policy=offer.policy,
         address=address,
     )
-
-
-def hear_first_request(desk: Desk, tx: Tx, message: ContractRequest, peer: Party) -> Negotiation:
-    """A consumer opens a negotiation; raises ProductNotOffered."""
-    if desk.products(message.product_code) is None:
-        raise ProductNotOffered
-    offer = Offer(message.offer_id, _THEM, message.policy, tx.now, message.plain)
-    n = Negotiation(
-        id=new_pid(tx),
-        role=_US,
-        peer_did=peer.did,
-        peer_pid=message.consumer_pid,
-        address=message.address,
-        product_code=message.product_code,
-        state=next_state(None, Verb.REQUEST, _THEM, ours=False),
-        offers=(offer,),
-        created_at=tx.now,
-        updated_at=tx.now,
-    )
-    store.insert_negotiation(tx, n)
-    return note(desk, tx, n, Verb.REQUEST, _THEM, offer_facts(offer))
-
-
-def hear_request(
-    desk: Desk, tx: Tx, n: Negotiation, message: ContractRequest, _peer: Party
-) -> Negotiation:
-    """A consumer's counter-offer; it cannot change the product."""
-    next_state(n, Verb.REQUEST, _THEM, ours=False)
-    if message.product_code and message.product_code != n.product_code:
-        raise MessageMisaddressed(field="offer.target")
-    if not room(n):
-        return end(desk, tx, n, Why("NO_AGREEMENT", ("Too many offers.",)))
-    offer = Offer(message.offer_id, _THEM, message.policy, tx.now, message.plain)
-    return move(desk, tx, n, Verb.REQUEST, _THEM, offer_facts(offer), offers=(*n.offers, offer))
 
 
 def hear_acceptance(

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from yunhe.contracts import negotiate_consumer as consumer
 from yunhe.contracts import negotiate_provider as provider
-from yunhe.contracts import store, transfers
+from yunhe.contracts import proposals, store, transfers
 from yunhe.contracts.decide import Decision
 from yunhe.contracts.desk import Desk, end, move
 from yunhe.contracts.errors import (
@@ -52,10 +52,10 @@ def _hear_termination(
 
 
 _HEAR: Final[dict[type[NegotiationMessage], Hear]] = {
-    ContractRequest: provider.hear_request,
+    ContractRequest: proposals.hear_next,
     ContractAcceptance: provider.hear_acceptance,
     ContractVerification: provider.hear_verification,
-    ContractOffer: consumer.hear_offer,
+    ContractOffer: proposals.hear_next,
     ContractAgreement: consumer.hear_agreement,
     ContractFinalization: consumer.hear_finalization,
     ContractTermination: _hear_termination,
@@ -75,23 +75,13 @@ def negotiation_message(
         same = known is not None and known.offers[0].policy == message.policy
         if _again(tx, message, peer, known, same):
             return known or _missing()
-        n = _first(desk, tx, message, peer)
+        n = proposals.hear_first(desk, tx, message, peer)
     else:
         n = _addressed(store.negotiation(tx, message.receiver_pid, lock=True), message, peer)
         if message.message_id and outbox.seen(tx, peer.did, message.message_id):
             return n
         n = _HEAR[type(message)](desk, tx, n, message, peer)
     return act(desk, tx, n, _decide(desk, tx, n))
-
-
-def _first(
-    desk: Desk, tx: Tx, message: ContractRequest | ContractOffer, peer: Party
-) -> Negotiation:
-    if peer.did == desk.did:
-        raise MessageMisaddressed(field="participant")
-    if isinstance(message, ContractRequest):
-        return provider.hear_first_request(desk, tx, message, peer)
-    return consumer.hear_first_offer(desk, tx, message, peer)
 
 
 def _missing() -> Negotiation:
