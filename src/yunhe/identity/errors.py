@@ -200,8 +200,8 @@ class MemberOnly(Denied):
     code = "MEMBER_ONLY"
     en = "This is for members: connectors with a credential of a trusted registrar."
     zh = "仅限持有可信登记节点所发凭证的成员使用。"
-    mend_en = "Register the connector first."
-    mend_zh = "请先登记接入连接器。"
+    mend_en = "Register the connector first: `yunhe register`."
+    mend_zh = "请先登记接入连接器：`yunhe register`。"
 
 
 class RoleUnknown(Invalid):

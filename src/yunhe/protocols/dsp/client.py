@@ -19,7 +19,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dsp.body import clean
-from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent
+from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent, silent
 from yunhe.protocols.dsp.offers import RemoteOffer, read_catalog, read_dataset
 from yunhe.protocols.dsp.versions import Versions
 from yunhe.protocols.dsp.wire import CONTEXT, Json
@@ -114,11 +114,7 @@ class DspClient:
         try:
             got = self.call(method, url, did, body, limits.DSP_CATALOG_BYTES_MAX)
         except httpx.HTTPError as error:
-            en, zh = _silence(error)
-            host = urlsplit(url).netloc
-            raise PeerSilent(
-                detail=str(error), why=f"{host}: {en}", why_zh=f"{host}：{zh}"
-            ) from error
+            raise silent(url, error) from error
         if got.status != 200:
             code, _, said = got.why().partition(": ")
             why = Why(code, tuple(said.split("\n")))
@@ -132,15 +128,6 @@ class DspClient:
         if urlsplit(url)[:2] != urlsplit(address)[:2]:
             raise PeerSilent(why="its next page is on another host")
         return url
-
-
-def _silence(error: httpx.HTTPError) -> tuple[str, str]:
-    """Why nothing came, in words."""
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer in time", "未及时应答"
-    if isinstance(error, httpx.ConnectError):
-        return "no connection", "无法建立连接"
-    return "the connection broke off", "连接中断"
 
 
 def _json(raw: bytes) -> Any:

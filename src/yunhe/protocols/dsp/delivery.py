@@ -25,6 +25,7 @@ from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.body import clean
 from yunhe.protocols.dsp.client import DspClient
 from yunhe.protocols.dsp.doubt import Doubts, taken
+from yunhe.protocols.dsp.errors import silent
 from yunhe.protocols.dsp.replies import Replies
 from yunhe.protocols.dsp.wire import Json
 
@@ -76,7 +77,8 @@ class DspDelivery:
             got = self._client.post(url, letter.peer, wire.write(message))
         except (httpx.HTTPError, Unavailable) as error:
             self._doubts.cut(letter, error)
-            raise Retry(f"{type(error).__name__}: {error}") from error
+            told = silent(url, error) if isinstance(error, httpx.HTTPError) else error
+            raise Retry(f"{told.code}: {told.sentence()}") from error
         except YunheError as error:
             raise GiveUp(f"{error.code}: {error.sentence()}") from error
         self._doubts.settled(letter)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+import httpx
+
 from yunhe.kernel.errors import Invalid, NotFound, Unavailable
 
 
@@ -57,3 +61,14 @@ class PeerSilent(Unavailable):
     zh = "对方节点没有应答：{why}。"
     mend_en = "Check the address; try again when the node is reachable."
     mend_zh = "请核对地址，待对方节点可达后重试。"
+
+
+def silent(url: str, error: Exception) -> PeerSilent:
+    """The refusal for a node that did not answer: who, and why in words."""
+    en, zh = "the connection broke off", "连接中断"
+    if isinstance(error, httpx.TimeoutException):
+        en, zh = "no answer in time", "未及时应答"
+    elif isinstance(error, httpx.ConnectError):
+        en, zh = "no connection", "无法建立连接"
+    host = urlsplit(url).netloc
+    return PeerSilent(repr(error), why=f"{host}: {en}", why_zh=f"{host}：{zh}")

@@ -21,7 +21,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dsp.body import clean
-from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent, VersionUnsupported
+from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent, VersionUnsupported, silent
 
 VERSION: Final = "2025-1"
 BINDING: Final = "HTTPS"
@@ -70,7 +70,7 @@ class Versions:
                         raise PeerSilent(why="its version document is too long")
                 status = response.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise PeerSilent(detail=str(error), why=type(error).__name__) from error
+            raise silent(address, error) from error
         if status != 200:
             raise PeerRefused(status=status, why=f"no version document at {WELL_KNOWN}")
         try:
