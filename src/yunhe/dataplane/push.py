@@ -6,7 +6,9 @@ times: the worker is free meanwhile, every attempt sends the same bytes, and the
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from yunhe.dataplane.model import TableBinding
 from yunhe.kernel import limits
 
 _READ_BYTES = 1 << 20
+_LOOK_BYTES = 64 << 20  # how often the room on the disk is looked at
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def lay_down(chunks: Iterable[bytes], path: Path, watch: Callable[[], None]) -> 
     Raises PushTooLarge, SpoolFailed, and what `chunks` and `watch` raise.
     """
     part = path.with_suffix(".part")
-    count = IpcCount()
+    count, looked = IpcCount(), 0
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
@@ -68,6 +71,9 @@ def lay_down(chunks: Iterable[bytes], path: Path, watch: Callable[[], None]) -> 
                 count.feed(chunk)
                 if count.bytes > limits.PUSH_BYTES_MAX:
                     raise PushTooLarge(limit=limits.PUSH_BYTES_MAX)
+                if count.bytes >= looked:
+                    looked = count.bytes + _LOOK_BYTES
+                    _room(path.parent)
                 file.write(chunk)
             settle_file(file)
         part.replace(path)
@@ -79,6 +85,11 @@ def lay_down(chunks: Iterable[bytes], path: Path, watch: Callable[[], None]) -> 
         part.unlink(missing_ok=True)
         raise
     return Spooled(count.rows, count.bytes, count.digest)
+
+
+def _room(folder: Path) -> None:
+    if shutil.disk_usage(folder).free < limits.SPARE_BYTES:
+        raise OSError(errno.ENOSPC, "what is left is kept for the database")
 
 
 def settle_file(file: BinaryIO) -> None:

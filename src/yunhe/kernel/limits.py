@@ -182,6 +182,7 @@ PUSH_BYTES_MAX: Final = 16 << 30  # one pushed result
 PUSH_TOKEN_S: Final = 86_400  # how long the address of a push is open
 PUSH_S_MAX: Final = 86_400  # after that, a push that fails is given up
 PUSH_ATTEMPTS_MAX: Final = 200
+SPARE_BYTES: Final = 256 << 20  # what a push leaves free on a disk
 
 # protocols.dsp
 DSP_BODY_BYTES_MAX: Final = 1 << 20
@@ -222,14 +223,14 @@ STREAM_THREADS: Final = 32
 RELAY_S_MAX: Final = 120  # between two bytes of a provider
 RELAY_CHUNK_BYTES: Final = 1 << 20
 RELAY_IDLE_MAX: Final = 8
-PUSH_THREADS: Final = 4  # pushes of a provider under way at once
+PUSH_THREADS: Final = 16  # pushes of a provider under way at once
+PUSHES_OF_PEER_MAX: Final = 4
 PUSH_TICK_S: Final = 1.0
 PUSH_BACKOFF_S_MIN: Final = 0.2
 PUSH_BACKOFF_S_MAX: Final = 60.0
 PUSH_CONNECT_S_MAX: Final = 10.0
 PUSH_ANSWER_S_MAX: Final = 120.0  # for the receiver, once it has all
 PUSH_CHUNK_BYTES: Final = 1 << 18
-INBOX_SPARE_BYTES: Final = 256 << 20  # what a push leaves free on the receiver's disk
 PROBLEM_BYTES_MAX: Final = 65_536
 POLL_S: Final = 30  # how often an undecided application is asked after
 CREDENTIAL_ASK_HOURS: Final = 24  # the registrar renews when half its life is over

@@ -321,7 +321,7 @@ class Sink:
             raise InboxTooLarge(limit=limits.PUSH_BYTES_MAX)
         self._digest = _digest(headers.get(DIGEST, ""))
         self._part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        wanted = max(0, self._total - start) + limits.INBOX_SPARE_BYTES
+        wanted = max(0, self._total - start) + limits.SPARE_BYTES
         if shutil.disk_usage(self._part.parent).free < wanted:
             raise InboxFull
         # What is there already is counted anew: the figures we sign are those of our disk.

@@ -57,9 +57,11 @@ class _Halted(Exception):
 
 @dataclass
 class _Live:
-    """What runs in this process: by transfer, the attempt to send (None while it queries)."""
+    """What runs in this process: by transfer, the attempt to send (None while it queries), and
+    for whom."""
 
     sendings: dict[str, Sending | None] = field(default_factory=dict)
+    peers: dict[str, str] = field(default_factory=dict)
 
 
 class Pusher:
@@ -132,9 +134,12 @@ class Pusher:
             if push.owner not in ("", self._owner):
                 continue  # the result lies on the disk of another replica
             with self._lock:
+                peers = [*self._live.peers.values()]
                 if self._stop.is_set() or t.id in self._live.sendings:
                     continue
-                self._live.sendings[t.id] = None
+                if peers.count(t.peer_did) >= limits.PUSHES_OF_PEER_MAX:
+                    continue  # one consumer's slow addresses hold up nobody else
+                self._live.sendings[t.id], self._live.peers[t.id] = None, t.peer_did
             self._pool.submit(self._one, t.id)
 
     def _one(self, transfer_id: str) -> None:
@@ -148,6 +153,7 @@ class Pusher:
         finally:
             with self._lock:
                 self._live.sendings.pop(transfer_id, None)
+                self._live.peers.pop(transfer_id, None)
             # What came while it ran woke nobody for it.
             self._wake.set()
 
