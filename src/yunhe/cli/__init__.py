@@ -15,6 +15,8 @@ from yunhe.cli import (
     contracts,
     demo,
     init,
+    keys,
+    members,
     negotiate,
     products,
     publish,
@@ -68,6 +70,8 @@ for noun, group in {
     "statement": statement.app,
     "review": review.app,
     "tokens": tokens.app,
+    "members": members.app,
+    "keys": keys.app,
 }.items():
     app.add_typer(group, name=noun)
 

@@ -172,6 +172,22 @@ _PROOF: Final = {
     "Seconds until it expires.": "有效秒数。",
     "List tokens, without their secrets.": "列出令牌，不含密钥。",
     "End a token at once.": "立即撤销令牌。",
+    "Members of this registrar (reviewer).": "本登记节点的成员（审核员）。",
+    "List every connector ever registered here, with its standing.": (
+        "列出所有登记过的连接器及其状态。"
+    ),
+    "Code of the connector, or how only that begins.": "连接器编号，或其唯一前缀。",
+    "Why, as the member will read it; repeatable.": "原因，成员可见；可重复。",
+    "Refuse a member everywhere until it is resumed.": "暂停成员资格，恢复前各处均拒绝。",
+    "Take a suspended member back.": "恢复被暂停的成员。",
+    "Put a member out for good; every node refuses it within five seconds.": (
+        "永久撤销成员资格；五秒内所有节点拒绝。"
+    ),
+    "Keys of this node (admin).": "本节点的密钥（管理员）。",
+    "Which key to replace.": "要更换的密钥。",
+    "Make a new key; it signs at once, the old one goes on verifying for 90 days.": (
+        "更换密钥：新密钥立即签名，旧密钥 90 天内仍可验证。"
+    ),
 }
 TEXTS: Final[Mapping[str, str]] = MappingProxyType({**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF})
 

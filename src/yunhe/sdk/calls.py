@@ -125,6 +125,22 @@ def revoke_token(token_id: str) -> Call[None]:
     return Call("DELETE", f"/tokens/{_key(token_id)}", _nothing)
 
 
+def members() -> Call[list[dict[str, Any]]]:
+    """Every connector ever registered at this registrar (reviewer), with its standing."""
+    return Call("GET", "/connectors", _list_of_objects)
+
+
+def change_standing(code: str, step: str, reasons: Sequence[str]) -> Call[dict[str, Any]]:
+    """Suspend, resume or revoke a member (reviewer); refused everywhere within five seconds."""
+    body = {"step": step, "reasons": [*reasons]}
+    return Call("POST", f"/connectors/{_key(code)}/standing", _object, body=body)
+
+
+def rotate_key(purpose: str) -> Call[dict[str, Any]]:
+    """Replace a key of the node, did or dcp (admin): purpose, old and new; it signs at once."""
+    return Call("POST", "/keys/rotation", _object, body={"purpose": purpose})
+
+
 def register_self() -> Call[Registration]:
     """Register this node's subject and connector at its parent (admin)."""
     return Call("POST", "/registration", _one(Registration), body={})

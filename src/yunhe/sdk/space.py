@@ -73,6 +73,9 @@ class _Verbs:
     create_token = _Verb(calls.create_token)
     tokens = _Verb(calls.tokens)
     revoke_token = _Verb(calls.revoke_token)
+    members = _Verb(calls.members)
+    change_standing = _Verb(calls.change_standing)
+    rotate_key = _Verb(calls.rotate_key)
     register_self = _Verb(calls.register_self)
     registration = _Verb(calls.registration)
 
