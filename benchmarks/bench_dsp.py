@@ -41,12 +41,13 @@ def negotiations(home: world.World, class_path: str) -> Iterator[Result]:
     ours = negotiator(home)
     with tempfile.TemporaryDirectory(prefix="yunhe-bench-") as folder:
         with edc.pair(Path(folder) / "fast", class_path, 50) as both:
-            edc.rate(both.negotiate, edc.WARM_S, 0)
-            edc.rate(ours, edc.WARM_OURS_S, 0)
+            edc.warm(both.negotiate, edc.WARM)
+            edc.warm(ours, edc.WARM_OURS)
             home.settle()
             yield _one(ours, both, 15, "50 ms", 4.0)
             yield many(ours, "SQLite", both, str(runtime.IN_MEMORY), 1.5)
         with edc.pair(Path(folder) / "slow", class_path, None) as both:
+            edc.warm(both.negotiate, edc.CALLERS * 2)
             yield _one(ours, both, 5, "its default", None)
 
 
@@ -65,6 +66,7 @@ def on_postgresql(home: world.World) -> Iterator[Result]:
     ):
         jdbc = server.database("edc-c")[1], server.database("edc-p")[1]
         with edc.pair(Path(folder) / "pg", class_path, 50, jdbc) as both:
+            edc.warm(both.negotiate, edc.WARM)
             yield many(negotiator(home), "SQLite", both, str(runtime.ON_POSTGRESQL), 3.0)
             urls = {key: server.database(f"ours-{key}")[0] for key in ("fn", "a", "r")}
             with world.world(databases=urls) as other:
@@ -90,8 +92,7 @@ def many(
     ours: Callable[[], str], our_store: str, both: Pair, theirs: str, target: float | None
 ) -> Result:
     """Sixteen at once, each side alone in its turn, three turns; medians, and all that was lost."""
-    edc.rate(both.negotiate, edc.WARM_S, 0)
-    edc.rate(ours, edc.WARM_OURS_S, 0)
+    edc.warm(ours, edc.WARM_OURS)
     turns = [
         (edc.rate(ours, edc.RAMP_S, edc.WINDOW_S), edc.rate(both.negotiate)) for _ in range(ROUNDS)
     ]

@@ -26,8 +26,9 @@ CALLERS = 16
 LOST = "lost"
 LOST_AFTER_S = 15.0  # some ten times what EDC takes for one of sixteen
 POLL_S = 0.2  # more often costs EDC a sixth of its rate, on two cores
-WARM_S = 25.0  # its rate doubles within the first twenty seconds
-WARM_OURS_S = 3.0
+WARM = 1000  # negotiations; what one costs EDC falls until then, to a thirtieth of the first
+WARM_OURS = 50
+WARM_S_MAX = 240.0
 RAMP_S, WINDOW_S = 2.0, 8.0
 
 
@@ -92,6 +93,13 @@ def listed(value: Any) -> list[dict[str, Any]]:
     return value if isinstance(value, list) else [value]
 
 
+def warm(work: Callable[[], str], number: int) -> None:
+    """`CALLERS` at once until `number` were completed, or until `WARM_S_MAX`."""
+    step_s, completed, until = 5.0, 0.0, time.perf_counter() + WARM_S_MAX
+    while completed < number and time.perf_counter() < until:
+        completed += step_s * rate(work, 0.0, step_s).a_second
+
+
 def rate(work: Callable[[], str], ramp_s: float = RAMP_S, window_s: float = WINDOW_S) -> Rate:
     """`CALLERS` at once, again and again; counted is what ends within the window.
 
@@ -113,4 +121,4 @@ def rate(work: Callable[[], str], ramp_s: float = RAMP_S, window_s: float = WIND
         each.start()
     for each in threads:
         each.join()
-    return Rate(done.total() / window_s if window_s else 0.0, lost.total())
+    return Rate(done.total() / window_s, lost.total())
