@@ -5,10 +5,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 N ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check tck dcp-tck interop serve bench crash
+.PHONY: help setup demo test check tck dcp-tck interop serve bench bench-dataplane attack crash
 
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: .venv/.dev ## Make .venv with everything for development.
 
@@ -39,6 +39,12 @@ serve: .venv/.demo ## Run the node of node.toml (CONFIG=… for another).
 
 bench: .venv/.dev ## Measure against floors taken in the same run.
 	$(BIN)/python -m benchmarks
+
+bench-dataplane: .venv/.dev ## Measure the governed data plane (ONLY=tpch for one set of rows).
+	$(BIN)/python -m benchmarks.dataplane $(if $(ONLY),--only $(ONLY))
+
+attack: .venv/.dev ## Attack a node with the corpus; SABOTAGE=1 breaks the gate on purpose to prove it bites.
+	$(BIN)/python -m tests.attack $(if $(SABOTAGE),--sabotage)
 
 crash: .venv/.dev ## Kill nodes at random crash points N times (N=1000).
 	YUNHE_CRASH_RUNS=$(N) YUNHE_CRASH_NEGOTIATIONS=$(or $(NEGOTIATIONS),200) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 -m crash
