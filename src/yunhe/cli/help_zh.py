@@ -189,7 +189,30 @@ _PROOF: Final = {
         "更换密钥：新密钥立即签名，旧密钥 90 天内仍可验证。"
     ),
 }
-TEXTS: Final[Mapping[str, str]] = MappingProxyType({**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF})
+_TRANSFERS: Final = {
+    "How data goes from a provider to a consumer.": "数据如何从提供方到使用方。",
+    "List the transfers of a contract, latest first.": "列出合约的传输，最新在前。",
+    "Show one transfer; of a push also how far it is, and why it waits.": (
+        "显示一次传输；推送时还显示进度与等待原因。"
+    ),
+    "Its id, as `list` shows it.": "编号，见 list 的输出。",
+    "Have the provider push to your node, and write what comes to a file; one use.": (
+        "请提供方推送到本方节点并写入文件；计一次使用。"
+    ),
+    "A folder, or a file ending in .arrow, .arrows or .parquet.": (
+        "目录，或以 .arrow、.arrows、.parquet 结尾的文件。"
+    ),
+    "What is sent; else the whole product.": "要发送的内容；默认为整个产品。",
+    "Needed where the contract has several.": "合约有多个用途时必填。",
+    "Seconds to wait until all has come.": "等待全部到达的秒数。",
+    "Write what an earlier push brought to a file.": "将此前推送到达的内容写入文件。",
+    "Halt a transfer; either side resumes it.": "暂停传输；任一方可恢复。",
+    "Let a halted transfer go on.": "恢复已暂停的传输。",
+    "End a transfer for good; the contract stays.": "永久结束传输；合约不变。",
+}
+TEXTS: Final[Mapping[str, str]] = MappingProxyType(
+    {**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF, **_TRANSFERS}
+)
 
 
 def translate(command: Any) -> Any:
