@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from yunhe.identity import (
     Identity,
     SelfIssued,
     carries_access_token,
+    jwts,
     supported,
 )
 from yunhe.identity import errors as e
@@ -75,26 +77,37 @@ def asked(here: Town) -> int:
     return sum(request.url.path.endswith("/presentations/query") for request in here.said)
 
 
+def talking(me: Identity, to: Identity) -> Callable[[], str]:
+    """Headers of one conversation: fresh tokens, one access token."""
+    wallet = me.wallet.access_token(to.own_did, (MEMBERSHIP_SCOPE,))
+    return lambda: f"Bearer {me.foreign.mint(to.own_did, wallet)}"
+
+
 def test_a_wallet_is_asked_once_in_a_while_and_its_status_each_time(
     here: Town, office: Identity, hospital: Identity, research: Identity
 ) -> None:
     issued(here, office, hospital)
     verifier = here.verifiers["research"]
+    speak = talking(hospital, research)
     here.said.clear()
     for _ in range(3):
-        peer = verifier.authenticate(shown(hospital, research))
+        peer = verifier.authenticate(speak())
         assert (peer.did, peer.member) == (hospital.own_did, True)
     assert asked(here) == 1
     here.world.clock.advance(limits.FOREIGN_KNOWN_S)
-    verifier.authenticate(shown(hospital, research))
+    verifier.authenticate(speak())
     assert asked(here) == 2
+    other = shown(hospital, research, "org.eclipse.dspace.dcp.vc.type:SomeOther:read")
+    with pytest.raises(e.PresentationIncomplete):  # another token may open less: it is asked
+        verifier.authenticate(other)
+    assert asked(here) == 3
     # Known since a moment ago, with a list of 3 s ago: revoked now, refused within five seconds.
     here.world.clock.advance(3)
-    verifier.authenticate(shown(hospital, research))
+    verifier.authenticate(speak())
     office.registrar.revoke(office.connectors()[0].code, ("breach",), REVIEWER)
     here.world.clock.advance(limits.STATUS_CACHE_S)
     with pytest.raises(e.CredentialRevoked):
-        verifier.authenticate(shown(hospital, research))
+        verifier.authenticate(speak())
 
 
 def test_what_is_known_of_a_foreign_peer_is_its_own_and_ends_with_its_credential(
@@ -102,18 +115,19 @@ def test_what_is_known_of_a_foreign_peer_is_its_own_and_ends_with_its_credential
 ) -> None:
     issued(here, office, hospital)
     verifier = here.verifiers["research"]
-    verifier.authenticate(shown(hospital, research))
+    speak = talking(hospital, research)
+    verifier.authenticate(speak())
     kid = f"{hospital.own_did}#{hospital.claims_key.kid}"
     forged = token(hospital, research, key=office.claims_key, kid=kid, token="known")
     with pytest.raises(e.TokenSignature):  # another key in its name gains nothing
         verifier.authenticate(f"Bearer {forged}")
-    (_, found) = verifier._shown[hospital.own_did]
-    verifier._shown[hospital.own_did] = (
+    [(key, (_, found))] = verifier._shown.items()
+    verifier._shown[key] = (
         hospital.clock.now(),
         [replace(one, expires_at=hospital.clock.now()) for one in found],
     )
     with pytest.raises(e.CredentialExpired):
-        verifier.authenticate(shown(hospital, research))
+        verifier.authenticate(speak())
 
 
 def test_what_is_known_of_foreign_peers_is_bounded(
@@ -122,9 +136,10 @@ def test_what_is_known_of_foreign_peers_is_bounded(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(limits, "CREDENTIAL_CACHE_MAX", 0)
     issued(here, office, hospital)
+    speak = talking(hospital, research)
     here.said.clear()
     for _ in range(2):
-        here.verifiers["research"].authenticate(shown(hospital, research))
+        here.verifiers["research"].authenticate(speak())
     assert asked(here) == 2
 
 
@@ -334,3 +349,22 @@ def test_our_own_kind_hears_one_token_and_the_others_another(
     text = text.replace("TdsService", "OtherService")
     here.world.documents["http://wallet.example/.well-known/did.json"] = text.encode()
     assert carries_access_token(f"Bearer {speaker.mint(foreign)}")
+
+
+def test_one_access_token_of_ours_lasts_a_conversation_with_one_peer(
+    here: Town, hospital: Identity
+) -> None:
+    def opened(did: str) -> object:
+        return jwts.read(speaker.mint(did)).claims["token"]
+
+    speaker = dcp.Speaker(hospital)
+    document = json.dumps(hospital.did_document()).replace("TdsService", "OtherService")
+    peers = [f"did:web:{name}.example" for name in ("wallet", "other")]
+    for name in ("wallet", "other"):
+        text = document.replace("hospital.example", f"{name}.example")
+        here.world.documents[f"http://{name}.example/.well-known/did.json"] = text.encode()
+    first = opened(peers[0])
+    assert opened(peers[0]) == first
+    assert opened(peers[1]) != first
+    here.world.clock.advance(limits.ACCESS_TOKEN_REUSED_S)
+    assert opened(peers[0]) != first

@@ -1,8 +1,9 @@
 """Who a foreign node is: its token verified, its wallet asked, its credentials held to the rules.
 
 In: an Authorization header. Out: a Peer as the rest of the house knows it. Tokens of our own
-nodes inline their credential and take the short way. What a foreign wallet showed counts for
-FOREIGN_KNOWN_S, so that a conversation asks it once; its status is asked of the list each time.
+nodes inline their credential and take the short way. What a foreign wallet showed for an access
+token counts for FOREIGN_KNOWN_S, so that a conversation asks it once; its status is asked of the
+list each time. Another access token may open other credentials, so it is asked anew.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from typing import Any, Final
 from yunhe import identity
 from yunhe.identity import Credential, Identity, Peer
 from yunhe.kernel import ids, limits
+from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dcp.client import HOLDER, ClaimsClient
 from yunhe.protocols.dcp.schema import SchemaCheck
 
+_Key = tuple[str, str]  # DID, digest of the access token
 _KNOWN: Final = timedelta(seconds=limits.FOREIGN_KNOWN_S)
+_REUSED: Final = timedelta(seconds=limits.ACCESS_TOKEN_REUSED_S)
 
 
 class Verifier:
@@ -37,7 +41,7 @@ class Verifier:
         self._client = client
         self._scopes = scopes
         self._schema = SchemaCheck(who.fetch)
-        self._shown: OrderedDict[str, tuple[datetime, list[Credential]]] = OrderedDict()
+        self._shown: OrderedDict[_Key, tuple[datetime, list[Credential]]] = OrderedDict()
         self._lock = threading.Lock()
 
     def authenticate(self, authorization: str) -> Peer:
@@ -75,8 +79,9 @@ class Verifier:
     def _credentials(self, asker: identity.SelfIssued) -> list[Credential]:
         """What the wallet of `asker` shows, or showed a moment ago; each in good standing now."""
         now = self._who.clock.now()
+        key = (asker.did, sha256_hex(asker.token.encode("utf-8", "surrogatepass")))
         with self._lock:
-            at, found = self._shown.get(asker.did, (None, []))
+            at, found = self._shown.get(key, (None, []))
         if at is not None and timedelta(0) <= now - at < _KNOWN:
             self._who.presentations.standing(found)
             return found
@@ -84,8 +89,8 @@ class Verifier:
         found = self._who.presentations.verify(given, asker.did, self._schema)
         if any(identity.MEMBERSHIP in one.types for one in found):
             with self._lock:
-                self._shown[asker.did] = (now, found)
-                self._shown.move_to_end(asker.did)
+                self._shown[key] = (now, found)
+                self._shown.move_to_end(key)
                 while len(self._shown) > limits.CREDENTIAL_CACHE_MAX:
                     self._shown.popitem(last=False)
         return found
@@ -118,13 +123,27 @@ class Speaker:
 
     def __init__(self, who: Identity) -> None:
         self._who = who
+        self._opened: OrderedDict[str, tuple[datetime, str]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def mint(self, did: str) -> str:
         """A token for one request to `did`."""
         if not self._foreign(did):
             return self._who.mint(did)
-        wallet = self._who.wallet.access_token(did, (identity.MEMBERSHIP_SCOPE,))
-        return self._who.foreign.mint(did, wallet)
+        return self._who.foreign.mint(did, self._access_token(did))
+
+    def _access_token(self, did: str) -> str:
+        """One access token for a conversation: who asks our wallet with it need not ask again."""
+        now = self._who.clock.now()
+        with self._lock:
+            at, found = self._opened.get(did, (None, ""))
+            if at is None or not timedelta(0) <= now - at < _REUSED:
+                found = self._who.wallet.access_token(did, (identity.MEMBERSHIP_SCOPE,))
+                self._opened[did] = (now, found)
+            self._opened.move_to_end(did)
+            while len(self._opened) > limits.CREDENTIAL_CACHE_MAX:
+                self._opened.popitem(last=False)
+            return found
 
     def _foreign(self, did: str) -> bool:
         try:
