@@ -171,9 +171,9 @@ class Node:
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
         )
-        self.pusher, self.inbox = arrow.pushing(
-            self.db, self.contracts, self.plane, self.control, self.exchange, self._received, config
-        )
+        use = (self.db, self.contracts, self.plane, self.control, self.exchange)
+        may = self.identity.check_standing
+        self.pusher, self.inbox = arrow.pushing(*use, may, self._received, config)
 
     def _beyond(self) -> None:
         self.tds_client = tds.TdsClient(self.identity)

@@ -310,3 +310,21 @@ def test_the_command_line_has_it_pushed(world: World, tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["transfers", *words], env=env)
         assert result.exit_code == 0
         assert key[9:17] in result.output
+
+
+def test_a_revoked_member_gets_no_further_byte(world: World, sink: PlainSink) -> None:
+    """Last in this file: the researcher is out."""
+    contract = world.agree(world.product(WIDE, table="notes"))
+    sink.gate.clear()
+    push_to(world, contract, sink.url)
+    until("the first bytes", lambda: len(sink.heads) == 1)
+    code = world["r"].space.registration().connector_code
+    assert code is not None
+    world["fn"].space.change_standing(code, "revoke", ["misuse"])
+    until("the end", lambda: provider_of(world, contract).state == "TERMINATED", 8)
+    assert (provider_of(world, contract).error or {})["code"] == "CREDENTIAL_REVOKED"
+    (use,) = world["a"].space.uses(contract)
+    assert 0 < use.rows < ROWS
+    sink.gate.set()
+    time.sleep(0.3)
+    assert not sink.bodies

@@ -200,6 +200,18 @@ class Identity:
         now = self.clock.now() if tx is None else tx.now
         return credentials.verify(jwt, self.ring.keys_of(issuer), now)
 
+    def check_standing(self, did: str) -> None:
+        """That the credential a peer showed last still counts, its status asked now: for what
+        goes on long after the peer's last message. Nothing of a peer that never showed one.
+
+        Raises CredentialRefused, CredentialExpired, and what the status list says.
+        """
+        shown = self.peers.credential_of(did)
+        if shown:
+            member = self.check_credential(shown)
+            if member.issuer != self.own_did:
+                self.status.check(member.status, member.issuer)
+
     def trust_roots(self) -> tuple[tuple[str, tuple[Jwk, ...]], ...]:
         """The registrars whose credentials count here, with their keys."""
         return tuple((root, self.ring.keys_of(root)) for root in self.ring.roots())

@@ -41,6 +41,7 @@ def pushing(
     plane: DataPlane,
     control: Control,
     books: Books,
+    standing: Callable[[str], None],
     receipt: Callable[[Consumed], None],
     config: NodeConfig,
 ) -> tuple[Pusher, Inbox]:
@@ -50,6 +51,7 @@ def pushing(
         db,
         pushes,
         contracts.in_force,
+        standing,
         plane,
         control,
         config.data_dir / "push",

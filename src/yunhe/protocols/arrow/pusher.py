@@ -72,15 +72,17 @@ class Pusher:
         db: Database,
         pushes: Pushes,
         in_force: Callable[[str], Contract],
+        standing: Callable[[str], None],
         plane: DataPlane,
         control: Control,
         folder: Path,
         development: bool,
     ) -> None:
-        """`in_force(contract id)` raises where a contract does not bind; results lie in
-        `folder`."""
+        """`in_force(contract id)` raises where a contract does not bind, `standing(did)` where a
+        peer is no member any more; results lie in `folder`."""
         self._db, self._pushes, self._in_force = db, pushes, in_force
         self._plane, self._control = plane, control
+        self._standing = standing
         self._folder, self._development = folder, development
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._owner = secret_file(folder.with_name("push.id")).hex()[:32]
@@ -166,6 +168,7 @@ class Pusher:
             self._cut(t, push)
         elif t.state is TransferState.STARTED:
             try:
+                self._still(t)
                 if push.state is PushState.WAITING:
                     self._sending(t, push).probe()  # nothing is spent on an address that is none
                     push = self._query(t, self._pushes.begin(t.id))
@@ -220,12 +223,14 @@ class Pusher:
         return Sending(address, parcel, self._development, self._db.crash)
 
     def _still(self, t: Transfer) -> None:
-        """Whether bytes may flow now; raises _Halted, and why the contract does not bind."""
+        """Whether bytes may flow now; raises _Halted, why the contract does not bind, and why
+        the consumer is no member any more."""
         if self._stop.is_set():
             raise _Halted
         self._in_force(t.contract_id)
         if self._pushes.both(t.id)[0].state is not TransferState.STARTED:
             raise _Halted
+        self._standing(t.peer_did)
 
     def _failed(self, t: Transfer, error: YunheError) -> None:
         if self._stop.is_set():
