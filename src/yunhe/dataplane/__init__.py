@@ -13,6 +13,8 @@ from yunhe.dataplane.errors import (
     ColumnNotAgreed,
     DataUnavailable,
     GroupTooSmall,
+    ParameterRefused,
+    ParametersDiffer,
     PushNeedsPurpose,
     PushNeedsSql,
     PushTooLarge,
@@ -25,9 +27,10 @@ from yunhe.dataplane.errors import (
     WorkerLost,
     WorkersBusy,
 )
-from yunhe.dataplane.gate import govern
+from yunhe.dataplane.gate import govern, read
 from yunhe.dataplane.ipc import IpcCount, count_ipc
 from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.parameters import bind, wanted
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
 from yunhe.dataplane.push import Spooled, count_file, one_purpose, settle_file, settle_folder
@@ -46,6 +49,8 @@ __all__ = [
     "GroupTooSmall",
     "IpcCount",
     "Job",
+    "ParameterRefused",
+    "ParametersDiffer",
     "Pool",
     "PushNeedsPurpose",
     "PushNeedsSql",
@@ -64,12 +69,15 @@ __all__ = [
     "WorkerLimits",
     "WorkerLost",
     "WorkersBusy",
+    "bind",
     "check_terms",
     "count_file",
     "count_ipc",
     "govern",
     "one_purpose",
+    "read",
     "settle_file",
     "settle_folder",
     "term_faults",
+    "wanted",
 ]

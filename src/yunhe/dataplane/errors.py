@@ -307,6 +307,22 @@ class WorkersBusy(Unavailable):
     zh = "查询进程均忙。"
 
 
+class ParametersDiffer(Invalid):
+    code = "PARAMETERS_DIFFER"
+    en = "The query takes {wanted} parameters, and {given} were given."
+    zh = "该查询需要 {wanted} 个参数，实际提供 {given} 个。"
+    mend_en = "Give one value for each ? or $1 of the query."
+    mend_zh = "请为查询中的每个 ? 或 $1 提供一个值。"
+
+
+class ParameterRefused(Invalid):
+    code = "PARAMETER_REFUSED"
+    en = "Parameter {at} cannot be used: {why}."
+    zh = "参数 {at} 无法使用：{why}。"
+    mend_en = "Use numbers, texts, booleans, dates and times, or NULL; one row of them."
+    mend_zh = "请使用数值、文本、布尔值、日期时间或 NULL，且仅提供一行。"
+
+
 class PushNeedsSql(Invalid):
     code = "PUSH_NEEDS_SQL"
     en = "There is no whole product to push: {why}."

@@ -79,6 +79,14 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
         raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX) from error
 
 
+def read(sql: str) -> exp.Expr:
+    """The tree of one query within the bounds, nothing else asked of it; raises as `govern`."""
+    try:
+        return _parse(sql)
+    except RecursionError as error:
+        raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX) from error
+
+
 def _parse(sql: str) -> exp.Expr:
     if len(sql.encode("utf-8", "surrogatepass")) > limits.SQL_BYTES_MAX:
         raise SqlTooLong(what="the query", limit=f"{limits.SQL_BYTES_MAX} bytes")

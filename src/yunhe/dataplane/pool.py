@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
-from yunhe.dataplane.errors import WorkersBusy
+from yunhe.dataplane.errors import DataUnavailable, QueryFailed, WorkersBusy
 from yunhe.dataplane.process import Process, Running, WorkerLimits
 from yunhe.kernel import limits
 
@@ -105,6 +105,25 @@ class Pool:
             raise
         running.start()
         return running
+
+    def describe(self, binding: Binding, sql: str, groups_sql: str | None = None) -> bytes:
+        """The Arrow schema (one IPC message) that a governed query would have; it is not run.
+
+        Raises the fixed refusals QUERY_FAILED, DATA_UNAVAILABLE, WORKER_LOST, WORKERS_BUSY.
+        """
+        process = self._take(binding)
+        usable = False
+        try:
+            if not process.bound:
+                process.bind(dict(binding.tables), binding.mask_key)
+            said = process.describe(sql, groups_sql)
+            usable = True
+            return said
+        except (QueryFailed, DataUnavailable):
+            usable = True  # it said so itself, and is free again
+            raise
+        finally:
+            self._give(binding, process, usable)
 
     def _take(self, binding: Binding) -> Process:
         until = monotonic() + limits.WORKER_WAIT_S_MAX

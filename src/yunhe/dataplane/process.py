@@ -139,6 +139,19 @@ class Process:
             raise DataUnavailable("binding the files failed")
         self.bound = True
 
+    def describe(self, sql: str, groups_sql: str | None) -> bytes:
+        """The Arrow schema of a governed query's result, as one IPC message; nothing is run.
+
+        Raises QueryFailed, DataUnavailable, QueryTimeout, WorkerLost.
+        """
+        self.order({"do": "describe", "sql": sql, "groups_sql": groups_sql})
+        until = monotonic() + self.limits.query_s
+        kind, size, _ = self.frame(until, None)
+        if kind == b"S" and size <= limits.IPC_METADATA_BYTES_MAX:
+            return self.payload(size, until)
+        code = json.loads(self.payload(size, until))["code"] if kind == b"T" else ""
+        raise BY_CODE.get(code, QueryFailed)()
+
     def order(self, message: dict[str, Any]) -> None:
         """Send one order."""
         body = json.dumps(message).encode()

@@ -23,6 +23,7 @@ from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running
 from yunhe.dataplane.push import Spooled, lay_down, one_purpose, whole_product
+from yunhe.dataplane.views import views
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.crash import CrashPoints
@@ -96,6 +97,31 @@ class DataPlane:
         """What the gate would make of `sql`; runs and charges nothing. Raises as `query`."""
         contract = self._contracts.in_force(contract_id, peer_did)
         return self._gate.govern(contract.id, sql, self._tables(contract), contract.terms)
+
+    def describe(self, peer_did: str, contract_id: str, sql: str) -> bytes:
+        """The Arrow schema (one IPC message) of what `query` would give for `sql`.
+
+        The governed text is bound in a worker and never run, so nothing is metered. Raises as
+        `explain`, and QueryFailed, DataUnavailable, WorkerLost, WorkersBusy.
+        """
+        contract = self._contracts.in_force(contract_id, peer_did)
+        tables = self._tables(contract)
+        governed = self._gate.govern(contract.id, sql, tables, contract.terms)
+        binding = self._binding(contract, tables)
+        return self._pool.describe(binding, governed.sql, governed.groups_sql)
+
+    def shapes(self, peer_did: str, contract_id: str) -> dict[str, bytes]:
+        """The tables as the contract shows them, each with its Arrow schema (one IPC message).
+
+        What the contract hides has no place in it. Raises as `describe`.
+        """
+        contract = self._contracts.in_force(contract_id, peer_did)
+        tables = self._tables(contract)
+        binding = self._binding(contract, tables)
+        return {
+            view.table: self._pool.describe(binding, view.select())
+            for view in views(tables, contract.terms).values()
+        }
 
     def query(self, peer_did: str, query: Query) -> Stream:
         """Run one governed query up to its first bytes, durably released.
@@ -223,10 +249,13 @@ class DataPlane:
     ) -> Running:
         if not governed.fields <= grant.fields:  # the Grant's word is the engine's law
             raise Denied(detail="the governed query reads more than was granted")
+        job = Job(governed.sql, governed.groups_sql, governed.k, grant.rows_max)
+        return self._pool.run(self._binding(contract, tables), job, watch)
+
+    def _binding(self, contract: Contract, tables: Mapping[str, TableBinding]) -> Binding:
         files = tuple((name, tables[name].source) for name in sorted(tables))
         key = hmac.digest(self._mask_secret, contract.id.encode(), "sha256").hex()
-        job = Job(governed.sql, governed.groups_sql, governed.k, grant.rows_max)
-        return self._pool.run(Binding(contract.id, files, key), job, watch)
+        return Binding(contract.id, files, key)
 
     def _record_refusal(self, peer_did: str, query: Query, refusal: YunheError) -> None:
         """What the gate refuses an authenticated peer is evidence too (DESIGN §4.6)."""

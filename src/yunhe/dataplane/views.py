@@ -54,6 +54,12 @@ class View:
         """Whether the shown column `name` (lower case) is the entity key."""
         return self.entity_key is not None and name == self.entity_key.lower()
 
+    def select(self) -> str:
+        """SQL of the whole table as shown, its columns spelled as in the table."""
+        items = (f"{_name(low)} AS {_name(name)}" for low, name in self.columns.items())
+        inner = self.subquery("shown", with_entity=False).sql("duckdb", comments=False)
+        return f"SELECT {', '.join(items)} FROM {inner}"  # noqa: S608  our own text
+
     def subquery(self, alias: str, with_entity: bool) -> exp.Expr:
         """`(SELECT shown columns FROM data.table WHERE row filter) AS alias`."""
         items = [f"{self.shown[name]} AS {_name(name)}" for name in self.columns]

@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 
 FRAME = struct.Struct("<cIQ")  # kind, payload length, rows in the payload
-HEADER, DATA, TRAILER, READY = b"H", b"D", b"T", b"R"
+HEADER, DATA, TRAILER, READY, SCHEMA = b"H", b"D", b"T", b"R", b"S"
 _PARTS_MAX = 1024  # IOV_MAX of Linux
 _RELATIONS_KEPT_MAX = 32  # parsed queries, the latest used
 
@@ -94,6 +94,33 @@ class Worker:
         except duckdb.IOException:
             code = "DATA_UNAVAILABLE"
         except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError):
+            code = "QUERY_FAILED"
+        finally:
+            if job["groups_sql"]:
+                self.con.execute("DROP TABLE IF EXISTS temp.groups")
+        self._say(TRAILER, code=code)
+
+    def describe(self, job: dict[str, Any]) -> None:
+        """Say the Arrow schema of a governed query's result. It is bound, never run: no row of a
+        table is read, so that asking for it is no use of the data.
+        """
+        try:
+            if job["groups_sql"]:
+                self.con.execute(
+                    f"CREATE OR REPLACE TEMP TABLE groups AS {job['groups_sql']} WITH NO DATA"
+                )
+            found = self.con.sql(job["sql"])
+            if found is None:
+                raise Failure("QUERY_FAILED")
+            typed = (f"CAST(NULL AS {kind}) AS c{at}" for at, kind in enumerate(found.types))
+            empty = self.con.sql(f"SELECT {', '.join(typed)} WHERE false").to_arrow_reader(1)
+            named = zip(empty.schema, found.columns, strict=True)
+            schema = pa.schema([field.with_name(name) for field, name in named])
+            self._send(SCHEMA, [memoryview(schema.serialize())])
+            return
+        except duckdb.IOException:
+            code = "DATA_UNAVAILABLE"
+        except (Failure, duckdb.Error, pa.ArrowException, RuntimeError, ValueError):
             code = "QUERY_FAILED"
         finally:
             if job["groups_sql"]:
@@ -237,6 +264,9 @@ def main() -> None:
         order = orders.get()
         if order["do"] == "run":
             worker.run(order)
+            continue
+        if order["do"] == "describe":
+            worker.describe(order)
             continue
         try:
             worker.bind(order["tables"], order["mask_key"])
