@@ -10,8 +10,8 @@ import pytest
 from yunhe.sources import (
     PathNotAllowed,
     SourceEmpty,
+    SourceKindUnknown,
     SourceMissing,
-    SourceNotParquet,
     Sources,
     SourceUnreadable,
 )
@@ -119,17 +119,17 @@ def test_a_folder_without_parquet_is_empty(root: Path) -> None:
     with pytest.raises(SourceEmpty):
         Sources([root]).files(root)
     (root / "t.csv").write_text("a,b")
-    with pytest.raises(SourceNotParquet) as refusal:
+    with pytest.raises(SourceKindUnknown) as refusal:
         Sources([root]).files("t.csv")
     assert refusal.value.facts == {"path": "t.csv"}
-    assert "Parquet" in refusal.value.sentence("zh")
+    assert "类型" in refusal.value.sentence("zh")
 
 
 def test_broken_and_unlike_files_are_named_as_such(root: Path) -> None:
     (root / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(SourceUnreadable) as refusal:
         Sources([root]).profile("broken.parquet")
-    assert refusal.value.facts == {"path": "broken.parquet"}
+    assert refusal.value.facts["path"] == "broken.parquet"
     assert str(root) not in str(refusal.value.problem())
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,9 @@ from yunhe.kernel.errors import Invalid
 ROLES = ("connector", "functional-node")
 
 _DID_WEB: Final = re.compile(r"did:web:[A-Za-z0-9.-]+(?:%3A[0-9]{1,5})?(?::[A-Za-z0-9._~-]+)*")
+
+# Settings with tables of their own stand in the file only.
+_FILE_ONLY: Final = frozenset({"trust_roots", "connections"})
 
 # Names of the environment that are no settings: of the command line, of tests and the Makefile.
 NOT_SETTINGS: Final = frozenset(
@@ -71,6 +74,8 @@ class NodeConfig:
     parent_did: str = ""
     trust_roots: tuple[TrustRoot, ...] = ()
     data_roots: tuple[Path, ...] = ()
+    # Tables as written; `sources` knows their shapes. They hold references, never a credential.
+    connections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     eddsa_peers: tuple[str, ...] = ()
     workers: int = 2
     worker_memory_mb: int = 2048
@@ -119,12 +124,12 @@ def _read(path: Path) -> dict[str, Any]:
 def build(data: Mapping[str, Any], environ: Mapping[str, str], base: Path = Path()) -> NodeConfig:
     """Make a NodeConfig from plain values; paths are taken relative to `base`."""
     values = dict(data)
-    kinds = {field.name: str(field.type) for field in fields(NodeConfig)}
+    kinds = {each.name: str(each.type) for each in fields(NodeConfig)}
     for variable in sorted(environ):
         name = variable.removeprefix("YUNHE_").lower()
         if name == variable.lower() or variable in NOT_SETTINGS:
             continue
-        if name not in kinds or name == "trust_roots" or not variable.isupper():
+        if name not in kinds or name in _FILE_ONLY or not variable.isupper():
             raise _unknown(variable, [f"YUNHE_{each.upper()}" for each in kinds])
         values[name] = _from_text(name, kinds[name], environ[variable])
     for name in values:
@@ -143,7 +148,7 @@ def build(data: Mapping[str, Any], environ: Mapping[str, str], base: Path = Path
 
 
 def _unknown(name: str, known: list[str]) -> BadSetting:
-    known = [each for each in known if each != "YUNHE_TRUST_ROOTS"]
+    known = [each for each in known if each not in {f"YUNHE_{n.upper()}" for n in _FILE_ONLY}]
     near = get_close_matches(name, known, 1, 0)[0]
     why = f"there is no such setting; the nearest is {near}"
     return BadSetting(name=name, why=why, why_zh=f"没有此配置项，最接近的是 {near}")
@@ -170,7 +175,22 @@ def _shaped(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
         "data_roots": tuple(base / str(root) for root in values.get("data_roots", ())),
         "eddsa_peers": tuple(values.get("eddsa_peers", ())),
         "address": str(values["address"]).rstrip("/"),
+        "connections": _tables(values.get("connections", {}), base),
     }
+
+
+def _tables(value: object, base: Path) -> dict[str, Mapping[str, Any]]:
+    if not isinstance(value, Mapping) or not all(isinstance(v, Mapping) for v in value.values()):
+        why, zh = "tables [connections.NAME]", "应为 [connections.NAME] 形式的表"
+        raise BadSetting(name="connections", why=why, why_zh=zh)
+    return {name: {k: _placed(v, base) for k, v in table.items()} for name, table in value.items()}
+
+
+def _placed(value: object, base: Path) -> object:
+    # A credential's file, like every path of node.toml, is found from the folder it stands in.
+    if isinstance(value, str) and value.startswith("file:"):
+        return f"file:{base / value.removeprefix('file:')}"
+    return value
 
 
 def _not_int(name: str) -> BadSetting:

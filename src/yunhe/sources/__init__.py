@@ -1,28 +1,53 @@
-"""Where bytes live: Parquet files and folders under the roots the operator allows.
+"""Where bytes live: files and folders under allowed roots, object stores, HTTP APIs, databases.
 
-In: a path a provider names. Out: the resolved files and a `TableProfile` of what they hold.
-No events; nothing here reads a single value out to anybody.
+In: a locator a provider writes (`locator.parse`). Out: a `TableProfile`, and the Parquet files a
+worker may read. Credentials are references (`Connections`). No events; only `sample` reads a
+value out, and only for the provider.
 """
 
 from __future__ import annotations
 
+from yunhe.sources.connections import Connection, Connections
 from yunhe.sources.errors import (
+    ConnectionUnknown,
+    CredentialNotRead,
+    LocatorNotValid,
     PathNotAllowed,
+    SnapshotNotMade,
+    SourceAway,
+    SourceDrifted,
     SourceEmpty,
+    SourceExtraMissing,
+    SourceKindUnknown,
     SourceMissing,
-    SourceNotParquet,
     SourceUnreadable,
 )
+from yunhe.sources.locator import Locator, parse
 from yunhe.sources.model import ColumnProfile, TableProfile
+from yunhe.sources.port import Live, Piece, Staged
 from yunhe.sources.service import Sources
 
 __all__ = [
     "ColumnProfile",
+    "Connection",
+    "ConnectionUnknown",
+    "Connections",
+    "CredentialNotRead",
+    "Live",
+    "Locator",
+    "LocatorNotValid",
     "PathNotAllowed",
+    "Piece",
+    "SnapshotNotMade",
+    "SourceAway",
+    "SourceDrifted",
     "SourceEmpty",
+    "SourceExtraMissing",
+    "SourceKindUnknown",
     "SourceMissing",
-    "SourceNotParquet",
     "SourceUnreadable",
     "Sources",
+    "Staged",
     "TableProfile",
+    "parse",
 ]

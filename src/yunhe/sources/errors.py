@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yunhe.kernel.errors import Denied, Invalid, TooLarge
+from yunhe.kernel.errors import Conflict, Denied, Invalid, TooLarge, Unavailable
 
 
 class PathNotAllowed(Denied):
@@ -28,29 +28,99 @@ class SourceMissing(Invalid):
 
 class SourceEmpty(Invalid):
     code = "SOURCE_EMPTY"
-    en = "There is no Parquet file in {path}."
-    zh = "{path} 中没有 Parquet 文件。"
-    mend_en = "Name a .parquet file, or a folder that holds some."
-    mend_zh = "请指定 .parquet 文件或包含该类文件的目录。"
+    en = "There is no data file in {path}."
+    zh = "{path} 中没有数据文件。"
+    mend_en = (
+        "Name a file, or a folder of files, of one kind: .parquet, .csv, .tsv, .json, .ndjson, "
+        ".arrow, .feather; .csv and .json also as .gz or .zst."
+    )
+    mend_zh = (
+        "请指定同一类型的文件或目录：.parquet、.csv、.tsv、.json、.ndjson、.arrow、.feather；"
+        "其中 .csv 与 .json 可为 .gz 或 .zst 压缩。"
+    )
 
 
-class SourceNotParquet(SourceEmpty):
-    code = "SOURCE_NOT_PARQUET"
-    en = "{path} is not a .parquet file, and only Parquet is read."
-    zh = "{path} 不是 .parquet 文件，本节点只读取 Parquet。"
-    mend_en = "Convert it first, e.g. in DuckDB: COPY (FROM 'x.csv') TO 'x.parquet'."
-    mend_zh = "请先转换，例如在 DuckDB 中执行：COPY (FROM 'x.csv') TO 'x.parquet'。"
+class SourceKindUnknown(SourceEmpty):
+    code = "SOURCE_KIND_UNKNOWN"
+    en = "What kind of data {path} is cannot be seen from its name."
+    zh = "无法从名称判断 {path} 的数据类型。"
+    mend_en = "Write the kind before it: parquet:, csv:, json:, arrow: or dicom:."
+    mend_zh = "请在其前写明类型：parquet:、csv:、json:、arrow: 或 dicom:。"
 
 
 class SourceUnreadable(Invalid):
     code = "SOURCE_UNREADABLE"
-    en = "What lies at {path} cannot be read as one Parquet table."
-    zh = "{path} 处的文件无法作为同一张 Parquet 表读取。"
-    mend_en = "Check that every file is valid Parquet and that all have the same columns."
-    mend_zh = "请检查每个文件均为有效 Parquet 且列一致。"
+    en = "What lies at {path} cannot be read as one table: {why}."
+    zh = "{path} 处的数据无法作为同一张表读取：{why}。"
+    mend_en = "Correct the file and row named, or declare the kind and options before the path."
+    mend_zh = "请更正所指文件与行，或在路径前声明类型与选项。"
 
 
 class SourceTooLarge(TooLarge):
     code = "SOURCE_TOO_LARGE"
     mend_en = "Join the files, or split the table."
     mend_zh = "请合并文件或拆分数据表。"
+
+
+class LocatorNotValid(Invalid):
+    code = "SOURCE_LOCATOR_NOT_VALID"
+    en = "{locator} does not say where a table lies: {why}."
+    zh = "{locator} 未能说明数据表的位置：{why}。"
+    mend_en = "See docs/sources.md for how each kind of place is written."
+    mend_zh = "各类位置的写法见 docs/sources.md。"
+
+
+class ConnectionUnknown(Invalid):
+    """Also for one of another kind: a locator cannot send a credential where it is not for."""
+
+    code = "SOURCE_CONNECTION_UNKNOWN"
+    en = "node.toml has no connection {connection} of kind {kind}."
+    zh = "node.toml 中没有类型为 {kind} 的连接 {connection}。"
+    mend_en = "Have the operator add [connections.{connection}], or correct the name."
+    mend_zh = "请由运营方添加 [connections.{connection}]，或更正名称。"
+
+
+class CredentialNotRead(Unavailable):
+    """The reference is told, what it leads to never."""
+
+    code = "SOURCE_CREDENTIAL_NOT_READ"
+    en = "The credential {reference} of connection {connection} cannot be read: {why}."
+    zh = "无法读取连接 {connection} 的凭据 {reference}：{why}。"
+    mend_en = "Set the variable, or give the file the mode 0600 and this node's owner."
+    mend_zh = "请设置该环境变量，或将文件权限设为 0600 且属主为本节点用户。"
+
+
+class SourceAway(Unavailable):
+    code = "SOURCE_AWAY"
+    en = "The source {path} does not answer as it should: {why}."
+    zh = "数据源 {path} 未正常应答：{why}。"
+    mend_en = "Check the connection in node.toml and that the source is up; then try again."
+    mend_zh = "请检查 node.toml 中的连接及数据源是否可用，然后重试。"
+
+
+class SourceExtraMissing(Unavailable):
+    code = "SOURCE_EXTRA_MISSING"
+    en = "This node cannot read {what}: the extra {extra} is not installed."
+    zh = "本节点未安装扩展 {extra}，无法读取 {what}。"
+    mend_en = "Have the operator run: pip install 'yunhe[{extra}]'"
+    mend_zh = "请由运营方执行：pip install 'yunhe[{extra}]'"
+
+
+class SourceDrifted(Conflict):
+    """To the consumer of a product: names of columns it may see, no path and no value."""
+
+    code = "SOURCE_DRIFTED"
+    en = "The data behind table {table} is no longer what was agreed: {why}."
+    zh = "数据表 {table} 的数据已与约定不符：{why}。"
+    mend_en = "Nothing was charged. Tell the provider, who restores the columns or updates it."
+    mend_zh = "本次未计费。请告知提供方恢复相应列或更新产品。"
+
+
+class SnapshotNotMade(Unavailable):
+    """To the consumer of a product: the source is away or unreadable, the reason is not theirs."""
+
+    code = "SOURCE_NOT_READY"
+    en = "The data behind table {table} cannot be had at the moment."
+    zh = "数据表 {table} 的数据暂时不可用。"
+    mend_en = "Nothing was charged. Try again later, or tell the provider."
+    mend_zh = "本次未计费。请稍后重试或告知提供方。"

@@ -15,8 +15,8 @@ from yunhe.kernel import limits
 from yunhe.sources.errors import (
     PathNotAllowed,
     SourceEmpty,
+    SourceKindUnknown,
     SourceMissing,
-    SourceNotParquet,
     SourceTooLarge,
     SourceUnreadable,
 )
@@ -34,13 +34,13 @@ class Sources:
 
         A relative path starts from a root. Raises PathNotAllowed (outside the roots also where
         nothing exists: no oracle for the file system), SourceMissing (inside them), SourceEmpty,
-        SourceNotParquet, SourceTooLarge.
+        SourceKindUnknown, SourceTooLarge.
         """
         given = str(path)
         top = self._allowed(Path(path), given)
         if top.is_file():
             if top.suffix != ".parquet":
-                raise SourceNotParquet(path=given)
+                raise SourceKindUnknown(path=given)
             found = [top]
         else:
             found = sorted(child for child in top.rglob("*.parquet") if child.is_file())
@@ -62,7 +62,9 @@ class Sources:
                 _harden(con, names)
                 columns, rows = _measure(con, names)
         except duckdb.Error as error:
-            raise SourceUnreadable(str(error), path=str(path)) from error
+            raise SourceUnreadable(
+                str(error), path=str(path), why="a file is no Parquet", why_zh="有文件不是 Parquet"
+            ) from error
         size = sum(file.stat().st_size for file in files)
         return TableProfile(columns, rows, size, tuple(names))
 
