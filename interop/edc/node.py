@@ -9,21 +9,23 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import httpx
 from anyio import to_thread
-from fastapi import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import yunhe.node
 from yunhe import identity
 from yunhe.kernel.clock import iso
+from yunhe.kernel.db import Tx
 from yunhe.kernel.settings import load
 from yunhe.node import Node
+from yunhe.protocols import dcp
 
 
 class InteropNode(Node):
@@ -34,8 +36,7 @@ class InteropNode(Node):
         said = os.environ.get("YUNHE_INTEROP_PEERS", "").split()
         self.mocked = {unquote(did.removeprefix("did:web:")): did for did in said}
         self._http.event_hooks = {"request": [self._say]}
-        self._authenticate = self.identity.authenticate_peer
-        self.identity.authenticate_peer = self._at_the_data
+        self.verifier = MockToo(self.mocked.values(), self.verifier)
 
     def _say(self, request: httpx.Request) -> None:
         """EDC's mock takes a JSON object itself, without a scheme before it."""
@@ -43,24 +44,34 @@ class InteropNode(Node):
             said = {"region": "any", "audience": did, "clientId": self.config.did}
             request.headers["authorization"] = json.dumps(said)
 
-    def _peer(self, request: Request) -> identity.Peer:
-        """A JSON object that names one of the mock's peers; else a token of ours."""
-        said = request.headers.get("authorization", "")
-        return self._mock(said) if said.startswith("{") else super()._peer(request)
-
-    def _at_the_data(self, authorization: str) -> identity.Peer:
-        mocked = authorization.startswith("{")
-        return self._mock(authorization) if mocked else self._authenticate(authorization)
-
-    def _mock(self, said: str) -> identity.Peer:
-        did = json.loads(said).get("clientId")
-        if did not in self.mocked.values():
-            raise identity.TokenMissing
-        return identity.Peer(did=did, member=True, code="", subject_code="", name=did, jwk={})
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.app = WithAccess(self.app, self)
+
+
+class MockToo(dcp.Verifier):
+    """The node's verifier; a JSON object for a header names one of the mock's peers."""
+
+    def __init__(self, mocked: Iterable[str], real: dcp.Verifier) -> None:
+        self._mocked, self._real = frozenset(mocked), real
+
+    def authenticate(self, authorization: str) -> identity.Peer:
+        """As the mock says, or as the real one."""
+        return self._mock(authorization) or self._real.authenticate(authorization)
+
+    def verify(self, authorization: str) -> tuple[identity.Peer, Callable[[Tx], identity.Peer]]:
+        """The mock has no token that could be spent."""
+        if (peer := self._mock(authorization)) is not None:
+            return peer, lambda _tx: peer
+        return self._real.verify(authorization)
+
+    def _mock(self, said: str) -> identity.Peer | None:
+        if not said.startswith("{"):
+            return None
+        did = json.loads(said).get("clientId")
+        if did not in self._mocked:
+            raise identity.TokenMissing
+        return identity.Peer(did=did, member=True, code="", subject_code="", name=did, jwk={})
 
 
 class WithAccess:
