@@ -6,7 +6,6 @@ business rule stands here, only who gives what to whom.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -37,7 +36,7 @@ from yunhe import (
 )
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import Threads
-from yunhe.kernel.clock import Clock, SystemClock, iso
+from yunhe.kernel.clock import Clock, SystemClock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Tx, open_database
 from yunhe.kernel.errors import NotFound, YunheError
@@ -46,7 +45,7 @@ from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
 from yunhe.kernel.premises import data_folder, listening, secret_file, settle
 from yunhe.kernel.settings import NodeConfig
-from yunhe.protocols import arrow, dcp, dsp, tds, tlog
+from yunhe.protocols import arrow, dcp, dsp, flight, tds, tlog
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +172,7 @@ class Node:
         )
         use = (self.db, self.contracts, self.plane, self.control, self.exchange)
         may = self.identity.check_standing
+        self.flight = self._flight() if config.flight_listen else None
         self.pusher, self.inbox = arrow.pushing(*use, may, self._received, config)
 
     def _beyond(self) -> None:
@@ -244,6 +244,10 @@ class Node:
             queries=Threads(limits.QUERY_THREADS),
             streams=Threads(limits.STREAM_THREADS),
         )
+
+    def _flight(self) -> flight.Face:
+        parts = (self.identity, self.contracts, self.plane, self.relay)
+        return flight.Face(self.config, *parts, self.verifier.authenticate)
 
     # -- what one slice asks of another -----------------------------------------------------
 
@@ -327,36 +331,8 @@ class Node:
         self.claims_delivery.request_membership(tx, event.issuer)
 
     def _bundle(self, contract_id: str) -> dict[str, Any]:
-        """One contract from certificate to settlement, as this node can prove it."""
-        contract = self.contracts.contract(contract_id)
-        agreement = contract.agreement
-        parts = self.exchange.bundle_parts(contract_id)
-        for part in (*parts["uses"], *parts["settlements"]):
-            part["entry"] = self._entry_part(part.pop("entry_id"))
-        credentials = {
-            self.config.did: self.identity.own_credential(),
-            contract.peer_did: self.identity.credential_of(contract.peer_did),
-        }
-        whole = {
-            "exporter": self.config.did,
-            "exported_at": iso(self.clock.now()),
-            "credentials": [
-                credentials[agreement.provider_did],
-                credentials[agreement.consumer_did],
-            ],
-            "contract": {
-                "agreement": json.loads(agreement.document),
-                "provider_jws": agreement.provider_jws,
-                "consumer_jws": agreement.consumer_jws,
-                "entry": self._entry_part(contract.entry_id),
-            },
-            **parts,
-        }
-        return evidence.make_bundle(whole, self.keys.key("did"))
-
-    def _entry_part(self, entry_id: str) -> dict[str, Any]:
-        proof = self.evidence.proof(entry_id, wait_s=limits.PROOF_WAIT_S_MAX)
-        return evidence.entry_part(self.evidence.entry(entry_id), proof.text())
+        parties = (self.contracts, self.identity, self.evidence, self.exchange)
+        return exchange.bundle(contract_id, *parties, self.keys.key("did"), self.clock.now())
 
     # -- life -------------------------------------------------------------------------------
 
@@ -371,6 +347,8 @@ class Node:
         self.outbox.start()
         self.federation.start()
         self.exchange.sweep_uses(self._awaited)
+        if self.flight is not None:
+            self.flight.start()
         self._timer = threading.Thread(target=self._tick, name="node-timer", daemon=True)
         self._timer.start()
 
@@ -379,6 +357,8 @@ class Node:
         self._stop.set()
         if self._timer is not None:
             self._timer.join()
+        if self.flight is not None:
+            self.flight.stop()
         self.pusher.stop()
         self.federation.stop()
         self.outbox.stop()

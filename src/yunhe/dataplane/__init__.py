@@ -27,13 +27,14 @@ from yunhe.dataplane.errors import (
     WorkerLost,
     WorkersBusy,
 )
-from yunhe.dataplane.gate import govern, read
-from yunhe.dataplane.ipc import IpcCount, count_ipc
+from yunhe.dataplane.gate import govern
+from yunhe.dataplane.ipc import IpcCount, count_ipc, message_head
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.parameters import bind, wanted
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
 from yunhe.dataplane.push import Spooled, count_file, one_purpose, settle_file, settle_folder
+from yunhe.dataplane.qualified import unqualified
 from yunhe.dataplane.service import Agreements, DataPlane, Query, Stream
 from yunhe.dataplane.views import check_terms, term_faults
 
@@ -74,10 +75,11 @@ __all__ = [
     "count_file",
     "count_ipc",
     "govern",
+    "message_head",
     "one_purpose",
-    "read",
     "settle_file",
     "settle_folder",
     "term_faults",
+    "unqualified",
     "wanted",
 ]

@@ -123,6 +123,25 @@ def _message(data: bytes) -> tuple[int, int, int]:
     return kind, rows, body
 
 
+def message_head(data: bytes) -> tuple[int, int, bool]:
+    """Header type, body length and whether a body is compressed, of a flatbuffer `Message`.
+
+    Raises StreamMalformed.
+    """
+    kind, _, body = _message(data)
+    try:
+        table = _u32(data, 0)
+        at = _field(data, table, 2)
+        batch = at + _u32(data, at) if at else 0
+        if batch and kind == 2:  # a dictionary holds its batch
+            at = _field(data, batch, 1)
+            batch = at + _u32(data, at) if at else 0
+        compressed = bool(batch and kind in (2, _RECORD_BATCH) and _field(data, batch, 3))
+    except (struct.error, IndexError) as error:
+        raise StreamMalformed(str(error)) from error
+    return kind, body, compressed
+
+
 def _field(data: bytes, table: int, index: int) -> int:
     """Where field `index` of the flatbuffer table at `table` stands; 0 where it is absent."""
     (back,) = struct.unpack_from("<i", data, table)

@@ -34,6 +34,7 @@ from yunhe.exchange.model import (
     SignedReceipt,
     Statement,
 )
+from yunhe.exchange.proof import bundle
 from yunhe.exchange.service import Exchange
 from yunhe.exchange.store import ddl
 
@@ -63,5 +64,6 @@ __all__ = [
     "UseInDoubt",
     "UseUnderWay",
     "UsesInFlight",
+    "bundle",
     "ddl",
 ]

@@ -110,6 +110,8 @@ SOURCE_UNPACKED_BYTES_MAX: Final = 64 << 30
 SOURCE_RATIO_MAX: Final = 200  # unpacked over packed, beyond the slack
 SOURCE_RATIO_SLACK_BYTES: Final = 64 << 20
 SOURCE_CHECK_S: Final = 1.0  # a local source is looked at again for changes, not oftener
+SOURCE_LOOK_S: Final = 0.005  # a look that takes no longer is taken by every query
+SOURCES_LOOKED_MAX: Final = 10_000  # origins remembered since they were last looked at
 SOURCE_NAME_CHARS_MAX: Final = 255  # of a column
 SOURCE_LINE_BYTES_MAX: Final = 8 << 20  # one row of text
 SOURCE_JSON_BYTES_MAX: Final = 256 << 20  # one JSON document; NDJSON has no such bound
@@ -141,6 +143,9 @@ FRAME_BYTES_MIN: Final = 262_144
 BATCH_ROWS: Final = 16_384  # in one record batch; also the grain of a cut delivery's count
 RESULT_ROWS_MAX: Final = 1_000_000_000  # one use, where the contract states no number
 IPC_METADATA_BYTES_MAX: Final = 16_777_216
+PRINT_BUCKETS_MIN: Final = 64  # places of a group's print, by which answers are compared
+PRINT_BUCKETS_MAX: Final = 4_096
+PRINTS_MAX: Final = 1_024  # groups of one aggregate-only answer
 
 # control
 COMPILED_RULES_MAX: Final = 256
@@ -156,6 +161,9 @@ REASONS_STORED_MAX: Final = 64  # of one denial, in its evidence entry
 DENIALS_LISTED_MAX: Final = 1000
 IN_FLIGHT_BYTES_MAX: Final = 16 << 20  # of a cut stream, in all buffers up to its receiver
 NEVER_ADMITTED_MAX: Final = 1024  # uses of one contract that were asked about and never came
+PRINTS_KEPT_MAX: Final = 4_096  # groups answered to one party about one data set
+PRINTS_PAIRED_MAX: Final = 48  # the latest of them that are tried two at a time
+PRINTS_GROUPS_PAIRED_MAX: Final = 4  # of answers with no more groups than these
 ANSWERS_GIVEN_BACK_MAX: Final = 32  # uses of one contract that ended in a refusal about the data
 
 # catalog
@@ -258,3 +266,21 @@ PENDING_ASKED_MAX: Final = 100
 PEER_CALL_S_MAX: Final = 10
 NODE_TICK_S: Final = 5
 HEAD_BYTES_MAX: Final = 65_536
+
+# protocols.flight
+DESCRIBED_BYTES_MAX: Final = 4 << 20  # the schemas of one contract's tables, in base64
+FLIGHT_COMMAND_BYTES_MAX: Final = 65_536  # a descriptor, a ticket, the body of an action
+FLIGHT_FIELDS_MAX: Final = 256  # in one message
+FLIGHT_HEADER_CHARS_MAX: Final = 65_536
+FLIGHT_KEPT_MAX: Final = 1_024  # statements and tickets of all callers
+FLIGHT_KEPT_EACH_MAX: Final = 128  # of one caller
+FLIGHT_STATEMENT_S: Final = 3_600.0
+FLIGHT_TICKET_S: Final = 120.0  # from GetFlightInfo to DoGet
+FLIGHT_PEER_S: Final = 120.0  # how long a node's token holds for the connection that showed it
+FLIGHT_PEERS_MAX: Final = 256
+FLIGHT_MESSAGE_BYTES_MAX: Final = 256 << 20  # one record batch of a provider
+FLIGHT_BATCH_BYTES_MAX: Final = 8 << 20  # one message to a client; stock ones take 16 MiB
+FLIGHT_STREAMS_MAX: Final = 40
+FLIGHT_WATCH_S: Final = 0.2  # how often a running stream's caller is looked for
+FLIGHT_PARAMETERS_MAX: Final = 256
+FLIGHT_CATALOGS_MAX: Final = 64  # contracts listed where the caller names none

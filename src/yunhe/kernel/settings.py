@@ -22,6 +22,7 @@ ROLES = ("connector", "functional-node")
 _DID_WEB: Final = re.compile(r"did:web:[A-Za-z0-9.-]+(?:%3A[0-9]{1,5})?(?::[A-Za-z0-9._~-]+)*")
 
 # Settings with tables of their own stand in the file only.
+_FILES: Final = ("flight_tls_cert", "flight_tls_key", "flight_client_ca")
 _FILE_ONLY: Final = frozenset({"trust_roots", "connections"})
 
 # Names of the environment that are no settings: of the command line, of tests and the Makefile.
@@ -80,6 +81,11 @@ class NodeConfig:
     workers: int = 2
     worker_memory_mb: int = 2048
     query_seconds_max: int = 60
+    flight_listen: str = ""
+    flight_tls_cert: str = ""
+    flight_tls_key: str = ""
+    flight_client_ca: str = ""
+    flight_clients: tuple[str, ...] = ()
     crash: str = ""
 
     @property
@@ -123,8 +129,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def build(data: Mapping[str, Any], environ: Mapping[str, str], base: Path = Path()) -> NodeConfig:
     """Make a NodeConfig from plain values; paths are taken relative to `base`."""
-    values = dict(data)
     kinds = {each.name: str(each.type) for each in fields(NodeConfig)}
+    values = _flattened(data, kinds)
     for variable in sorted(environ):
         name = variable.removeprefix("YUNHE_").lower()
         if name == variable.lower() or variable in NOT_SETTINGS:
@@ -145,6 +151,20 @@ def build(data: Mapping[str, Any], environ: Mapping[str, str], base: Path = Path
         raise BadSetting(why, name="node.toml", why=why, why_zh=why) from error
     _check(config, kinds)
     return config
+
+
+def _flattened(data: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
+    """`[flight] listen` is `flight_listen`: a table that is no setting groups some that are."""
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        found: dict[str, Any] = {name: value}
+        if name not in kinds and isinstance(value, Mapping):
+            found = {f"{name}_{key}": each for key, each in value.items()}
+        for key, each in found.items():
+            if key in values:
+                raise BadSetting(name=key, why="it stands twice", why_zh="重复出现")
+            values[key] = each
+    return values
 
 
 def _unknown(name: str, known: list[str]) -> BadSetting:
@@ -174,6 +194,8 @@ def _shaped(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
         "trust_roots": roots,
         "data_roots": tuple(base / str(root) for root in values.get("data_roots", ())),
         "eddsa_peers": tuple(values.get("eddsa_peers", ())),
+        "flight_clients": tuple(values.get("flight_clients", ())),
+        **{name: str(base / values[name]) for name in _FILES if values.get(name)},
         "address": str(values["address"]).rstrip("/"),
         "connections": _tables(values.get("connections", {}), base),
     }
@@ -229,6 +251,31 @@ def _check(config: NodeConfig, kinds: Mapping[str, str]) -> None:
         check_did("trust_roots", root.did)
     for did in config.eddsa_peers:
         check_did("eddsa_peers", did)
+    _check_flight(config)
+
+
+def _check_flight(config: NodeConfig) -> None:
+    host, _, port = config.flight_listen.rpartition(":")
+    whole = bool(host) and port.isascii() and port.isdigit() and int(port) <= 65535
+    if config.flight_listen and not whole:
+        why, zh = "an address such as 127.0.0.1:8115", "形如 127.0.0.1:8115 的地址"
+        raise BadSetting(name="flight_listen", why=why, why_zh=zh)
+    if bool(config.flight_tls_cert) != bool(config.flight_tls_key):
+        lacking = "flight_tls_key" if config.flight_tls_cert else "flight_tls_cert"
+        zh = "flight_tls_cert 与 flight_tls_key 须同时填写"
+        why = "flight_tls_cert and flight_tls_key go together"
+        raise BadSetting(name=lacking, why=why, why_zh=zh)
+    if config.flight_client_ca and not config.flight_tls_cert:
+        why, zh = "client certificates need TLS", "客户端证书需要启用 TLS"
+        raise BadSetting(name="flight_client_ca", why=why, why_zh=zh)
+    if config.flight_clients and not config.flight_client_ca:
+        why, zh = "it needs flight_client_ca, which vouches", "需要 flight_client_ca 为其担保"
+        raise BadSetting(name="flight_clients", why=why, why_zh=zh)
+    for each in config.flight_clients:
+        name, equals, user = str(each).partition("=")
+        if not (name and equals and user):
+            why, zh = "entries such as ana.example.org=ana", "形如 ana.example.org=ana 的条目"
+            raise BadSetting(name="flight_clients", why=why, why_zh=zh)
 
 
 def check_address(name: str, address: str, development: bool) -> None:

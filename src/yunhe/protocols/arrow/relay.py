@@ -59,6 +59,14 @@ class ProviderAnswerInvalid(Unavailable):
     mend_zh = "请使用新的 use_id 重试；若仍如此，请告知提供方。"
 
 
+class ProviderDescribesNot(Unavailable):
+    code = "PROVIDER_DESCRIBES_NOT"
+    en = "The provider's connector does not tell the schema of a query before it is run."
+    zh = "提供方连接器不支持在执行查询前说明结果结构。"
+    mend_en = "Use POST /api/v1/sql, `yunhe sql` or the SDK with this provider."
+    mend_zh = "请对该提供方使用 POST /api/v1/sql、yunhe sql 或 SDK。"
+
+
 class RefusedByProvider(YunheError):
     """The provider's own refusal, passed on word for word."""
 
@@ -177,6 +185,34 @@ class Relay:
             lambda: self._give_back(access.endpoint, connection),
         )
 
+    def describe(self, contract_id: str, sql: str) -> dict[str, bytes]:
+        """The Arrow schema of a query's result under the name ""; no SQL: of each table.
+
+        No use: the provider binds and runs nothing. Raises as `open`.
+        """
+        access = self._contracts.access(contract_id)
+        path = urlsplit(access.endpoint).path or wire.PATH
+        if not path.endswith(wire.PATH):
+            raise ProviderDescribesNot
+        path = path.removesuffix(wire.PATH) + wire.DESCRIBE
+        connection, response = self._ask(access, {"sql": sql}, path, "application/json")
+        try:
+            body = response.read(limits.DESCRIBED_BYTES_MAX + 1)
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise ProviderUnreachable(detail=str(error)) from error
+        if response.isclosed():
+            self._give_back(access.endpoint, connection)
+        else:
+            connection.close()  # there is more in it than we read
+        if response.status == 404:
+            raise ProviderDescribesNot
+        if response.status == 200:
+            return wire.read_described(body)
+        if 400 <= response.status < 600 and (problem := _read_problem(body)) is not None:
+            raise RefusedByProvider(problem, response.status)
+        raise ProviderAnswerInvalid(why=f"status {response.status}")
+
     def live(self) -> set[str]:
         """The uses under way in this process."""
         with self._lock:
@@ -187,7 +223,8 @@ class Relay:
     ) -> tuple[_Connection, http.client.HTTPResponse]:
         """The head of a good answer; else the use is forgotten, or in doubt."""
         try:
-            connection, response = self._ask(access, asked)
+            path = urlsplit(access.endpoint).path or wire.PATH
+            connection, response = self._ask(access, asked.to_json(), path, wire.MEDIA_TYPE)
         except ProviderUnreachable as error:
             if error.asked:
                 self._books.cut_use(asked.use_id, 0, 0, "")
@@ -215,10 +252,9 @@ class Relay:
         raise RefusedByProvider(problem, response.status)
 
     def _ask(
-        self, access: Access, asked: wire.Asked
+        self, access: Access, asked: dict[str, Any], path: str, accept: str
     ) -> tuple[_Connection, http.client.HTTPResponse]:
-        body = dumps(asked.to_json())
-        path = urlsplit(access.endpoint).path or wire.PATH
+        body = dumps(asked)
         sent = False
         for fresh in (False, True):
             connection = None if fresh else self._take(access.endpoint)
@@ -229,7 +265,7 @@ class Relay:
                 "Authorization": f"Bearer {access.token}",
                 wire.PEER: f"Bearer {self._mint(access.contract.peer_did)}",
                 "Content-Type": "application/json",
-                "Accept": wire.MEDIA_TYPE,
+                "Accept": accept,
             }
             sent = True
             try:
@@ -424,8 +460,15 @@ def _quiet(connection: _Connection) -> bool:
 def _problem(response: http.client.HTTPResponse) -> dict[str, Any] | None:
     """The problem in a refusal: the members of RFC 9457 and of this house, no others."""
     try:
-        data = loads_strict(response.read(limits.PROBLEM_BYTES_MAX), limits.PROBLEM_BYTES_MAX)
-    except (YunheError, OSError, http.client.HTTPException):
+        return _read_problem(response.read(limits.PROBLEM_BYTES_MAX))
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def _read_problem(body: bytes) -> dict[str, Any] | None:
+    try:
+        data = loads_strict(body, limits.PROBLEM_BYTES_MAX)
+    except YunheError:
         return None
     if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in _TEXTS):
         return None

@@ -1,4 +1,7 @@
-"""The provider's door to its data: `POST /data/v1/query`, one governed use a request."""
+"""The provider's door to its data: `POST /data/v1/query`, one governed use a request.
+
+`POST /data/v1/describe` tells the schema of a query's result, or the tables; that is no use.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from yunhe.contracts import Contracts
 from yunhe.dataplane import DataPlane, Query, Stream
@@ -20,6 +23,55 @@ from yunhe.protocols.arrow import wire
 ENDPOINT: Final = wire.PATH
 
 
+class _Desk:
+    """What the calls do, once their bodies are there."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        contracts: Contracts,
+        plane: DataPlane,
+        authenticate: Callable[[str], Peer],
+    ) -> None:
+        self._identity, self._contracts, self._plane = identity, contracts, plane
+        self._authenticate = authenticate
+
+    def _entered(self, request: Request) -> tuple[str, str]:
+        """The peer and the contract it may ask under."""
+        source = request.client.host if request.client else "?"
+        try:
+            peer = self._authenticate(request.headers.get(wire.PEER, ""))
+            token = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+            claims = self._contracts.authenticate_data_token(token, peer.did)
+        except Unauthenticated as refused:
+            self._identity.refusals.refused(source, refused.code)
+            raise
+        # A data token outlives a revocation by minutes; without its credential, the status of
+        # which was just asked, a member that was put out would still read.
+        require_member(peer)
+        return peer.did, claims.contract_id
+
+    def stream(self, request: Request, body: bytes) -> Stream:
+        """One governed use up to its first bytes."""
+        peer_did, contract_id = self._entered(request)
+        asked = wire.read(body)
+        query = Query(
+            contract_id=contract_id,
+            use_id=asked.use_id,
+            sql=asked.sql,
+            purpose=asked.purpose,
+            principal=asked.principal,
+        )
+        return self._plane.query(peer_did, query)
+
+    def told(self, request: Request, body: bytes) -> dict[str, bytes]:
+        """The schema of a query under the name "", or of each table."""
+        peer_did, contract_id = self._entered(request)
+        if sql := wire.read_describe(body):
+            return {"": self._plane.describe(peer_did, contract_id, sql)}
+        return self._plane.shapes(peer_did, contract_id)
+
+
 def router(
     identity: Identity,
     contracts: Contracts,
@@ -30,31 +82,9 @@ def router(
 
     `authenticate` knows the node behind a header, foreign ones too; by default our own kind only.
     """
-    known = authenticate or identity.authenticate_peer
+    desk = _Desk(identity, contracts, plane, authenticate or identity.authenticate_peer)
     made = APIRouter(tags=["data"], route_class=Bare)
     queries, streams = Threads(limits.QUERY_THREADS), Threads(limits.STREAM_THREADS)
-
-    def open_stream(request: Request, body: bytes) -> Stream:
-        source = request.client.host if request.client else "?"
-        try:
-            peer = known(request.headers.get(wire.PEER, ""))
-            token = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-            claims = contracts.authenticate_data_token(token, peer.did)
-        except Unauthenticated as refused:
-            identity.refusals.refused(source, refused.code)
-            raise
-        # A data token outlives a revocation by minutes; without its credential, the status of
-        # which was just asked, a member that was put out would still read.
-        require_member(peer)
-        asked = wire.read(body)
-        query = Query(
-            contract_id=claims.contract_id,
-            use_id=asked.use_id,
-            sql=asked.sql,
-            purpose=asked.purpose,
-            principal=asked.principal,
-        )
-        return plane.query(peer.did, query)
 
     @made.post(
         wire.PATH,
@@ -64,11 +94,21 @@ def router(
     )
     async def query(request: Request) -> Response:
         body = await request.body()
-        stream = await queries.run(lambda: open_stream(request, body))
+        stream = await queries.run(lambda: desk.stream(request, body))
         headers = {
             wire.USE_ID: stream.use_id,
             wire.WITHHELD: "true" if stream.groups_withheld else "false",
         }
         return StreamedResponse(stream, streams, headers, wire.MEDIA_TYPE)
+
+    @made.post(
+        wire.DESCRIBE,
+        summary="The Arrow schema of a governed query, or of each table; no use",
+        openapi_extra=json_body(),
+    )
+    async def describe(request: Request) -> Response:
+        body = await request.body()
+        schemas = await queries.run(lambda: desk.told(request, body))
+        return JSONResponse(wire.described(schemas))
 
     return made

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
-from yunhe.kernel.errors import Invalid
+from yunhe.kernel.errors import Invalid, Unavailable, YunheError
 
 MEDIA_TYPE: Final = "application/vnd.apache.arrow.stream"
 PATH: Final = "/data/v1/query"
+DESCRIBE: Final = "/data/v1/describe"
 PEER: Final = "X-Yunhe-Peer"  # the caller's self-issued token: a stolen data token is no use
 USE_ID: Final = "X-Yunhe-Use-Id"
 WITHHELD: Final = "X-Yunhe-Groups-Withheld"
@@ -24,6 +28,14 @@ class BadQuery(Invalid):
     zh = "查询请求不合法：{member} {why}。"
     mend_en = "Send use_id, sql and purpose as texts; see docs/sql.md."
     mend_zh = "请以文本形式提供 use_id、sql 与 purpose；参见 docs/sql.md。"
+
+
+class DescriptionInvalid(Unavailable):
+    code = "DESCRIPTION_INVALID"
+    en = "The provider described the data in a way that cannot be read."
+    zh = "提供方返回的数据结构说明无法读取。"
+    mend_en = "Try again; if it persists, tell the provider."
+    mend_zh = "请重试；若仍如此，请告知提供方。"
 
 
 @dataclass(frozen=True)
@@ -59,3 +71,28 @@ def read(body: bytes) -> Asked:
         if len(value) > longest or (not value and name != "principal"):
             raise BadQuery(member=name, why=f"has not 1 to {longest} characters")
     return Asked(**data)
+
+
+def read_describe(body: bytes) -> str:
+    """The SQL of a request to describe, empty for the tables; raises BadQuery, BadJson."""
+    data = loads_strict(body)
+    if not isinstance(data, dict) or set(data) != {"sql"} or not isinstance(data["sql"], str):
+        raise BadQuery(member="the body", why="is not an object of one text, sql")
+    if len(data["sql"]) > limits.SQL_BYTES_MAX:
+        raise BadQuery(member="sql", why=f"has more than {limits.SQL_BYTES_MAX} characters")
+    return data["sql"]
+
+
+def described(schemas: Mapping[str, bytes]) -> dict[str, Any]:
+    """The answer: each schema as one Arrow IPC message, in base64."""
+    return {"schemas": {name: base64.b64encode(of).decode() for name, of in schemas.items()}}
+
+
+def read_described(body: bytes) -> dict[str, bytes]:
+    """The schemas in an answer; raises AnswerInvalid."""
+    try:
+        data = loads_strict(body, limits.DESCRIBED_BYTES_MAX)
+        found = data["schemas"].items()
+        return {name: base64.b64decode(text, validate=True) for name, text in found}
+    except (YunheError, LookupError, TypeError, AttributeError, binascii.Error) as error:
+        raise DescriptionInvalid(str(error)) from error
