@@ -194,6 +194,8 @@ def _live(world: World, found: dict[str, Any]) -> None:
     get(r, "/contracts")
     for tail in ("", "/transfers", "/bill", "/statements", "/bundle"):
         get(r, f"/contracts/{contract.id}{tail}", f"/contracts/{{id}}{tail}")
+    one = found["GET /contracts/{id}/transfers"]["items"][0]
+    get(r, f"/transfers/{one['id']}", "/transfers/{id}")
     get(r, "/statements")
     get(a, f"/uses?contract={contract.id}")
     get(a, "/evidence/checkpoint")
@@ -218,7 +220,9 @@ def shape(text: str) -> dict[str, str] | None:
 
 
 @pytest.mark.parametrize(
-    "row", [r for r in ROWS if r.method == "GET"], ids=lambda r: f"{r.method} {r.path}"
+    "row",
+    [r for r in ROWS if r.method == "GET" and "application/" not in r.answer],
+    ids=lambda r: f"{r.method} {r.path}",
 )
 def test_every_answer_has_the_stated_members(answers: dict[str, Any], row: Row) -> None:
     actual = answers[f"GET {row.path}"]

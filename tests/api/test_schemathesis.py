@@ -121,6 +121,8 @@ def test_the_protocol_faces_to_a_stranger(lone: Lone) -> None:
 def test_dsp_and_dcp_to_a_member(lone: Lone, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = Peer(MEMBER, True, "m", "91330100MA00000665", "M", {})
     monkeypatch.setattr(lone.node.verifier, "authenticate", lambda _: peer)
+    verified = (peer, lambda _tx: peer)
+    monkeypatch.setattr(lone.node.verifier, "verify", lambda _: verified)
     issued = SelfIssued(MEMBER, {}, "token")
     monkeypatch.setattr(lone.node.identity.foreign, "authenticate", lambda _: issued)
     seen = run(lone, (DSP, DCP))
