@@ -267,6 +267,21 @@ PEER_CALL_S_MAX: Final = 10
 NODE_TICK_S: Final = 5
 HEAD_BYTES_MAX: Final = 65_536
 
+# protocols.delta
+DELTA_PROFILES_MAX: Final = 64  # of one contract, at once
+DELTA_PROFILE_S: Final = 30 * 86_400
+DELTA_PROFILE_S_MAX: Final = 366 * 86_400
+DELTA_FILES_MAX: Final = 64
+DELTA_FILES_EACH_MAX: Final = 8  # of one profile
+DELTA_FILE_BYTES_MAX: Final = 4 << 30
+DELTA_GROUP_BYTES: Final = 64 << 20  # of Arrow, in one row group
+DELTA_MESSAGE_BYTES_MAX: Final = 256 << 20  # one record batch of a provider
+DELTA_URL_S: Final = 900.0  # how long the address of a file counts
+DELTA_AGAIN_S: Final = 60.0  # the same query again is the same use, while nothing was fetched
+DELTA_GRACE_S: Final = 5.0  # an address counts so long after every byte has gone out
+DELTA_SERVED_TIMES: Final = 4  # a reader asks for some ranges twice
+DELTA_PAGE: Final = 500
+
 # protocols.flight
 DESCRIBED_BYTES_MAX: Final = 4 << 20  # the schemas of one contract's tables, in base64
 FLIGHT_COMMAND_BYTES_MAX: Final = 65_536  # a descriptor, a ticket, the body of an action
@@ -284,3 +299,12 @@ FLIGHT_STREAMS_MAX: Final = 40
 FLIGHT_WATCH_S: Final = 0.2  # how often a running stream's caller is looked for
 FLIGHT_PARAMETERS_MAX: Final = 256
 FLIGHT_CATALOGS_MAX: Final = 64  # contracts listed where the caller names none
+
+# fabric
+FABRIC_CONTRACTS_MAX: Final = 64  # contracts one query names
+FABRIC_PARTS_MAX: Final = 32  # sub-queries of one query
+FABRIC_ANSWERS_SHOWN_MAX: Final = 200
+FABRIC_LINEAGE_COLUMNS_MAX: Final = 100
+FABRIC_LOCAL_S_MAX: Final = 120.0  # for the last step, from the last part to the first bytes
+FABRIC_START_S_MAX: Final = 30.0
+FABRIC_BYTES_MAX: Final = 4 << 30  # Arrow bytes that may come to one query

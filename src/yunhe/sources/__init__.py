@@ -20,10 +20,11 @@ from yunhe.sources.errors import (
     SourceExtraMissing,
     SourceKindUnknown,
     SourceMissing,
+    SourceOverBound,
     SourceUnreadable,
 )
 from yunhe.sources.locator import Locator, parse
-from yunhe.sources.model import ColumnProfile, TableProfile
+from yunhe.sources.model import ColumnProfile, Drift, Snapshot, TableProfile
 from yunhe.sources.port import Live, Piece, Staged
 from yunhe.sources.service import Sources
 
@@ -33,11 +34,13 @@ __all__ = [
     "ConnectionUnknown",
     "Connections",
     "CredentialNotRead",
+    "Drift",
     "Live",
     "Locator",
     "LocatorNotValid",
     "PathNotAllowed",
     "Piece",
+    "Snapshot",
     "SnapshotNotMade",
     "SourceAway",
     "SourceDrifted",
@@ -45,6 +48,7 @@ __all__ = [
     "SourceExtraMissing",
     "SourceKindUnknown",
     "SourceMissing",
+    "SourceOverBound",
     "SourceUnreadable",
     "Sources",
     "Staged",

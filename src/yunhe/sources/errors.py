@@ -62,6 +62,14 @@ class SourceTooLarge(TooLarge):
     mend_zh = "请合并文件或拆分数据表。"
 
 
+class SourceOverBound(TooLarge):
+    code = "SOURCE_OVER_BOUND"
+    en = "What lies at {path} is over a bound: {why}."
+    zh = "{path} 处的数据超出限制：{why}。"
+    mend_en = "Split the file, or unpack it first."
+    mend_zh = "请拆分文件，或先行解压。"
+
+
 class LocatorNotValid(Invalid):
     code = "SOURCE_LOCATOR_NOT_VALID"
     en = "{locator} does not say where a table lies: {why}."

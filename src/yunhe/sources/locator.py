@@ -53,15 +53,18 @@ class Locator:
         if not self.kind:
             return self.path
         slashes = "//" if self.kind == "s3" else ""
-        place = f"{self.connection}/{self.path}" if self.connection else self.path
+        path = self.path
+        if self.kind in OPTIONS:
+            path = path.replace("%", "%25").replace("?", "%3F")
+        place = f"{self.connection}/{path}" if self.connection else path
         tail = "&".join(f"{name}={self.options[name]}" for name in sorted(self.options))
         return f"{self.kind}:{slashes}{place}" + (f"?{tail}" if tail else "")
 
 
 def parse(text: str) -> Locator:
     """Read a locator; raises LocatorNotValid naming the part that is wrong."""
-    if not text or len(text) > limits.LOCATOR_CHARS_MAX or "\0" in text:
-        raise _bad(text, "it is empty, too long or has a zero byte", "为空、过长或含零字节")
+    if not text or len(text) > limits.LOCATOR_CHARS_MAX:
+        raise _bad(text, "it is empty or too long", "为空或过长")
     match = _PREFIX.fullmatch(text)
     if match is None or match[1] not in (*LOCAL, *CONNECTED):
         if match is not None and match[2].startswith("//"):
@@ -98,7 +101,7 @@ def _options(text: str, kind: str, rest: str) -> tuple[str, dict[str, str]]:
             en = f"{part[:64]!r} is no option of {kind} (there are: {known})"
             raise _bad(text, en, f"{part[:64]!r} 不是 {kind} 的选项（可用：{known}）")
         options[name] = value
-    return path, options
+    return path.replace("%3F", "?").replace("%25", "%"), options
 
 
 def _bad(text: str, en: str, zh: str) -> LocatorNotValid:

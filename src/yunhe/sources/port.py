@@ -31,8 +31,17 @@ class Staged(Protocol):
         """Where it lies, its kind decided."""
         ...
 
+    @property
+    def check_s(self) -> float:
+        """How long what was seen counts before it is looked at again."""
+        ...
+
     def fingerprint(self) -> str:
         """Changes when the bytes do; cheap. Raises SourceMissing, SourceAway."""
+        ...
+
+    def moved(self, fingerprint: str) -> bool:
+        """Whether the bytes changed since that fingerprint, while they were read."""
         ...
 
     def stage(self, folder: Path) -> tuple[Piece, ...]:

@@ -1,33 +1,50 @@
-"""Resolve a provider's path under the allowed roots and profile what lies there.
+"""`Sources`: what lies at a locator, profiled; and the Parquet files a worker may read of it now.
 
-In: a path to a `.parquet` file or a folder of them. Out: absolute files, `TableProfile`.
-Every link is followed before the check, so neither `..` nor a symlink leaves the roots.
+In: locators. Out: `TableProfile`s, `Snapshot`s, samples for the provider. Parquet that is as it was
+described is read where it lies; everything else by a typed snapshot; databases are asked in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import datetime
+import decimal
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import duckdb
 
 from yunhe.kernel import limits
-from yunhe.sources.errors import (
-    PathNotAllowed,
-    SourceEmpty,
-    SourceKindUnknown,
-    SourceMissing,
-    SourceTooLarge,
-    SourceUnreadable,
-)
-from yunhe.sources.model import ColumnProfile, TableProfile
+from yunhe.sources.connected import open_live, open_staged
+from yunhe.sources.connections import Connections
+from yunhe.sources.errors import SourceKindUnknown, SourceTooLarge, SourceUnreadable
+from yunhe.sources.local import LocalSource, Roots
+from yunhe.sources.locator import LOCAL, Locator, parse
+from yunhe.sources.model import ColumnProfile, Drift, Snapshot, TableProfile
+from yunhe.sources.port import Live, Staged
+from yunhe.sources.snapshots import Snapshots
+from yunhe.sources.types import literal, quoted
 
 
 class Sources:
-    """The files this node may read: everything under `roots`, nothing else."""
+    """What this node may read: files under `roots`, and what its connections lead to."""
 
-    def __init__(self, roots: Iterable[Path]) -> None:
-        self._roots = tuple(Path(root).resolve() for root in roots)
+    def __init__(
+        self,
+        roots: Iterable[Path],
+        snapshots: Path | None = None,
+        connections: Connections | None = None,
+    ) -> None:
+        """`snapshots`: the folder for them; without it only Parquet can be read."""
+        self._roots = Roots(roots)
+        self._snapshots = None if snapshots is None else Snapshots(snapshots)
+        self._connections = connections or Connections({})
+        self._lock = threading.Lock()
+        self._direct: dict[str, tuple[str, Snapshot | None]] = {}
+        self._looked: dict[str, tuple[float, Snapshot]] = {}
 
     def files(self, path: str | Path) -> tuple[Path, ...]:
         """The Parquet files at `path` (a file, or a folder: all levels, sorted), links resolved.
@@ -36,99 +53,176 @@ class Sources:
         nothing exists: no oracle for the file system), SourceMissing (inside them), SourceEmpty,
         SourceKindUnknown, SourceTooLarge.
         """
-        given = str(path)
-        top = self._allowed(Path(path), given)
-        if top.is_file():
-            if top.suffix != ".parquet":
-                raise SourceKindUnknown(path=given)
-            found = [top]
-        else:
-            found = sorted(child for child in top.rglob("*.parquet") if child.is_file())
-        if not found:
-            raise SourceEmpty(path=given)
-        if len(found) > limits.SOURCE_FILES_MAX:
-            raise SourceTooLarge(what="the files of a table", limit=limits.SOURCE_FILES_MAX)
-        return tuple(self._allowed(child, given) for child in found)
+        source = self._roots.open(parse(str(path)))
+        if source.locator.kind != "parquet":
+            raise SourceKindUnknown(path=str(path))
+        return source.files()
 
     def profile(self, path: str | Path) -> TableProfile:
         """Columns with type, NULL share and approximate distinct count; rows; bytes.
 
-        One pass over the data in DuckDB, memory bounded; raises as `files`, SourceUnreadable.
+        One pass over the data in DuckDB, memory bounded; raises as `files`, SourceUnreadable,
+        and for connected places ConnectionUnknown, CredentialNotRead, SourceAway.
         """
-        files = self.files(path)
-        names = [str(file) for file in files]
+        locator = parse(str(path))
+        if locator.in_place:
+            return self.live(locator).profile()
+        source = self._staged(locator)
+        origin = str(source.locator)
+        if isinstance(source, LocalSource) and source.locator.kind == "parquet":
+            files = source.files()
+            if self._alike(files, str(path)) is not None:
+                return _profiled([str(file) for file in files], origin, True, str(path))
+        return _profiled(self._made(source, None, str(path)).files, origin, False, str(path))
+
+    def fresh(self, origins: Sequence[str], pinned: Mapping[str, str]) -> Snapshot:
+        """The Parquet files of a described table as its origins are now, and how they drifted.
+
+        `pinned`: column -> DuckDB type, as described. Databases have no such files: ask `live`.
+        Raises as `profile`.
+        """
+        made = [self._fresh(origin, pinned, len(origins) == 1) for origin in origins]
+        if len(made) == 1:
+            return made[0]
+        files = tuple(file for each in made for file in each.files)
+        drift = Drift(
+            tuple(dict.fromkeys(name for each in made for name in each.drift.gone)),
+            {name: where for each in made for name, where in each.drift.changed.items()},
+            tuple(dict.fromkeys(name for each in made for name in each.drift.extra)),
+            {name: count for each in made for name, count in each.drift.partial.items()},
+        )
+        return Snapshot(files, tuple(pinned.items()), drift)
+
+    def sample(
+        self, origins: Sequence[str], pinned: Mapping[str, str], rows: int
+    ) -> list[dict[str, Any]]:
+        """The first rows as they are now, JSON-safe, at most `limits.SAMPLE_ROWS_MAX`.
+
+        For the provider's own eyes: no policy stands before it. Raises as `fresh`.
+        """
+        rows = min(rows, limits.SAMPLE_ROWS_MAX)
+        locators = [parse(origin) for origin in origins]
+        if any(locator.in_place for locator in locators):
+            return [row for each in locators for row in self.live(each).sample(rows)][:rows]
+        files = self.fresh(origins, pinned).files
+        names = ", ".join(quoted(name) for name in pinned)
+        with duckdb.connect(":memory:") as con:
+            _harden(con, files)
+            query = f"SELECT {names} FROM {_read(files)} LIMIT {int(rows)}"  # noqa: S608
+            found = con.sql(query).to_arrow_table().to_pylist()
+        return [{name: _shown(value) for name, value in row.items()} for row in found]
+
+    def live(self, locator: Locator) -> Live:
+        """A source that is asked where it is; raises ConnectionUnknown."""
+        return open_live(locator, self._connections)
+
+    def _staged(self, locator: Locator) -> Staged:
+        if locator.kind in ("", *LOCAL):
+            return self._roots.open(locator)
+        return open_staged(locator, self._connections)
+
+    def _fresh(self, origin: str, pinned: Mapping[str, str], alone: bool) -> Snapshot:
+        key = f"{origin}\n{alone}\n{[*pinned.items()]}"
+        looked = self._looked.get(key)
+        if looked is not None and monotonic() < looked[0]:
+            return looked[1]
+        source = self._staged(parse(origin))
+        found = None
+        if isinstance(source, LocalSource) and source.locator.kind == "parquet":
+            found = self._directly(key, source, pinned, alone)
+        made = found or self._made(source, pinned, origin)
+        with self._lock:
+            if len(self._looked) >= limits.SOURCES_LOOKED_MAX:
+                self._looked.clear()
+            self._looked[key] = (monotonic() + source.check_s, made)
+        return made
+
+    def _directly(
+        self, key: str, source: LocalSource, pinned: Mapping[str, str], alone: bool
+    ) -> Snapshot | None:
+        """Parquet as it lies there, if all its files are alike and as pinned; else None."""
+        now = source.fingerprint()
+        files = source.files()
+        known = self._direct.get(key)
+        if known is not None and known[0] == now:
+            return known[1]
+        shape = self._alike(files, source.locator.path)
+        extra = tuple(name for name in shape or () if name not in pinned)
+        made = None
+        fits = shape is not None and all(shape.get(n) == kind for n, kind in pinned.items())
+        if fits and (alone or not extra):
+            columns = tuple(pinned.items())
+            made = Snapshot(tuple(str(file) for file in files), columns, Drift(extra=extra))
+        with self._lock:
+            if len(self._direct) >= limits.SOURCES_LOOKED_MAX:
+                self._direct.clear()
+            self._direct[key] = (now, made)
+        return made
+
+    def _made(self, source: Staged, pinned: Mapping[str, str] | None, given: str) -> Snapshot:
+        if self._snapshots is None:
+            raise SourceKindUnknown(path=given)
+        return self._snapshots.fresh(source, pinned, given)
+
+    def _alike(self, files: Sequence[Path], given: str) -> dict[str, str] | None:
+        """Column -> type if all Parquet files have the same ones; raises SourceUnreadable."""
+        first: dict[str, str] | None = None
         try:
             with duckdb.connect(":memory:") as con:
-                _harden(con, names)
-                columns, rows = _measure(con, names)
+                _harden(con, [str(file) for file in files])
+                for file in files:
+                    found = con.execute(f"DESCRIBE SELECT * FROM {_read([str(file)])}").fetchall()  # noqa: S608
+                    shape = {name: kind for name, kind, *_ in found}
+                    if first is not None and first != shape:
+                        return None
+                    first = shape
         except duckdb.Error as error:
-            raise SourceUnreadable(
-                str(error), path=str(path), why="a file is no Parquet", why_zh="有文件不是 Parquet"
-            ) from error
-        size = sum(file.stat().st_size for file in files)
-        return TableProfile(columns, rows, size, tuple(names))
-
-    def _allowed(self, path: Path, given: str) -> Path:
-        """`path` with its links resolved, if it lies under a root; errors name what was `given`."""
-        roots = ", ".join(root.name for root in self._roots) or "-"
-        try:
-            real = self._found(path)
-            if real is None:
-                raise SourceMissing(path=given, roots=roots)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise PathNotAllowed(str(error), path=given, roots=roots) from error
-        if not self._inside(real):
-            raise PathNotAllowed(str(real), path=given, roots=roots)
-        return real
-
-    def _found(self, path: Path) -> Path | None:
-        """Where `path` leads; None where it would lead into a root and nothing is there."""
-        if path.is_absolute():
-            if path.exists():
-                return path.resolve(strict=True)
-        else:
-            # A relative path is meant under a root, never under wherever the node was started.
-            for root in self._roots:
-                if (root / path).exists():
-                    return (root / path).resolve(strict=True)
-            here = path.resolve()
-            if here.exists() and self._inside(here):
-                return here
-        # A way up could be walked to ask of the folders it passes: no word about those.
-        if ".." in path.parts:
-            raise FileNotFoundError
-        ends = (
-            [path.resolve()] if path.is_absolute() else [(r / path).resolve() for r in self._roots]
-        )
-        if not all(self._inside(end) for end in ends):
-            raise FileNotFoundError
-        return None
-
-    def _inside(self, real: Path) -> bool:
-        return any(real.is_relative_to(root) for root in self._roots)
+            raise _unreadable(error, given) from error
+        return first
 
 
-def _harden(con: duckdb.DuckDBPyConnection, files: list[str]) -> None:
+def _profiled(files: Sequence[str], origin: str, direct: bool, given: str) -> TableProfile:
+    try:
+        with duckdb.connect(":memory:") as con:
+            _harden(con, files)
+            columns, rows = _measure(con, files)
+    except duckdb.Error as error:
+        raise _unreadable(error, given) from error
+    size = sum(Path(file).stat().st_size for file in files)
+    return TableProfile(columns, rows, size, tuple(files) if direct else (), origin)
+
+
+def _unreadable(error: Exception, given: str) -> SourceUnreadable:
+    why, why_zh = "a file is no sound Parquet", "有文件不是完好的 Parquet"
+    return SourceUnreadable(str(error), path=given, why=why, why_zh=why_zh)
+
+
+def _harden(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
     con.execute("SET autoinstall_known_extensions = false")
     con.execute("SET autoload_known_extensions = false")
     con.execute("SET python_enable_replacements = false")
     con.execute("SET temp_directory = ''")
+    con.execute("SET TimeZone = 'UTC'")
     con.execute(f"SET memory_limit = '{limits.PROFILE_MEMORY_MB_MAX}MB'")
-    con.execute(f"SET allowed_paths = [{', '.join(_text(file) for file in files)}]")
+    con.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
 
 
+def _read(files: Sequence[str]) -> str:
+    return f"read_parquet([{', '.join(map(literal, files))}], union_by_name = false)"
+
+
 def _measure(
-    con: duckdb.DuckDBPyConnection, files: list[str]
+    con: duckdb.DuckDBPyConnection, files: Sequence[str]
 ) -> tuple[tuple[ColumnProfile, ...], int]:
-    source = f"read_parquet([{', '.join(_text(file) for file in files)}], union_by_name = false)"
+    source = _read(files)
     shape = con.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
     if len(shape) > limits.SOURCE_COLUMNS_MAX:
         raise SourceTooLarge(what="the columns of a table", limit=limits.SOURCE_COLUMNS_MAX)
     measures = ["count(*)"]
     for name, *_ in shape:
-        measures += [f"count({_name(name)})", f"approx_count_distinct({_name(name)})"]
+        measures += [f"count({quoted(name)})", f"approx_count_distinct({quoted(name)})"]
     got = con.execute(f"SELECT {', '.join(measures)} FROM {source}").fetchone()  # noqa: S608
     if got is None:
         raise duckdb.Error("no answer to the profile query")
@@ -145,9 +239,18 @@ def _measure(
     return columns, rows
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _name(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"'
+def _shown(value: Any) -> Any:
+    """A value as JSON can carry it."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else str(value)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {str(key): _shown(each) for key, each in value.items()}
+    return [_shown(each) for each in value] if isinstance(value, (list, tuple)) else str(value)

@@ -1,0 +1,29 @@
+"""From a locator with a connection to the source behind it: the one table of kinds.
+
+In: a locator and the node's connections. Out: a `Staged` or `Live` source; raises
+ConnectionUnknown, and LocatorNotValid for a kind that does not stand here.
+"""
+
+from __future__ import annotations
+
+from yunhe.sources.connections import Connections
+from yunhe.sources.errors import LocatorNotValid
+from yunhe.sources.locator import Locator
+from yunhe.sources.port import Live, Staged
+
+
+def open_staged(locator: Locator, connections: Connections) -> Staged:
+    """What is copied to be read: objects and HTTP answers."""
+    connections.get(locator.connection, locator.kind)
+    raise _absent(locator)
+
+
+def open_live(locator: Locator, connections: Connections) -> Live:
+    """What is asked where it is: databases."""
+    connections.get(locator.connection, locator.kind)
+    raise _absent(locator)
+
+
+def _absent(locator: Locator) -> LocatorNotValid:
+    why, why_zh = "this kind is not read by this node", "本节点不读取该类型"
+    return LocatorNotValid(locator=str(locator)[:200], why=why, why_zh=why_zh)

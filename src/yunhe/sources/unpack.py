@@ -1,0 +1,147 @@
+"""From packed bytes in any encoding to a UTF-8 file, bounded; the position of what is undecodable.
+
+In: a file, perhaps .gz or .zst, in a declared or detected encoding. Out: a UTF-8 file (the same
+one, if it already is that) and the encoding's name. Runs in the ingest process only.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pyarrow as pa
+
+from yunhe.kernel import limits
+from yunhe.sources.faults import Fault
+
+ENCODINGS: Final = (
+    *("utf-8", "utf-16", "gb18030", "gbk", "gb2312", "big5", "latin-1", "windows-1252"),
+)
+PACKED: Final = {".gz": "gzip", ".zst": "zstd"}
+_CHUNK: Final = 1 << 20
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# GB18030 gives almost any bytes a meaning. Guessed, it must look like Chinese: of the letters
+# beyond ASCII this share stands in GB 2312, the set of everyday writing.
+_EVERYDAY_MIN: Final = 0.9
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A UTF-8 file without a mark at its beginning, and what it was encoded in."""
+
+    file: Path
+    encoding: str
+
+
+def plain(file: Path, name: str, work: Path, declared: str = "") -> Plain:
+    """`file` as UTF-8; copies go to `work`. Raises Fault naming byte and line."""
+    if declared and declared.lower() not in ENCODINGS:
+        known = ", ".join(ENCODINGS)
+        raise Fault(f"the encodings are {known}", f"可用编码为 {known}")
+    with _unpacked(file, name) as stream:
+        head = b"".join(_chunks(stream, 4))[:4]
+    marked = next((found for mark, found in _MARKS if head.startswith(mark)), "")
+    encoding = declared.lower() or marked
+    if encoding:
+        return _decoded(file, name, work, encoding)
+    try:
+        return _decoded(file, name, work, "utf-8")
+    except Fault as fault:
+        if fault.bound:
+            raise
+        try:
+            return _decoded(file, name, work, "gb18030", guessed=True)
+        except Fault as second:
+            if second.bound:
+                raise
+            raise fault from second
+
+
+def _decoded(file: Path, name: str, work: Path, encoding: str, guessed: bool = False) -> Plain:
+    out = work / "plain"
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
+    at, lines, beyond, everyday = 0, 1, 0, 0
+    as_is = encoding == "utf-8" and file.suffix not in PACKED
+    with _unpacked(file, name) as stream, out.open("wb") as to:
+        for chunk in (*_marked_end(_chunks(stream)),):
+            held = len(decoder.getstate()[0])
+            try:
+                text = decoder.decode(chunk or b"", final=chunk is None)
+            except UnicodeDecodeError as error:
+                place = at - held + error.start
+                row = lines + error.object[: error.start].count(b"\n")
+                raise Fault(
+                    f"{name} is not {encoding.upper()} at byte {place}, line {row}",
+                    f"{name} 第 {place} 字节（第 {row} 行）不是 {encoding.upper()} 编码",
+                ) from error
+            at += len(chunk or b"")
+            lines += text.count("\n")
+            if guessed:
+                letters = "".join(c for c in text if c > "\x7f")
+                beyond += len(letters)
+                everyday += len(letters.encode("gb2312", "ignore")) // 2
+            to.write(b"" if as_is else text.encode("utf-8"))
+    if guessed and everyday < beyond * _EVERYDAY_MIN:
+        raise Fault(f"{name} has no encoding one could be sure of", f"无法确定 {name} 的编码")
+    if as_is:
+        out.unlink()
+        return Plain(file, encoding)
+    return Plain(out, encoding)
+
+
+def _marked_end(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
+    yield from chunks
+    yield None
+
+
+def _unpacked(file: Path, name: str) -> IO[bytes]:
+    packing = PACKED.get(file.suffix)
+    if packing is None:
+        return file.open("rb")
+    return _Bounded(file, name, packing)  # type: ignore[return-value]
+
+
+def _chunks(stream: IO[bytes], size: int = _CHUNK) -> Iterator[bytes]:
+    while chunk := stream.read(size):
+        yield chunk
+        if size < _CHUNK:
+            return
+
+
+class _Bounded:
+    """A packed file read unpacked, until it is more than its packed size can honestly hold."""
+
+    def __init__(self, file: Path, name: str, packing: str) -> None:
+        self._name = name
+        honest = file.stat().st_size * limits.SOURCE_RATIO_MAX + limits.SOURCE_RATIO_SLACK_BYTES
+        self._left = min(honest, limits.SOURCE_UNPACKED_BYTES_MAX)
+        self._raw: Any = pa.OSFile(str(file))
+        self._stream: Any = pa.CompressedInputStream(self._raw, packing)
+
+    def read(self, size: int) -> bytes:
+        try:
+            chunk: bytes = self._stream.read(size)
+        except (OSError, pa.ArrowException) as error:
+            raise Fault(f"{self._name} cannot be unpacked", f"{self._name} 无法解压") from error
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise Fault(
+                f"{self._name} unpacks to more than {limits.SOURCE_RATIO_MAX} times its size",
+                f"{self._name} 解压后超过其大小的 {limits.SOURCE_RATIO_MAX} 倍",
+                bound=True,
+            )
+        return chunk
+
+    def __enter__(self) -> _Bounded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._raw.close()
