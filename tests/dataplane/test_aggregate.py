@@ -153,9 +153,41 @@ def test_a_coarse_mask_on_the_key_forbids_the_join(clinic) -> None:
     from yunhe.contracts import Mask
     from yunhe.dataplane.errors import AggregateJoin
 
-    sql = "SELECT count(*) FROM people p JOIN visits v ON p.pid = v.pid"
+    sql = "SELECT count(*) FROM people p JOIN visits v ON p.pid = v.pid WHERE v.city = 'a'"
     coarse = (Mask("people.pid", "round:100"), Mask("visits.pid", "round:100"))
     with pytest.raises(AggregateJoin):
         clinic.ask(sql, replace(terms(), masks=coarse))
     keyed = (Mask("people.pid", "hash"), Mask("visits.pid", "hash"))
     assert clinic.ask(sql, replace(terms(), masks=keyed)).num_rows == 1
+
+
+def test_no_weighted_join_makes_one_person_the_whole_mean(pool, tmp_path: Path) -> None:
+    """Thirteen people, one of whom a second table weighs 500 times: their mean would be his."""
+    tables = {}
+    for name, query in (
+        ("pay", "SELECT i AS pid, 1000 + i * 17 AS salary FROM range(13) t(i)"),
+        ("visits", "SELECT i AS pid FROM range(13) t(i) UNION ALL SELECT 7 FROM range(500)"),
+    ):
+        file = tmp_path / f"{name}.parquet"
+        duckdb.execute(f"COPY ({query}) TO '{file}' (FORMAT parquet)")
+        shape = duckdb.execute(f"DESCRIBE SELECT * FROM '{file}'").fetchall()
+        tables[name] = TableBinding({row[0]: row[1] for row in shape}, (str(file),), "pid")
+    office = Hospital(tables, pool, tmp_path)
+    said = Terms(("research",), ("pay.pid", "pay.salary", "visits.pid"), minimum_group=5)
+    for aggregate in ("avg(salary)", "sum(salary), count(*)", "count(*)"):
+        with pytest.raises(GroupTooSmall):
+            office.ask(f"SELECT {aggregate} FROM pay JOIN visits ON pay.pid = visits.pid", said)
+    assert office.ask("SELECT avg(salary) AS m FROM pay", said).to_pylist() == [{"m": 1102.0}]
+
+
+def test_a_sum_that_is_one_entitys_is_withheld(pool, tmp_path: Path) -> None:
+    """Twelve with one yuan and one with a million: the sum is the millionaire's."""
+    file = tmp_path / "pay.parquet"
+    query = "SELECT i AS pid, CASE i WHEN 3 THEN 1000000 ELSE 1 END AS salary FROM range(13) t(i)"
+    duckdb.execute(f"COPY ({query}) TO '{file}' (FORMAT parquet)")
+    table = TableBinding({"pid": "BIGINT", "salary": "INTEGER"}, (str(file),), "pid")
+    office = Hospital({"pay": table}, pool, tmp_path)
+    said = Terms(("research",), ("pay.pid", "pay.salary"), minimum_group=5)
+    with pytest.raises(GroupTooSmall):
+        office.ask("SELECT sum(salary) FROM pay", said)
+    assert office.ask("SELECT count(salary) AS n FROM pay", said).to_pylist() == [{"n": 13}]

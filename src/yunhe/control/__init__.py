@@ -9,8 +9,10 @@ ContractEnded.
 from __future__ import annotations
 
 from yunhe.control.errors import (
+    AnswersTooMany,
     CorrectionRefused,
     GrantForged,
+    QueryOverlap,
     UseAlreadySpent,
     UseDeniedError,
     UseIdTaken,
@@ -40,9 +42,12 @@ from yunhe.control.model import (
     UseRecord,
     Verdict,
 )
+from yunhe.control.overlap import Answered, answered
 from yunhe.control.service import Control, arrived
 
 __all__ = [
+    "Answered",
+    "AnswersTooMany",
     "Compiled",
     "Context",
     "Control",
@@ -52,6 +57,7 @@ __all__ = [
     "Grant",
     "GrantForged",
     "Posted",
+    "QueryOverlap",
     "Quota",
     "Reason",
     "Recorder",
@@ -69,6 +75,7 @@ __all__ = [
     "UseReleased",
     "UseVoided",
     "Verdict",
+    "answered",
     "arrived",
     "compile_policy",
     "refusal",

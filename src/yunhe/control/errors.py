@@ -253,6 +253,25 @@ class UnknownUsesTooMany(RateLimited):
     mend_zh = "请只查询确已发出的使用；到达情况可向提供方运营人员核实。"
 
 
+class QueryOverlap(Denied):
+    code = "QUERY_OVERLAP"
+    en = (
+        "Set beside an answer given before, this one would show something of fewer than "
+        "{minimum_group} entities."
+    )
+    zh = "该结果与此前已给出的结果相比对，会暴露不足 {minimum_group} 个主体的信息。"
+    mend_en = "Ask for groups that differ more from those already answered, or repeat a query."
+    mend_zh = "请查询与已有结果差异更大的分组，或重复此前的查询。"
+
+
+class AnswersTooMany(RateLimited):
+    code = "ANSWERS_TOO_MANY"
+    en = "{limit} groups of this data set were answered; no further ones can be audited."
+    zh = "该数据集已回答 {limit} 个分组，无法再对更多结果进行比对审计。"
+    mend_en = "Repeat earlier queries, or agree on a privacy budget with the provider."
+    mend_zh = "可重复此前的查询，或与提供方协商隐私预算。"
+
+
 class UseOutOfOrder(Conflict):
     code = "USE_OUT_OF_ORDER"
     en = "A use that is {state} cannot be {verb}."

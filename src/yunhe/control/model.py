@@ -26,6 +26,8 @@ ANSWERS = (
     "QUERY_MEMORY",
     "QUERY_TIMEOUT",
     "WORKER_LOST",
+    "GROUPS_TOO_MANY",
+    "QUERY_OVERLAP",
 )
 
 

@@ -57,6 +57,8 @@ from yunhe.control.model import (
     UseRecord,
     Verdict,
 )
+from yunhe.control.overlap import Answered
+from yunhe.control.store_answers import audit
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.clock import iso
@@ -219,11 +221,12 @@ class Control:
 
     # -- using ------------------------------------------------------------------------------
 
-    def release(self, grant: Grant) -> None:
+    def release(self, grant: Grant, answered: Answered | None = None) -> None:
         """Make the use durable as billable; only after this may the first byte leave.
 
-        Raises ContractTerminated when the contract ended since the reserve, UseOutOfOrder when
-        the use is not reserved.
+        `answered`: an aggregate-only answer, audited against the earlier ones. Raises
+        ContractTerminated when the contract ended since the reserve, UseOutOfOrder when the use is
+        not reserved, QueryOverlap, AnswersTooMany.
         """
 
         def verb(tx: Tx) -> None:
@@ -236,6 +239,8 @@ class Control:
                         ended_at=iso(quota.ended_at), reason=said, reason_zh=said
                     )
                 raise UseOutOfOrder(state=row.state, verb="released")
+            if answered is not None:
+                audit(tx, grant.peer_did, answered)
             body = {"use_id": grant.use_id, "contract_id": grant.contract_id, "at": iso(tx.now)}
             self._evidence.record(tx, "use.released", body)
             tx.emit(UseReleased(grant.use_id, grant.contract_id, tx.now))

@@ -1,17 +1,19 @@
 """Aggregate-only queries: nothing leaves but groups of at least k entities.
 
-In: a checked and qualified SELECT. Out: two statements. The first computes group keys, plain
-aggregates and, beside them, how many distinct entities stand behind the group. The worker then
-deletes groups below k. The second computes projections, HAVING, ORDER BY and LIMIT from what is
-left, so that none of them can probe a withheld group.
+In: a checked and qualified SELECT. Out: three statements. `figures` computes group keys and plain
+aggregates, `people` what each entity has of each group; `bounding` joins them into the table
+`groups`, of which the worker deletes groups below k. `final` computes projections, HAVING, ORDER BY
+and LIMIT from what is left, so that none of them can probe a withheld group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlglot import exp
 
+from yunhe.dataplane.bounding import Shape
 from yunhe.dataplane.errors import (
     AggregateArgument,
     AggregateDistinct,
@@ -30,9 +32,8 @@ from yunhe.dataplane.errors import (
 )
 from yunhe.dataplane.functions import GROUP_AGGREGATES
 from yunhe.dataplane.total import make_total
-from yunhe.dataplane.views import ENTITY, View
+from yunhe.dataplane.views import ENTITY, ROW, View
 
-ENTITIES = "__entities"
 GROUPS = "groups"
 
 
@@ -57,8 +58,19 @@ def check_shape(tree: exp.Expr) -> None:
         raise AggregateDistinct()
 
 
-def split(tree: exp.Expr, seen: Mapping[str, View]) -> tuple[exp.Select, exp.Select]:
-    """The groups statement and the final statement; raises subclasses of AggregateOnly."""
+@dataclass(frozen=True)
+class Split:
+    """The three statements of one query, and which columns it takes sums of."""
+
+    figures: exp.Select
+    people: exp.Select
+    final: exp.Select
+    shape: Shape
+    summed: tuple[str, ...]  # "table.column"
+
+
+def split(tree: exp.Expr, seen: Mapping[str, View]) -> Split:
+    """The statements that answer `tree`; raises subclasses of AggregateOnly."""
     assert isinstance(tree, exp.Select)  # noqa: S101 - check_shape has passed
     return _Split(tree, seen).statements()
 
@@ -73,9 +85,10 @@ class _Split:
         self.keys = self._group_keys()
         self.aggregates: list[exp.Expr] = []
         self.counted: dict[str, set[str]] = {alias: set() for alias in self.views}
+        self.summed: set[tuple[str, str]] = set()  # (alias, column)
         self.projected = {item.alias.lower(): item.this for item in tree.selects}
 
-    def statements(self) -> tuple[exp.Select, exp.Select]:
+    def statements(self) -> Split:
         for view in self.views.values():
             if view.entity_key is None:
                 raise EntityKeyMissing(table=view.table)
@@ -95,38 +108,74 @@ class _Split:
         if not self.keys and not self.aggregates:
             raise AggregateNeeded()
         make_total(final)
-        return self._groups(), final
+        people, shape, summed = self._people()
+        return Split(self._figures(), people, final, shape, summed)
 
-    def _groups(self) -> exp.Select:
-        groups = exp.Select()
-        items = [_named(key.copy(), f"k{at}") for at, key in enumerate(self.keys)]
-        items += [_named(agg.copy(), f"a{at}") for at, agg in enumerate(self.aggregates)]
-        groups.set("expressions", items)
+    def _figures(self) -> exp.Select:
+        aggregates = [_named(agg.copy(), f"a{at}") for at, agg in enumerate(self.aggregates)]
+        figures = self._grouped(self.keys)
+        for item in aggregates:
+            figures.append("expressions", item)
+        make_total(figures)
+        return figures
+
+    def _grouped(self, keys: list[exp.Expr]) -> exp.Select:
+        """The query's rows, grouped by `keys`, which are its only columns."""
+        made = exp.Select()
+        made.set("expressions", [_named(key.copy(), f"k{at}") for at, key in enumerate(keys)])
         for name in ("from_", "where"):
             if part := self.tree.args.get(name):
-                groups.set(name, part.copy())
-        groups.set("joins", [join.copy() for join in self.tree.args.get("joins") or []])
-        if self.keys:
-            groups.set("group", exp.Group(expressions=[key.copy() for key in self.keys]))
-        make_total(groups)
-        groups.append("expressions", _named(self._entities(), ENTITIES))
-        return groups
+                made.set(name, part.copy())
+        made.set("joins", [join.copy() for join in self.tree.args.get("joins") or []])
+        if keys:
+            made.set("group", exp.Group(expressions=[key.copy() for key in keys]))
+        return made
 
-    def _entities(self) -> exp.Expr:
-        """How many distinct entities stand behind the group: the least over every joined table
-        and every aggregated column (a sum whose column is NULL for all but one shows the one)."""
-        counts: list[exp.Expr] = []
+    def _people(self) -> tuple[exp.Select, Shape, tuple[str, ...]]:
+        """One row per group and entity: `__e`, its rows `__n`, a hash of them `__r`, and for each
+        joined table or aggregated column how often it is there (a sum whose column is NULL for
+        all but one shows the one), and the size of each sum."""
+        people = make_total(self._grouped(self.keys))
+        assert isinstance(people, exp.Select)  # noqa: S101 - a Select has no parent to swap
+        presences: list[exp.Expr] = []
+        sums: list[exp.Expr] = []
+        summed: list[str] = []
         for alias, columns in self.counted.items():
-            entity = exp.column(ENTITY, table=alias, quoted=True)
             for name in sorted(columns - {""}):
-                present = exp.column(name, table=alias, quoted=True).is_(exp.null()).not_()
-                only = exp.Case(ifs=[exp.If(this=present, true=entity.copy())])
-                counts.append(exp.Count(this=exp.Distinct(expressions=[only])))
+                column = exp.column(name, table=alias, quoted=True)
+                presences.append(exp.Count(this=column))
+                if (alias, name) in self.summed:
+                    double = exp.TryCast(this=column.copy(), to=exp.DataType.build("DOUBLE"))
+                    sums.append(exp.Abs(this=exp.Sum(this=double)))
+                    summed.append(self.views[alias].field(name))
             if not columns - {""}:
-                counts.append(exp.Count(this=exp.Distinct(expressions=[entity])))
-        if len(counts) == 1:
-            return counts[0]
-        return exp.Least(this=counts[0], expressions=counts[1:], ignore_nulls=True)
+                presences.append(exp.Count(this=exp.column(ENTITY, table=alias, quoted=True)))
+        entity = self._entity()
+        rows = [exp.column(ROW, table=alias, quoted=True) for alias in self.views]
+        hashed = exp.Anonymous(this="HASH", expressions=rows)
+        items = [
+            _named(entity, "__e"),
+            _named(exp.Count(this=exp.Star()), "__n"),
+            _named(exp.Sum(this=hashed), "__r"),
+            *(_named(part, f"p{at}") for at, part in enumerate(presences)),
+            *(_named(part, f"s{at}") for at, part in enumerate(sums)),
+        ]
+        for item in items:
+            people.append("expressions", item)
+        keys = [key.this.copy() for key in people.selects[: len(self.keys)]]
+        people.set("group", exp.Group(expressions=[*keys, entity.copy()]))
+        return people, Shape(len(self.keys), len(presences), len(sums)), tuple(sorted(summed))
+
+    def _entity(self) -> exp.Expr:
+        """The entity of a row. All joins equate entities; an outer one may leave out either."""
+        keys: list[exp.Expr] = [
+            exp.column(ENTITY, table=alias, quoted=True) for alias in self.views
+        ]
+        sides = {str(join.side).upper() for join in self.tree.args.get("joins") or []}
+        if not sides & {"RIGHT", "FULL"}:
+            return keys[0]
+        texts = [exp.Cast(this=key, to=exp.DataType.build("TEXT")) for key in keys]
+        return exp.Coalesce(this=texts[0], expressions=texts[1:])
 
     def _group_keys(self) -> list[exp.Expr]:
         group = self.tree.args.get("group")
@@ -215,6 +264,8 @@ class _Split:
             if not isinstance(node, exp.Count) and not _is_number(inner):
                 raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
             self.counted[inner.table].add("" if entity else inner.name)
+            if not isinstance(node, exp.Count):
+                self.summed.add((inner.table, inner.name))
         elif not (isinstance(node, exp.Count) and isinstance(inner, (exp.Star, exp.Literal))):
             raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
         if node.args.get("expressions"):

@@ -243,6 +243,14 @@ class GroupTooSmall(Denied):
     mend_zh = "请放宽过滤条件或使用更粗的分组。"
 
 
+class GroupsTooMany(TooLarge):
+    code = "GROUPS_TOO_MANY"
+    en = "The answer has more groups than one aggregate-only answer may have."
+    zh = "结果的分组数超过仅限聚合查询单次允许的上限。"
+    mend_en = "Group more coarsely, or ask in parts."
+    mend_zh = "请使用更粗的分组，或分多次查询。"
+
+
 class RowsOverLimit(TooLarge):
     code = "ROWS_OVER_LIMIT"
     en = "The result has more rows than one use may deliver ({rows_max})."
@@ -355,5 +363,5 @@ class SpoolFailed(Unavailable):
     mend_zh = "请提供方运维释放磁盘空间；推送将自动重试。"
 
 
-_SAID = (RowsOverLimit, QueryTimeout, QueryMemory, QueryFailed, DataUnavailable)
+_SAID = (GroupsTooMany, RowsOverLimit, QueryTimeout, QueryMemory, QueryFailed, DataUnavailable)
 BY_CODE = {error.code: error for error in _SAID}

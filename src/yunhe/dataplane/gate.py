@@ -19,7 +19,7 @@ from sqlglot.optimizer.scope import traverse_scope
 from sqlglot.tokenizer_core import Token
 
 from yunhe.contracts import Terms
-from yunhe.dataplane import aggregate, functions, growth
+from yunhe.dataplane import aggregate, bounding, functions, growth
 from yunhe.dataplane.errors import (
     ColumnNotAgreed,
     ConstructRefused,
@@ -68,13 +68,20 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
         check_literals(tree)
         outputs = _restore_names(tree, given, seen)
         if terms.minimum_group:
-            groups, final = aggregate.split(tree, seen)
-            text = _render(final)
-            groups_text: str | None = _render(_bind(groups, seen, with_entity=True))
+            parts = aggregate.split(tree, seen)
+            text = _render(parts.final)
+            groups_text: str | None = bounding.statement(
+                _render(_bind(parts.figures, seen, with_entity=False)),
+                _render(_bind(parts.people, seen, with_entity=True)),
+                parts.shape,
+                terms.minimum_group,
+            )
+            summed = parts.summed
         else:
             text = _render(_bind(make_total(tree), seen, with_entity=False))
-            groups_text = None
-        return Governed(text, fields, used, outputs, groups_text, terms.minimum_group)
+            groups_text, summed = None, ()
+        k = terms.minimum_group
+        return Governed(text, fields, used, outputs, groups_text, k, summed)
     except RecursionError as error:
         raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX) from error
 

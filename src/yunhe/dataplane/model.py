@@ -13,6 +13,8 @@ class TableBinding:
     columns: Mapping[str, str]  # name -> DuckDB type
     source: tuple[str, ...] = ()  # absolute Parquet paths, resolved by `sources`
     entity_key: str | None = None
+    origins: tuple[str, ...] = ()  # locators of `sources`; `source` is what they are now
+    resource: str = ""  # whose table it is
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Governed:
     names: tuple[str, ...]  # output columns
     groups_sql: str | None = None
     k: int = 0
+    summed: tuple[str, ...] = ()  # aggregate-only: the "table.column"s that sums are taken of
 
     @property
     def aggregate_only(self) -> bool:

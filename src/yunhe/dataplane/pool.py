@@ -23,6 +23,7 @@ class Binding:
     contract_id: str
     tables: tuple[tuple[str, tuple[str, ...]], ...]  # table -> files
     mask_key: str = field(repr=False, default="")
+    audit_key: str = field(repr=False, default="")
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Pool:
         process = self._take(binding)
         try:
             if not process.bound:
-                process.bind(dict(binding.tables), binding.mask_key)
+                process.bind(dict(binding.tables), binding.mask_key, binding.audit_key)
             running = Running(process, job, lambda ok: self._give(binding, process, ok), on_tick)
         except BaseException:
             self._give(binding, process, usable=False)
@@ -115,7 +116,7 @@ class Pool:
         usable = False
         try:
             if not process.bound:
-                process.bind(dict(binding.tables), binding.mask_key)
+                process.bind(dict(binding.tables), binding.mask_key, binding.audit_key)
             said = process.describe(sql, groups_sql)
             usable = True
             return said

@@ -127,11 +127,14 @@ class Process:
                 raise WorkerLost("did not start")
             self._ready = True
 
-    def bind(self, tables: Mapping[str, tuple[str, ...]], mask_key: str) -> None:
+    def bind(
+        self, tables: Mapping[str, tuple[str, ...]], mask_key: str, audit_key: str = ""
+    ) -> None:
         """Give it the files of one contract, for its life."""
         self.wait_ready()
         listed = {name: list(paths) for name, paths in tables.items()}
-        self.order({"do": "bind", "tables": listed, "mask_key": mask_key})
+        keys = {"mask_key": mask_key, "audit_key": audit_key}
+        self.order({"do": "bind", "tables": listed, **keys})
         until = monotonic() + _START_S_MAX
         kind, size, _ = self.frame(until, None)
         self.payload(size, until)
@@ -238,6 +241,7 @@ class Running:
         self.rows = 0
         self.bytes = 0
         self.groups_withheld = False
+        self.prints: list[Any] = []  # of the groups shown: see Worker._prints
         self._process, self._job, self._on_tick = process, job, on_tick
         self._give_back: Callable[[bool], None] | None = give_back
         self._until = monotonic() + process.limits.query_s
@@ -253,6 +257,7 @@ class Running:
                     "groups_sql": self._job.groups_sql,
                     "k": self._job.k,
                     "rows_max": self._job.rows_max,
+                    "prints_max": limits.PRINTS_MAX,
                 }
             )
             kind, size, _ = self._process.frame(self._until, self._on_tick)
@@ -260,6 +265,7 @@ class Running:
             if kind == b"T":
                 self._finish(said["code"] or "QUERY_FAILED")
             self.groups_withheld = said["groups_withheld"]
+            self.prints = said["prints"]
         except BaseException:
             self.close()
             raise

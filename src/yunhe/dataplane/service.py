@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import hmac
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Protocol, TypeVar
 
 from yunhe.contracts import Contract
-from yunhe.control import Control, Grant, Recorder, Use
+from yunhe.control import Answered, Control, Grant, Recorder, Use, answered
+from yunhe.dataplane.bounding import buckets
+from yunhe.dataplane.fresh import Supply, fresh
 from yunhe.dataplane.kept import KeptGate
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
@@ -25,6 +27,7 @@ from yunhe.dataplane.process import Running
 from yunhe.dataplane.push import Spooled, lay_down, one_purpose, whole_product
 from yunhe.dataplane.views import views
 from yunhe.kernel import limits
+from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.clock import iso
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Database, Tx
@@ -68,6 +71,7 @@ class _Begun:
     grant: Grant
     watch: _Watch
     running: Running
+    answered: Answered | None  # in aggregate-only mode
 
 
 class DataPlane:
@@ -84,8 +88,13 @@ class DataPlane:
         pool: Pool,
         mask_secret: bytes,
         crash: CrashPoints,
+        supply: Supply | None = None,
     ) -> None:
-        """`tables` gives the tables of a contract's product; `mask_secret` keys the hash masks."""
+        """`tables` gives the tables of a contract's product; `mask_secret` keys the hash masks.
+
+        `supply` gives their files as they are now; without it they are as the tables say.
+        """
+        self._supply = supply
         self._db, self._evidence = db, evidence
         self._contracts, self._control, self._tables = contracts, control, tables
         self._pool, self._mask_secret, self._crash = pool, mask_secret, crash
@@ -107,7 +116,7 @@ class DataPlane:
         contract = self._contracts.in_force(contract_id, peer_did)
         tables = self._tables(contract)
         governed = self._gate.govern(contract.id, sql, tables, contract.terms)
-        binding = self._binding(contract, tables)
+        binding = self._binding(contract, self._fresh(contract, tables, governed.tables))
         return self._pool.describe(binding, governed.sql, governed.groups_sql)
 
     def shapes(self, peer_did: str, contract_id: str) -> dict[str, bytes]:
@@ -117,11 +126,16 @@ class DataPlane:
         """
         contract = self._contracts.in_force(contract_id, peer_did)
         tables = self._tables(contract)
-        binding = self._binding(contract, tables)
-        return {
-            view.table: self._pool.describe(binding, view.select())
-            for view in views(tables, contract.terms).values()
-        }
+        shown = views(tables, contract.terms).values()
+        read = self._fresh(contract, tables, [view.table for view in shown])
+        binding = self._binding(contract, read)
+        return {view.table: self._pool.describe(binding, view.select()) for view in shown}
+
+    def _fresh(
+        self, contract: Contract, tables: Mapping[str, TableBinding], used: Collection[str]
+    ) -> Mapping[str, TableBinding]:
+        """The tables with their files as they are now; raises SourceDrifted, SnapshotNotMade."""
+        return tables if self._supply is None else fresh(tables, contract.terms, used, self._supply)
 
     def query(self, peer_did: str, query: Query) -> Stream:
         """Run one governed query up to its first bytes, durably released.
@@ -131,7 +145,7 @@ class DataPlane:
         """
         begun = self._begin(peer_did, query)
         with self._void_unless_done(begun):
-            self._control.release(begun.grant)
+            self._control.release(begun.grant, begun.answered)
         return Stream(
             begun.running, begun.governed, begun.grant, self._post, self._crash, begun.watch
         )
@@ -159,7 +173,7 @@ class DataPlane:
         begun = self._begin(peer_did, query)
 
         def release(tx: Tx) -> None:
-            self._control.release(begun.grant)
+            self._control.release(begun.grant, begun.answered)
             kept(tx, laid)
 
         try:
@@ -182,6 +196,7 @@ class DataPlane:
         except (Denied, Invalid, TooLarge) as refusal:
             self._record_refusal(peer_did, query, refusal)
             raise
+        tables = self._fresh(contract, tables, governed.tables)
         bounds = (query.rows_max, terms.rows_max, limits.RESULT_ROWS_MAX)
         use = Use(
             use_id=query.use_id,
@@ -199,7 +214,7 @@ class DataPlane:
         except BaseException as error:
             self._void(grant, error)
             raise
-        return _Begun(governed, grant, watch, running)
+        return _Begun(governed, grant, watch, running, _answered(contract, governed, running))
 
     @contextlib.contextmanager
     def _void_unless_done(self, begun: _Begun) -> Iterator[None]:
@@ -255,7 +270,10 @@ class DataPlane:
     def _binding(self, contract: Contract, tables: Mapping[str, TableBinding]) -> Binding:
         files = tuple((name, tables[name].source) for name in sorted(tables))
         key = hmac.digest(self._mask_secret, contract.id.encode(), "sha256").hex()
-        return Binding(contract.id, files, key)
+        # One key a data set and party: the audit compares across contracts.
+        audited = f"audit\n{contract.peer_did}\n{contract.product_code}".encode()
+        audit_key = hmac.digest(self._mask_secret, audited, "sha256").hex()
+        return Binding(contract.id, files, key, audit_key)
 
     def _record_refusal(self, peer_did: str, query: Query, refusal: YunheError) -> None:
         """What the gate refuses an authenticated peer is evidence too (DESIGN §4.6)."""
@@ -273,6 +291,19 @@ class DataPlane:
             self._evidence.record(tx, "use.denied", body)
 
         self._db.write(verb)
+
+
+def _answered(contract: Contract, governed: Governed, running: Running) -> Answered | None:
+    """What the overlap audit is told of an aggregate-only answer."""
+    if not governed.aggregate_only:
+        return None
+    shown = sorted(
+        column for column in contract.terms.columns if column.partition(".")[0] in governed.tables
+    )
+    frame = sha256_hex({"tables": sorted(governed.tables), "columns": shown})
+    k = governed.k
+    groups = running.prints
+    return answered(contract.product_code, k, frame, governed.summed, groups, buckets(k))
 
 
 class _Watch:

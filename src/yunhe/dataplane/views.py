@@ -29,6 +29,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.errors import YunheError
 
 ENTITY = "__entity"  # the raw entity key inside a policy subquery; users cannot name it
+ROW = "__row"  # beside it: a hash of what the contract shows of the row
 BASE = "__base"
 _ANY = "NULL"  # the type of a column nothing is known of
 _NUMBERS = ("INT", "HUGE", "FLOAT", "DOUBLE", "DECIMAL", "REAL")
@@ -65,6 +66,8 @@ class View:
         items = [f"{self.shown[name]} AS {_name(name)}" for name in self.columns]
         if with_entity and self.entity_key is not None:
             items.append(f"{_column(self.entity_key)} AS {_name(ENTITY)}")
+            raw = ", ".join(_column(name) for name in sorted(self.columns.values()))
+            items.append(f"HASH(GETVARIABLE('audit_key'), {raw}) AS {_name(ROW)}")
         where = f" WHERE {self.filter_sql}" if self.filter_sql else ""
         text = f"SELECT {', '.join(items)} FROM data.{_name(self.table)} AS {BASE}{where}"  # noqa: S608
         inner = sqlglot.parse_one(text, dialect="duckdb")

@@ -60,7 +60,7 @@ class Worker:
         except duckdb.CatalogException:
             self.con.execute("SET ieee_floating_point_ops = false")  # 1.5: NULL already
 
-    def bind(self, tables: dict[str, list[str]], mask_key: str) -> None:
+    def bind(self, tables: dict[str, list[str]], mask_key: str, audit_key: str) -> None:
         """Give the connection exactly these files as views of schema `data`, then lock it."""
         con = self.con
         files = sorted({file for paths in tables.values() for file in paths})
@@ -71,6 +71,7 @@ class Worker:
             quoted = '"' + name.replace('"', '""') + '"'
             con.execute(f"CREATE VIEW data.{quoted} AS SELECT * FROM read_parquet([{listed}])")  # noqa: S608
         con.execute(f"SET VARIABLE mask_key = {text(mask_key)}")
+        con.execute(f"SET VARIABLE audit_key = {text(audit_key)}")
         con.execute("SET parquet_metadata_cache = true")
         con.execute("SET enable_external_access = false")
         con.execute("SET lock_configuration = true")
@@ -80,10 +81,13 @@ class Worker:
         sent = 0
         try:
             _limit_cpu(self._limits["cpu_s"])
-            withheld = self._groups(job["groups_sql"], job["k"]) if job["groups_sql"] else False
+            withheld, prints = False, []
+            if job["groups_sql"]:
+                withheld = self._groups(job["groups_sql"], job["k"])
+                prints = self._prints(job["prints_max"])
             for payload, rows in self._frames(job["sql"], job["rows_max"]):
                 if not sent:
-                    self._say(HEADER, groups_withheld=withheld)
+                    self._say(HEADER, groups_withheld=withheld, prints=prints)
                 sent += 1
                 self._send(DATA, payload, rows)
             code = ""
@@ -139,6 +143,15 @@ class Worker:
         if kept < found:
             con.execute("DELETE FROM temp.groups WHERE __entities < ?", [k])
         return bool(kept < found)
+
+    def _prints(self, most: int) -> list[Any]:
+        """Per group left: how many entities, and [bucket, their hash, their rows' hash] of each."""
+        found = self.con.execute(
+            "SELECT __print.n, __print.places FROM temp.groups LIMIT ?", [most + 1]
+        ).fetchall()
+        if len(found) > most:
+            raise Failure("GROUPS_TOO_MANY")
+        return [[n, places] for n, places in found]
 
     def _frames(self, sql: str, rows_max: int | None) -> Iterator[tuple[list[memoryview], int]]:
         """The result as parts of one Arrow IPC stream, each of whole messages, with its rows."""
@@ -269,7 +282,7 @@ def main() -> None:
             worker.describe(order)
             continue
         try:
-            worker.bind(order["tables"], order["mask_key"])
+            worker.bind(order["tables"], order["mask_key"], order["audit_key"])
             worker._say(READY)
         except duckdb.Error:
             worker._say(TRAILER, code="QUERY_FAILED")

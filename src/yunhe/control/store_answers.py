@@ -1,0 +1,90 @@
+"""All SQL of the overlap audit: what each party has been answered about each data set.
+
+In: a `Tx` and an `Answered`. Out: earlier answers. The head row orders two verbs that answer the
+same party about the same data set at once.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+import sqlalchemy as sa
+
+from yunhe.control.errors import AnswersTooMany, QueryOverlap
+from yunhe.control.overlap import Answered, Print, overlaps
+from yunhe.kernel import limits
+from yunhe.kernel.db import Json, Tx, UtcTime, metadata
+
+audited = sa.Table(
+    "control_audited",
+    metadata,
+    sa.Column("peer_did", sa.String(255), primary_key=True),
+    sa.Column("dataset", sa.String(255), primary_key=True),
+    sa.Column("groups", sa.Integer, nullable=False),  # over all its answers
+)
+
+answer = sa.Table(
+    "control_answer",
+    metadata,
+    sa.Column("peer_did", sa.String(255), primary_key=True),
+    sa.Column("dataset", sa.String(255), primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("k", sa.Integer, nullable=False),
+    sa.Column("frame", sa.String(64), nullable=False),
+    sa.Column("summed", Json, nullable=False),
+    sa.Column("entities", Json, nullable=False),  # of each group, in the order of `prints`
+    sa.Column("prints", sa.LargeBinary, nullable=False),  # per group: people, rows; 64 bit each
+    sa.Column("at", UtcTime, nullable=False),
+)
+
+
+def audit(tx: Tx, peer_did: str, new: Answered) -> None:
+    """Remember `new` as answered, or refuse it; the same answer again is no new one.
+
+    Raises QueryOverlap, and AnswersTooMany where no further answer can be kept.
+    """
+    key = {"peer_did": peer_did, "dataset": new.dataset}
+    tx.insert_once(audited, {**key, "groups": 0})
+    mine = sa.and_(audited.c.peer_did == peer_did, audited.c.dataset == new.dataset)
+    head = tx.one(sa.select(audited.c.groups).where(mine).with_for_update())
+    rows = tx.all(
+        sa.select(answer)
+        .where(answer.c.peer_did == peer_did, answer.c.dataset == new.dataset)
+        .order_by(answer.c.at, answer.c.digest)
+    )
+    digest = new.digest
+    if any(row.digest == digest for row in rows):
+        return
+    count = (head.groups if head else 0) + len(new.prints)
+    if count > limits.PRINTS_KEPT_MAX:
+        raise AnswersTooMany(limit=limits.PRINTS_KEPT_MAX)
+    if overlaps(new, [_read(row) for row in rows]):
+        raise QueryOverlap(minimum_group=new.k)
+    tx.execute(sa.update(audited).where(mine).values(groups=count))
+    tx.insert_once(
+        answer,
+        {
+            **key,
+            "digest": digest,
+            "k": new.k,
+            "frame": new.frame,
+            "summed": list(new.summed),
+            "entities": [each.entities for each in new.prints],
+            "prints": b"".join(each.people.tobytes() + each.rows.tobytes() for each in new.prints),
+            "at": tx.now,
+        },
+    )
+
+
+def _read(row: sa.Row[tuple[object, ...]]) -> Answered:
+    values = array("Q", row.prints)
+    size = len(values) // (2 * len(row.entities)) if row.entities else 0
+    prints = tuple(
+        Print(
+            entities,
+            values[2 * at * size : (2 * at + 1) * size],
+            values[(2 * at + 1) * size : (2 * at + 2) * size],
+        )
+        for at, entities in enumerate(row.entities)
+    )
+    return Answered(row.dataset, row.k, row.frame, tuple(row.summed), prints)

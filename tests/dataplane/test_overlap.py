@@ -1,0 +1,143 @@
+"""Differencing: what two or three aggregate answers would give away together is refused."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dataplane.hospital import Hospital
+from dataplane.test_service import Plane
+from yunhe.contracts import Terms
+from yunhe.control import QueryOverlap
+from yunhe.dataplane import GroupTooSmall, TableBinding
+from yunhe.kernel.db import Database
+from yunhe.kernel.errors import YunheError
+
+K = 10
+TERMS = Terms(("research",), ("pay.pid", "pay.age", "pay.dept", "pay.salary"), minimum_group=K)
+TARGET = "age = 37 AND dept = 3"  # one person alone
+
+
+@pytest.fixture
+def office(db: Database, pool, tmp_path: Path) -> Plane:
+    file = tmp_path / "pay.parquet"
+    rows = """
+        SELECT i AS pid, 20 + i % 60 AS age, i % 7 AS dept, 5000 + (i * 7919) % 900 AS salary
+        FROM range(420) t(i) WHERE NOT (i % 60 = 17 AND i % 7 = 3) OR i = 17
+        UNION ALL SELECT 1000, 37, 3, 8975
+    """
+    duckdb.execute(f"COPY ({rows}) TO '{file}' (FORMAT parquet)")
+    shape = duckdb.execute(f"DESCRIBE SELECT * FROM '{file}'").fetchall()
+    table = TableBinding({row[0]: row[1] for row in shape}, (str(file),), "pid")
+    plane = Plane(db, Hospital({"pay": table}, pool, tmp_path), tmp_path)
+    plane.desk.open(TERMS)
+    return plane
+
+
+class Analyst:
+    """Asks one query after another; a refusal is None."""
+
+    def __init__(self, plane: Plane) -> None:
+        self.plane, self.asked = plane, 0
+
+    def __call__(self, sql: str) -> dict[str, object] | None:
+        self.asked += 1
+        try:
+            return self.plane.read(sql, f"q{self.asked}").to_pylist()[0]
+        except (QueryOverlap, GroupTooSmall):
+            return None
+
+
+def test_the_whole_less_one_is_refused_with_its_name(office) -> None:
+    office.read("SELECT sum(salary) AS s FROM pay", "all")
+    with pytest.raises(QueryOverlap) as refusal:
+        office.read(f"SELECT sum(salary) AS s FROM pay WHERE NOT ({TARGET})", "less")
+    assert refusal.value.code == "QUERY_OVERLAP"
+    assert office.use("less").state == "void"
+    assert office.use("all").state == "posted"
+
+
+def test_either_order_and_another_aggregate_make_no_difference(office) -> None:
+    office.read(f"SELECT avg(salary) AS s FROM pay WHERE NOT ({TARGET})", "less")
+    with pytest.raises(QueryOverlap):
+        office.read("SELECT count(*) AS n FROM pay", "all")
+
+
+def test_the_same_question_again_is_the_same_answer(office) -> None:
+    first = office.read("SELECT dept, sum(salary) AS s FROM pay GROUP BY dept ORDER BY 1", "u1")
+    for turn in range(3):
+        asked = "SELECT dept, sum(salary) AS s FROM pay GROUP BY dept ORDER BY 1"
+        assert office.read(asked, f"again{turn}") == first
+
+
+def test_questions_far_apart_are_answered(office) -> None:
+    for at, sql in enumerate(
+        (
+            "SELECT count(*) AS n FROM pay",
+            "SELECT avg(salary) AS s FROM pay WHERE age < 40",
+            "SELECT dept, avg(salary) AS s FROM pay GROUP BY dept",
+            "SELECT floor(age / 10) AS band, avg(salary) AS s FROM pay GROUP BY band",
+            "SELECT sum(salary) AS s FROM pay WHERE dept IN (1, 2)",
+        )
+    ):
+        assert office.read(sql, f"u{at}").num_rows > 0
+
+
+def test_a_withheld_group_is_not_the_rest_of_the_whole(office) -> None:
+    asked = (
+        f"SELECT CASE WHEN {TARGET} THEN 1 ELSE 0 END AS g, sum(salary) AS s FROM pay GROUP BY g"
+    )
+    office.read(asked, "groups")  # the group of two is withheld
+    with pytest.raises(QueryOverlap):
+        office.read("SELECT sum(salary) AS s FROM pay", "all")
+
+
+def test_a_tracker_is_refused(office) -> None:
+    """q(C or T) + q(C or not T) - q(all) = q(C), each of the three far from the others."""
+    ask = Analyst(office)
+    whole = ask("SELECT sum(salary) AS s FROM pay")
+    one = ask(f"SELECT sum(salary) AS s FROM pay WHERE ({TARGET}) OR dept < 3")
+    two = ask(f"SELECT sum(salary) AS s FROM pay WHERE ({TARGET}) OR NOT dept < 3")
+    assert whole is not None
+    assert one is None or two is None
+
+
+def test_another_contract_with_the_same_party_is_no_way_round(office) -> None:
+    office.desk.open(TERMS, "c2")
+    office.read("SELECT sum(salary) AS s FROM pay", "all")
+    from dataplane.test_service import PEER
+    from yunhe.dataplane import Query
+
+    sql = f"SELECT sum(salary) AS s FROM pay WHERE NOT ({TARGET})"
+    with pytest.raises(QueryOverlap):
+        office.plane.query(PEER, Query("c2", "less", sql, "research"))
+
+
+def test_random_pairs_of_neighbours_never_both_answer(office) -> None:
+    """The figure of one to nine people is never the difference of two answers."""
+    chance = random.Random(7)  # noqa: S311 the same trials each time
+    won = 0
+    for trial in range(25):
+        low, dept = 20 + chance.randrange(30), chance.randrange(7)
+        base = f"age >= {low}"
+        drop = f"age = {low + chance.randrange(20)} AND dept = {dept}"
+        ask = Analyst(office)
+        ask.asked = trial * 10
+        first = ask(f"SELECT sum(salary) AS s, count(*) AS n FROM pay WHERE {base}")
+        second = ask(
+            f"SELECT sum(salary) AS s, count(*) AS n FROM pay WHERE {base} AND NOT ({drop})"
+        )
+        if first and second:
+            won += 0 < abs(int(str(first["n"])) - int(str(second["n"]))) < K
+    assert won == 0
+
+
+def test_refusals_cost_nothing_but_are_counted(office) -> None:
+    office.read("SELECT sum(salary) AS s FROM pay", "all")
+    for at in range(3):
+        with pytest.raises(YunheError):
+            office.read(f"SELECT sum(salary) AS s FROM pay WHERE NOT ({TARGET})", f"x{at}")
+    assert office.control.quota("c1").uses_spent == 1
