@@ -138,6 +138,7 @@ STREAM_CHECK_S: Final = 0.5  # how often a running stream asks whether its contr
 WORKER_MEMORY_MB_MAX: Final = 2_048  # what DuckDB may take
 WORKER_ADDRESS_MB_MAX: Final = 16_384  # RLIMIT_AS: code and reserved space included
 WORKER_WAIT_S_MAX: Final = 10.0  # for a free worker
+WORKER_REFILL_S: Final = 0.15  # a taken spare is replaced when its first query has had its turn
 WORKERS_MAX: Final = 8
 FRAME_BYTES_MIN: Final = 262_144
 BATCH_ROWS: Final = 16_384  # in one record batch; also the grain of a cut delivery's count
@@ -308,3 +309,11 @@ FABRIC_LINEAGE_COLUMNS_MAX: Final = 100
 FABRIC_LOCAL_S_MAX: Final = 120.0  # for the last step, from the last part to the first bytes
 FABRIC_START_S_MAX: Final = 30.0
 FABRIC_BYTES_MAX: Final = 4 << 30  # Arrow bytes that may come to one query
+
+# sources.database: what one query may bring from a database to this node
+PULL_ROWS_MAX: Final = 50_000_000
+PULL_BYTES_MAX: Final = 8 << 30
+PULL_VALUE_BYTES_MAX: Final = 64 << 20  # one text of one row
+SOURCE_ASK_S_MAX: Final = 60.0  # shape, profile, sample
+SOURCE_CONNECT_S_MAX: Final = 10
+PLANS_KEPT_MAX: Final = 256
