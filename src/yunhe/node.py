@@ -170,6 +170,7 @@ class Node:
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
         )
+        self.db.events.on(contracts.TransferMoved, self._opened)
         use = (self.db, self.contracts, self.plane, self.control, self.exchange)
         may = self.identity.check_standing
         self.flight = self._flight() if config.flight_listen else None
@@ -325,6 +326,11 @@ class Node:
 
     def _moved(self, tx: Tx, event: contracts.NegotiationMoved) -> None:
         tx.after_commit(lambda: self.waiters.notify(event.negotiation_id))
+
+    def _opened(self, tx: Tx, event: contracts.TransferMoved) -> None:
+        ours = event.role is contracts.Side.PROVIDER
+        if ours and event.state is contracts.TransferState.STARTED:
+            tx.after_commit(lambda: self.plane.prepare(event.contract_id))
 
     def _became_member(self, tx: Tx, event: identity.CredentialStored) -> None:
         # What foreign verifiers ask our wallet for, beside what our own kind takes inline.

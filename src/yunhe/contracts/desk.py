@@ -49,16 +49,23 @@ class Bell:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
+        self._rung = 0
+
+    def rung(self) -> int:
+        """How often it has rung; to be asked before what is waited for is looked up."""
+        with self._condition:
+            return self._rung
 
     def ring(self) -> None:
         """Wake everyone."""
         with self._condition:
+            self._rung += 1
             self._condition.notify_all()
 
-    def wait(self, seconds: float) -> None:
-        """Sleep until it rings, at most `seconds`."""
+    def wait(self, since: int, seconds: float) -> None:
+        """Sleep until it has rung more than `since` times, at most `seconds`."""
         with self._condition:
-            self._condition.wait(seconds)
+            self._condition.wait_for(lambda: self._rung > since, seconds)
 
 
 @dataclass(frozen=True)

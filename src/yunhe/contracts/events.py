@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from yunhe.contracts.model import Contract, State, TransferState
+from yunhe.contracts.model import Contract, Side, State, TransferState
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,11 @@ class NegotiationMoved:
 
 @dataclass(frozen=True)
 class TransferMoved:
-    """A transfer changed its state."""
+    """A transfer changed its state; `role` is ours in it."""
 
     transfer_id: str
     contract_id: str
     state: TransferState
+    role: Side
+    format: str
     at: datetime

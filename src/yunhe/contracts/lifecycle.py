@@ -124,7 +124,7 @@ def _close_transfers(tx: Tx, contract: Contract, why: Why) -> None:
             continue
         closed = replace(transfer, state=to, error=why, data_address=None, updated_at=tx.now)
         store.save_transfer(tx, closed)
-        tx.emit(TransferMoved(closed.id, contract.id, to, tx.now))
+        tx.emit(TransferMoved(closed.id, contract.id, to, closed.role, closed.format, tx.now))
         message = TransferTermination(
             sender=closed.role,
             provider_pid=closed.provider_pid,

@@ -222,11 +222,12 @@ class Contracts:
         """The negotiation once its version exceeds `since_version`, or after `wait_s`."""
         until = time.monotonic() + wait_s
         while True:
+            rung = self._desk.bell.rung()
             n = self.negotiation(negotiation_id)
             left = until - time.monotonic()
             if n.version > since_version or left <= 0:
                 return n
-            self._desk.bell.wait(min(_POLL_S, left))
+            self._desk.bell.wait(rung, min(_POLL_S, left))
 
     # --- contracts --------------------------------------------------------------------------
 
@@ -290,6 +291,7 @@ class Contracts:
         until = time.monotonic() + wait_s
         asked = False
         while True:
+            rung = self._desk.bell.rung()
             now = self._db.clock.now()
             contract, data = self._usable(contract_id, now)
             fresh_until = now + timedelta(seconds=limits.DATA_TOKEN_RENEW_S)
@@ -298,7 +300,7 @@ class Contracts:
                 self._db.write(lambda tx: self._ask(tx, contract_id))
             if data is not None:
                 return Access(contract, data.endpoint, data.token, data.expires_at)
-            self._wait_for_access(contract_id, until)
+            self._wait_for_access(contract_id, rung, until)
 
     def _usable(self, contract_id: str, now: datetime) -> tuple[Contract, DataAddress | None]:
         def find(tx: Tx) -> tuple[Contract, DataAddress | None]:
@@ -311,7 +313,7 @@ class Contracts:
         if not transfers.awaited(tx, contract_id, tx.now):
             transfers.request(self._desk, tx, contract_id)
 
-    def _wait_for_access(self, contract_id: str, until: float) -> None:
+    def _wait_for_access(self, contract_id: str, rung: int, until: float) -> None:
         left = until - time.monotonic()
         refused = self._db.read(lambda tx: transfers.last_refusal(tx, contract_id))
         if refused is not None or left <= 0:
@@ -323,7 +325,7 @@ class Contracts:
             raise AccessNotReady(
                 contract_id=contract_id, why=en.rstrip("."), why_zh=zh.rstrip("。")
             )
-        self._desk.bell.wait(min(_POLL_S, left))
+        self._desk.bell.wait(rung, min(_POLL_S, left))
 
     def authenticate_data_token(self, token: str, peer_did: str) -> DataClaims:
         """As provider, what a data token allows `peer_did`; see transfers.read_token."""

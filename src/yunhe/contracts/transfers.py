@@ -97,7 +97,7 @@ def _note(desk: Desk, tx: Tx, t: Transfer, verb: TransferVerb, sender: Side) -> 
         "state": t.state.value,
     }
     desk.evidence.record(tx, KINDS[verb], body)
-    tx.emit(TransferMoved(t.id, t.contract_id, t.state, tx.now))
+    tx.emit(TransferMoved(t.id, t.contract_id, t.state, t.role, t.format, tx.now))
     tx.after_commit(desk.bell.ring)
     return t
 

@@ -6,7 +6,9 @@ chunks are the bytes of one Arrow IPC stream, forwarded without looking into the
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -14,6 +16,9 @@ from time import monotonic
 from yunhe.dataplane.errors import DataUnavailable, QueryFailed, WorkersBusy
 from yunhe.dataplane.process import Process, Running, WorkerLimits
 from yunhe.kernel import limits
+from yunhe.kernel.errors import YunheError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Pool:
         self._alive = 0  # idle, busy and starting
         self._taken = 0  # of these: those with a contract, idle or busy
         self._ended: list[Process] = []
+        self._near: deque[Callable[[], Binding | None]] = deque(
+            maxlen=size
+        )  # what `prepare` was told
+        self._preparing: Binding | None = None
+        self._refill_at = 0.0
         self._open = False
         self._keeper: threading.Thread | None = None
 
@@ -107,6 +117,16 @@ class Pool:
         running.start()
         return running
 
+    def prepare(self, find: Callable[[], Binding | None]) -> None:
+        """The first query of what `find` says is near: have a spare worker bound to it by then.
+
+        A hint, returned from at once: no worker is started for it, and what goes wrong the query
+        itself will meet. `find` is asked in the keeper's thread.
+        """
+        with self._changed:
+            self._near.append(find)
+            self._changed.notify_all()
+
     def describe(self, binding: Binding, sql: str, groups_sql: str | None = None) -> bytes:
         """The Arrow schema (one IPC message) that a governed query would have; it is not run.
 
@@ -133,7 +153,8 @@ class Pool:
                 if not self._open:
                     raise WorkersBusy("the pool is not started")
                 process = self._choose(binding)
-                if process is None and self._taken < self._size:
+                soon = binding == self._preparing  # sooner than any other could be started
+                if process is None and not soon and self._taken < self._size:
                     self._alive += 1
                     self._taken += 1
                     break
@@ -158,12 +179,19 @@ class Pool:
             if bound == binding:
                 del self._idle[at]
                 return process
+        if binding == self._preparing:
+            return None
         if self._taken >= self._size and not self._end_oldest():
             return None
+        return self._choose_spare()
+
+    def _choose_spare(self) -> Process | None:
         for at, (bound, process) in enumerate(self._idle):
             if bound is None:
                 del self._idle[at]
                 self._taken += 1
+                # To start a process takes what the query it was taken for needs: not at once.
+                self._refill_at = monotonic() + limits.WORKER_REFILL_S
                 return process
         return None
 
@@ -196,18 +224,62 @@ class Pool:
             self._changed.notify_all()
 
     def _keep(self) -> None:
-        """Keep `spare` unbound workers ready while there is room, and reap those that ended."""
+        """Bind what is near, keep `spare` unbound workers while there is room, reap the ended."""
         while True:
             with self._changed:
-                while self._open and not self._ended and not self._wants_spare():
-                    self._changed.wait()
+                while self._open and not self._ended and not self._near:
+                    wait_s = self._refill_at - monotonic() if self._wants_spare() else None
+                    if wait_s is not None and wait_s <= 0:
+                        break
+                    self._changed.wait(wait_s)
                 if not self._open:
                     return
-                if wanted := self._wants_spare():
+                find = self._near.popleft() if self._near else None
+                if wanted := self._wants_spare() and self._refill_at <= monotonic():
                     self._alive += 1
+            if find is not None:
+                self._bind_spare(find)
             if wanted:
-                self._give(None, Process(self._limits), usable=True)
+                self._start_spare()
             self._reap()
+
+    def _start_spare(self) -> None:
+        try:
+            process = Process(self._limits)
+        except OSError as error:  # no descriptor or process to be had now
+            log.warning("no spare worker could be started: %s", error)
+            self._refill_at = monotonic() + limits.WORKER_WAIT_S_MAX
+            self._lost(None, taken=False)
+            return
+        self._give(None, process, usable=True)
+
+    def _bind_spare(self, find: Callable[[], Binding | None]) -> None:
+        try:
+            binding = find()
+        except YunheError as refusal:
+            log.info("no worker is prepared: %s", refusal)
+            return
+        if binding is None:
+            return
+        with self._changed:
+            known = any(bound == binding for bound, _ in self._idle)
+            if known or not any(bound is None for bound, _ in self._idle):
+                return
+            process = self._choose(binding)
+            if process is None:
+                return
+            self._preparing = binding
+        bound = False
+        try:
+            process.bind(dict(binding.tables), binding.mask_key, binding.audit_key)
+            bound = True
+        except YunheError as refusal:
+            log.info("a worker could not be prepared: %s", refusal)
+        finally:
+            self._give(binding, process, bound)
+            with self._changed:
+                self._preparing = None
+                self._changed.notify_all()
 
     def _reap(self) -> None:
         with self._changed:

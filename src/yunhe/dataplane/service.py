@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol, TypeVar
 
-from yunhe.contracts import Contract
+from yunhe.contracts import Contract, Transfer
 from yunhe.control import Answered, Control, Grant, Recorder, Use, answered
 from yunhe.dataplane.bounding import buckets
 from yunhe.dataplane.fresh import Supply, fresh
@@ -42,6 +42,10 @@ class Agreements(Protocol):
 
     def in_force(self, contract_id: str, peer_did: str | None = None) -> Contract:
         """The contract, if it binds now and is that peer's; raises why not."""
+        ...
+
+    def transfers(self, contract_id: str) -> list[Transfer]:
+        """The latest transfers of a contract first."""
         ...
 
 
@@ -136,6 +140,19 @@ class DataPlane:
     ) -> Mapping[str, TableBinding]:
         """The tables with their files as they are now; raises SourceDrifted, SnapshotNotMade."""
         return tables if self._supply is None else fresh(tables, contract.terms, used, self._supply)
+
+    def prepare(self, contract_id: str) -> None:
+        """A transfer was opened: where it is the contract's first, have a worker ready for it.
+
+        Returns at once and raises nothing: a hint to the pool (`Pool.prepare`).
+        """
+        self._pool.prepare(lambda: self._first(contract_id))
+
+    def _first(self, contract_id: str) -> Binding | None:
+        contract = self._contracts.in_force(contract_id)
+        if len(self._contracts.transfers(contract_id)) != 1:
+            return None
+        return self._binding(contract, self._fresh(contract, self._tables(contract), ()))
 
     def query(self, peer_did: str, query: Query) -> Stream:
         """Run one governed query up to its first bytes, durably released.

@@ -30,12 +30,14 @@ _PLAIN = frozenset((str, bool, type(None)))
 def dumps(value: Any) -> bytes:
     """The RFC 8785 bytes of a JSON value; raises BadJson for what JSON cannot say.
 
-    Values of strings, small integers, booleans and null take the standard encoder, which gives
-    the same bytes five times as fast (a property test holds the two together).
+    Values of strings, small integers, whole floats, booleans and null take the standard encoder,
+    which gives the same bytes five times as fast (a property test holds the two together).
     """
     try:
         if _plain(value, limits.JSON_DEPTH_MAX):
             return _encode(value).encode()
+        if _plain(whole := _with_integers(value, limits.JSON_DEPTH_MAX), limits.JSON_DEPTH_MAX):
+            return _encode(whole).encode()
         return rfc8785.dumps(value)
     except UnicodeEncodeError as error:
         raise BadJson(why="a string is not Unicode") from error
@@ -61,6 +63,19 @@ def _plain(value: Any, depth: int) -> bool:
                 return False
         return True
     return kind is list and all(_plain(each, depth - 1) for each in value)
+
+
+def _with_integers(value: Any, depth: int) -> Any:
+    # A whole float has the text of its integer, -0.0 that of 0 (RFC 8785 section 3.2.2.3).
+    kind = type(value)
+    if kind is float:
+        return int(value) if value.is_integer() and abs(value) <= _INT_MAX else value
+    if depth:
+        if kind is dict:
+            return {key: _with_integers(each, depth - 1) for key, each in value.items()}
+        if kind is list:
+            return [_with_integers(each, depth - 1) for each in value]
+    return value
 
 
 def sha256_hex(value: Any) -> str:

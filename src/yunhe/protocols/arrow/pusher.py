@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from yunhe.contracts import (
+    PUSH,
     Contract,
     ContractExpired,
     ContractTerminated,
@@ -93,8 +94,9 @@ class Pusher:
         self._thread = threading.Thread(target=self._watch_table, name="pusher", daemon=True)
         db.events.on(TransferMoved, self._moved)
 
-    def _moved(self, tx: Tx, _event: TransferMoved) -> None:
-        tx.after_commit(self._wake.set)
+    def _moved(self, tx: Tx, event: TransferMoved) -> None:
+        if event.role is Side.PROVIDER and event.format == PUSH:
+            tx.after_commit(self._wake.set)
 
     def start(self) -> None:
         """Go on with what an earlier process left, and wait for more."""
