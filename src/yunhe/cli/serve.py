@@ -46,6 +46,7 @@ def _say_up(desk: Desk, node: Node) -> None:
     facts: dict[str, Any] = {
         "url": _local(config),
         "address": config.address,
+        "flight": node.flight.address if node.flight is not None else None,
         "did": config.did,
         "roles": list(config.roles),
         "parent_address": config.parent_address or None,
@@ -70,6 +71,7 @@ def _block(desk: Desk, facts: dict[str, Any]) -> None:
     lines = {
         desk.say("Listening", "监听"): facts["url"],
         desk.say("Address", "地址"): facts["address"],
+        **({"Flight SQL": facts["flight"]} if facts["flight"] else {}),
         "DID": facts["did"],
         desk.say("Roles", "角色"): ", ".join(facts["roles"]),
         desk.say("Parent", "上级"): parent,

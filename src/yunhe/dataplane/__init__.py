@@ -13,6 +13,7 @@ from yunhe.dataplane.errors import (
     ColumnNotAgreed,
     DataUnavailable,
     GroupTooSmall,
+    NameQualified,
     ParameterRefused,
     ParametersDiffer,
     PushNeedsPurpose,
@@ -27,7 +28,7 @@ from yunhe.dataplane.errors import (
     WorkerLost,
     WorkersBusy,
 )
-from yunhe.dataplane.gate import govern
+from yunhe.dataplane.gate import govern, read
 from yunhe.dataplane.ipc import IpcCount, count_ipc, message_head
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.parameters import bind, wanted
@@ -50,6 +51,7 @@ __all__ = [
     "GroupTooSmall",
     "IpcCount",
     "Job",
+    "NameQualified",
     "ParameterRefused",
     "ParametersDiffer",
     "Pool",
@@ -77,6 +79,7 @@ __all__ = [
     "govern",
     "message_head",
     "one_purpose",
+    "read",
     "settle_file",
     "settle_folder",
     "term_faults",

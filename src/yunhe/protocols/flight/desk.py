@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from yunhe.contracts import Contract
-from yunhe.dataplane import bind, unqualified, wanted
+from yunhe.dataplane import NameQualified, bind, unqualified, wanted
 from yunhe.kernel import limits
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.arrow import Asked
@@ -48,6 +48,7 @@ class Desk:
     def prepare(self, caller: Caller, sql: str) -> tuple[bytes, bytes, bytes]:
         """Handle, schema of the result (empty where the parameters decide), of the parameters."""
         statement = self._statement(caller, sql)
+        statement = replace(statement, wanted=wanted(statement.sql))
         kinds = pa.schema([pa.field(str(n), pa.null()) for n in range(1, statement.wanted + 1)])
         if not statement.wanted:
             schema = caller.door.schema(statement.contract_id, statement.sql)
@@ -67,11 +68,14 @@ class Desk:
 
     def ask(self, caller: Caller, sql: str) -> tuple[Any, bytes, str]:
         """The schema of a query's result, a ticket for it and the id of its use."""
-        return self._ticket(caller, self._statement(caller, sql))
+        # Only a prepared query has parameters: here the gate refuses their places.
+        statement = self._statement(caller, sql)
+        return self._ticket(caller, statement, statement.sql)
 
     def ask_prepared(self, caller: Caller, handle: bytes) -> tuple[Any, bytes, str]:
         """As `ask`, of a prepared statement with its parameters."""
-        return self._ticket(caller, self._prepared(caller, handle))
+        statement = self._prepared(caller, handle)
+        return self._ticket(caller, statement, bind(statement.sql, statement.values))
 
     def redeem(self, caller: Caller, handle: bytes, context: Context) -> Reading:
         """Run the query of a ticket: charged when this returns. Raises TicketRefused."""
@@ -109,7 +113,7 @@ class Desk:
             if len(contract.terms.purposes) != 1:
                 raise PurposeNeeded(purposes=", ".join(contract.terms.purposes))
             purpose = contract.terms.purposes[0]
-        return Statement(contract.id, sql, purpose, wanted(sql))
+        return Statement(contract.id, sql, purpose)
 
     def _contract(self, caller: Caller, catalog: str, schema: str) -> Contract:
         """The one meant by header or token, by the names in the SQL, or both alike."""
@@ -117,16 +121,17 @@ class Desk:
             if not caller.agreement:
                 raise AgreementNeeded
             return caller.door.agreement(caller.agreement)
-        said = caller.agreement
-        known = [caller.door.agreement(said)] if said else caller.door.agreements()
         meant = [
             each
-            for each in known
+            for each in caller.door.agreements()
             if catalog in ("", each.id, each.product_code) and schema in ("", each.product_code)
         ]
-        if len(meant) != 1:
-            raise AgreementsDiffer if said else AgreementNeeded
-        return caller.door.agreement(meant[0].id)
+        if not meant:
+            raise NameQualified(name=".".join(part for part in (catalog, schema) if part))
+        ours = [each for each in meant if caller.agreement in ("", each.id)]
+        if len(ours) != 1:
+            raise AgreementNeeded if ours else AgreementsDiffer
+        return caller.door.agreement(ours[0].id)
 
     def _prepared(self, caller: Caller, handle: bytes) -> Statement:
         found = self._statements.get(caller.key, handle)
@@ -136,8 +141,7 @@ class Desk:
             raise AgreementsDiffer
         return found
 
-    def _ticket(self, caller: Caller, statement: Statement) -> tuple[Any, bytes, str]:
-        sql = bind(statement.sql, statement.values)
+    def _ticket(self, caller: Caller, statement: Statement, sql: str) -> tuple[Any, bytes, str]:
         contract_id = statement.contract_id
         schema = statement.schema or caller.door.schema(contract_id, sql)
         use_id = str(uuid.uuid4())

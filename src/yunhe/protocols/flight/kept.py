@@ -38,7 +38,7 @@ class Statement:
     contract_id: str
     sql: str
     purpose: str
-    wanted: int
+    wanted: int = 0
     values: tuple[object, ...] = ()
     schema: bytes = b""  # empty where it depends on the parameters
 

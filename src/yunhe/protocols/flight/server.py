@@ -18,7 +18,7 @@ from yunhe.kernel import limits
 from yunhe.protocols.flight import proto
 from yunhe.protocols.flight.callers import Caller, Callers
 from yunhe.protocols.flight.desk import Desk
-from yunhe.protocols.flight.errors import CallUnknown, MessageMalformed, told
+from yunhe.protocols.flight.errors import CallUnknown, MessageMalformed, refusal, told
 
 _HEAD: Final = "head"
 _STATEMENT, _PREPARED = "CommandStatementQuery", "CommandPreparedStatementQuery"
@@ -44,7 +44,12 @@ class HeadersFactory(flight.ServerMiddlewareFactory):  # type: ignore[misc]
     """Keeps the headers of a call beside it."""
 
     def start_call(self, info: Any, headers: Mapping[str, Sequence[str | bytes]]) -> Headers:
-        """Called by pyarrow for each call."""
+        """Called by pyarrow for each call.
+
+        GetSchema ends here: alone of all calls pyarrow (26) sends its refusals with a traceback.
+        """
+        if info.method == flight.FlightMethod.GET_SCHEMA:
+            raise refusal(CallUnknown(what="GetSchema"))
         return Headers(headers)
 
 
@@ -77,15 +82,6 @@ class Server(flight.FlightServerBase):  # type: ignore[misc]
             schema, ticket, said = self._desk.shape(name, fields), descriptor.command, b""
         endpoint = flight.FlightEndpoint(ticket, [])
         return flight.FlightInfo(schema, descriptor, [endpoint], -1, -1, False, said)
-
-    @told
-    def get_schema(self, context: Any, descriptor: Any) -> Any:
-        """The schema alone."""
-        caller = self._caller(context)
-        name, fields = _command(descriptor)
-        if name in (_STATEMENT, _PREPARED):
-            return flight.SchemaResult(self._asked(caller, name, fields)[0])
-        return flight.SchemaResult(self._desk.shape(name, fields))
 
     @told
     def do_get(self, context: Any, ticket: Any) -> Any:
