@@ -10,12 +10,12 @@ N ?= 100
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-setup: .venv/.dev ## Make .venv with everything for development.
+setup: .venv/.dev .venv/.delta ## Make .venv with everything for development.
 
 demo: .venv/.demo ## Run the life of a data product on four nodes of this machine.
 	$(BIN)/yunhe demo
 
-test: .venv/.dev ## Run all tests.
+test: .venv/.dev .venv/.delta ## Run all tests.
 	$(BIN)/python -m pytest -q
 
 check: .venv/.dev ## Format, lint, types, layers, tidy.
@@ -63,3 +63,11 @@ crash: .venv/.dev ## Kill nodes at random crash points N times (N=1000).
 .venv/.dev: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch .venv/.demo $@
+
+# The stock Delta Sharing client pins older pandas and pyarrow than ours: an environment of its own.
+.venv/.delta: .venv/bin/python interop/delta/requirements.txt
+	$(PYTHON) -m venv .venv/delta || { \
+	  $(PYTHON) -m venv --clear --without-pip .venv/delta && \
+	  $(PYTHON) -m pip --python .venv/delta/bin/python install --quiet pip; }
+	.venv/delta/bin/python -m pip --disable-pip-version-check --quiet install -r interop/delta/requirements.txt
+	@touch $@

@@ -45,7 +45,7 @@ from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
 from yunhe.kernel.premises import data_folder, listening, secret_file, settle
 from yunhe.kernel.settings import NodeConfig
-from yunhe.protocols import arrow, dcp, dsp, flight, tds, tlog
+from yunhe.protocols import arrow, dcp, delta, dsp, flight, tds, tlog
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +175,7 @@ class Node:
         may = self.identity.check_standing
         self.flight = self._flight() if config.flight_listen else None
         self.pusher, self.inbox = arrow.pushing(*use, may, self._received, config)
+        self.sharing = delta.sharing(self.db, self.evidence, self.contracts, self.relay, config)
 
     def _beyond(self) -> None:
         self.tds_client = tds.TdsClient(self.identity)
@@ -214,6 +215,7 @@ class Node:
             ),
             arrow.router(self.identity, self.contracts, self.plane, self.verifier.authenticate),
             arrow.inbox_router(self.inbox, self.identity.refusals.refused),
+            self.sharing.router(self.identity.refusals.refused),
         ]
         return made
 
@@ -239,6 +241,7 @@ class Node:
             dsp_base=self.dsp_client.versions.base,
             ask=self._ask,
             inbox=self.inbox,
+            profiles=self.sharing.profiles,
             sent=self.pusher.sent,
             bundle=self._bundle,
             waiters=self.waiters,
@@ -383,6 +386,7 @@ class Node:
             _safely(self.identity.refusals.flush)
             _safely(self.plane.catch_up)
             _safely(self.inbox.sweep)
+            _safely(self.sharing.files.sweep)
             _safely(lambda: self.exchange.sweep_uses(self._awaited))
 
     def _awaited(self) -> set[str]:

@@ -18,6 +18,7 @@ from yunhe import __version__
 from yunhe.api import bills, evidence_log, finding, members, supply, tokens, transfers, uses
 from yunhe.api import contracts as contracts_face
 from yunhe.api import registration as registration_face
+from yunhe.api import sharing as sharing_face
 from yunhe.api.deps import Services
 from yunhe.api.errors import MethodNotAllowed, Unexpected, form_fault
 from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
@@ -34,6 +35,7 @@ FACES = (
     finding,
     contracts_face,
     transfers,
+    sharing_face,
     uses,
     bills,
     evidence_log,

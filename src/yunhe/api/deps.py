@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -58,6 +59,42 @@ class Inbox(Protocol):
     def discard(self, transfer_id: str) -> None: ...
 
 
+class Profile(Protocol):
+    """A sharing profile without its secret."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def contract_id(self) -> str: ...
+    @property
+    def principal(self) -> str: ...
+    @property
+    def purpose(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def expires_at(self) -> datetime: ...
+    @property
+    def revoked_at(self) -> datetime | None: ...
+
+
+class MadeProfile(Protocol):
+    """A fresh one, with the content of its file."""
+
+    @property
+    def profile(self) -> Profile: ...
+    @property
+    def file(self) -> dict[str, Any]: ...
+
+
+class Profiles(Protocol):
+    """The credentials of stock Delta Sharing clients."""
+
+    def create(self, contract_id: str, purpose: str, principal: str, ttl_s: int) -> MadeProfile: ...
+    def of_contract(self, contract_id: str) -> Sequence[Profile]: ...
+    def revoke(self, profile_id: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """The verbs that the management API speaks to; one set a node."""
@@ -78,6 +115,7 @@ class Services:
     # (contract id, sql, purpose, use id, principal) -> the provider's answer
     ask: Callable[[str, str, str, str, str], Answer]
     inbox: Inbox
+    profiles: Profiles
     # transfer id -> bytes that its running push has sent
     sent: Callable[[str], int | None]
     bundle: Callable[[str], dict[str, Any]]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from yunhe.cli import negotiate, terms, words
+from yunhe.cli import negotiate, sharing, terms, words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import unusable
 from yunhe.kernel import canonical
@@ -127,3 +127,6 @@ def bundle(
         raise unusable(out, error) from error
     facts = {"file": str(out), "bytes": len(data), "sha256": canonical.sha256_hex(data)}
     desk.show(facts, f"{out}  {len(data)} B  sha256 {facts['sha256']}")
+
+
+sharing.add(app)

@@ -210,8 +210,22 @@ _TRANSFERS: Final = {
     "Let a halted transfer go on.": "恢复已暂停的传输。",
     "End a transfer for good; the contract stays.": "永久结束传输；合约不变。",
 }
+_SHARING: Final = {
+    "Write a profile file for Delta Sharing clients; its token is written once, here.": (
+        "生成 Delta Sharing 客户端的配置文件；令牌仅在此显示一次。"
+    ),
+    "What for; default: the only one agreed.": "用途；默认为合约唯一的用途。",
+    "How long it counts.": "有效天数。",
+    "List the sharing profiles of a contract, without their tokens.": (
+        "列出合约的共享配置，不含令牌。"
+    ),
+    "End a sharing profile and every address it was given, at once.": (
+        "立即撤销共享配置及其全部下载地址。"
+    ),
+    "Its id.": "编号。",
+}
 TEXTS: Final[Mapping[str, str]] = MappingProxyType(
-    {**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF, **_TRANSFERS}
+    {**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF, **_TRANSFERS, **_SHARING}
 )
 
 

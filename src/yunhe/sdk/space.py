@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overlo
 
 import httpx
 
-from yunhe.sdk import calls, receive, stream
+from yunhe.sdk import calls, receive, sharing, stream
 from yunhe.sdk import transfers as verbs
 from yunhe.sdk.calls import Call, Flow, Pause
 from yunhe.sdk.errors import unreachable
@@ -113,6 +113,9 @@ class _Verbs:
     contracts = _Verb(calls.contracts)
     contract = _Verb(calls.contract)
     terminate = _Verb(calls.terminate)
+    make_profile = _Verb(sharing.make_profile)
+    profiles = _Verb(sharing.profiles)
+    revoke_profile = _Verb(sharing.revoke_profile)
     transfers = _Verb(verbs.transfers)
     transfer = _Verb(verbs.transfer)
     push = _Verb(verbs.push)
