@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.conftest import ROLES, Lone, problem
-from flow.world import BY_SEX, PURPOSE, World, three, until
+from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -194,6 +194,9 @@ def _live(world: World, found: dict[str, Any]) -> None:
     get(r, "/contracts")
     for tail in ("", "/transfers", "/bill", "/statements", "/bundle"):
         get(r, f"/contracts/{contract.id}{tail}", f"/contracts/{{id}}{tail}")
+    shared = world.agree(world.product(replace(TERMS, minimum_group=0)))
+    r.make_profile(shared)
+    get(r, f"/contracts/{shared.id}/profiles", "/contracts/{id}/profiles")
     one = found["GET /contracts/{id}/transfers"]["items"][0]
     get(r, f"/transfers/{one['id']}", "/transfers/{id}")
     get(r, "/statements")
