@@ -104,10 +104,15 @@ class World:
 
 
 @contextmanager
-def world(stream_rows: int = 0, databases: Mapping[str, str] | None = None) -> Iterator[World]:
+def world(
+    stream_rows: int = 0,
+    databases: Mapping[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[World]:
     """Start, register, list; stop and delete at the end. `stream_rows` 0: no large table.
 
-    `databases`: the URL of each node's, by its key; else each has its SQLite file.
+    `databases`: the URL of each node's, by its key; else each has its SQLite file. `more`: lines
+    of TOML for the settings of a node, by its key.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="yunhe-bench-")))
@@ -118,10 +123,10 @@ def world(stream_rows: int = 0, databases: Mapping[str, str] | None = None) -> I
             for party, port in zip(parties, ports, strict=True)
         }
         for key, node in nodes.items():
-            if databases:
-                settings = node.home / "node.toml"
-                text = settings.read_text("utf-8")
-                settings.write_text(f'database_url = "{databases[key]}"\n{text}', "utf-8")
+            lines = [f'database_url = "{databases[key]}"'] if databases else []
+            lines += [more[key]] if more and key in more else []
+            settings = node.home / "node.toml"
+            settings.write_text("\n".join([*lines, settings.read_text("utf-8")]), "utf-8")
             node.start()
             stack.callback(node.stop)
         held = nodes["a"].home / "data"
