@@ -44,7 +44,7 @@ bench-dataplane: .venv/.dev ## Measure the governed data plane (ONLY=tpch for on
 	$(BIN)/python -m benchmarks.dataplane $(if $(ONLY),--only $(ONLY))
 
 attack: .venv/.dev ## Attack a node with the corpus; SABOTAGE=1 breaks the gate on purpose to prove it bites.
-	$(BIN)/python -m tests.attack $(if $(SABOTAGE),--sabotage)
+	$(BIN)/python tests/attack $(if $(SABOTAGE),--sabotage)
 
 crash: .venv/.dev ## Kill nodes at random crash points N times (N=1000).
 	YUNHE_CRASH_RUNS=$(N) YUNHE_CRASH_NEGOTIATIONS=$(or $(NEGOTIATIONS),200) $(BIN)/python -m pytest -q -p no:cacheprovider --timeout 0 -m crash

@@ -1,0 +1,420 @@
+"""Seeded defects: what a careless change could break, one each, by patching the running code."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlglot import exp
+
+from yunhe.contracts import lifecycle, transfers
+from yunhe.control import judge
+from yunhe.control import store as control_store
+from yunhe.control.service import Control
+from yunhe.dataplane import (
+    aggregate,
+    functions,
+    gate,
+    growth,
+    kept,
+    pool,
+    process,
+    service,
+    total,
+    views,
+)
+from yunhe.identity import guard, jwts, store_access
+from yunhe.kernel import asgi, clock, limits
+from yunhe.protocols.arrow import router, wire
+from yunhe.sources.service import Sources
+
+_EARLY: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@dataclasses.dataclass(frozen=True)
+class Defect:
+    """How to break one thing, and which classes of the corpus must notice."""
+
+    apply: Callable[[], None]
+    groups: tuple[str, ...] = ()
+    abuses: tuple[str, ...] = ()
+    face: str = "plane"
+
+
+class _Everything(frozenset[Any]):
+    """An allow-list that allows all."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+class _Equal(str):
+    """A text that equals every other."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, _: object) -> bool:
+        return True
+
+    def __ne__(self, _: object) -> bool:
+        return False
+
+
+def _set(owner: Any, name: str, value: Any) -> Callable[[], None]:
+    """Replace one attribute that must be there."""
+
+    def apply() -> None:
+        getattr(owner, name)
+        setattr(owner, name, value)
+
+    return apply
+
+
+def _all(*applies: Callable[[], None]) -> Callable[[], None]:
+    def apply() -> None:
+        for each in applies:
+            each()
+
+    return apply
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _worker(*changes: tuple[str, str]) -> Callable[[], None]:
+    """Run workers from a changed copy of their file; a text that is not there is an error."""
+
+    def apply() -> None:
+        text = process._SCRIPT.read_text(encoding="utf-8")
+        for old, new in changes:
+            if old not in text:
+                raise AssertionError(f"the worker has no {old!r} to break")
+            text = text.replace(old, new)
+        folder = tempfile.TemporaryDirectory(prefix="yunhe-broken-")
+        atexit.register(folder.cleanup)
+        script = Path(folder.name) / "worker.py"
+        script.write_text(text, encoding="utf-8")
+        process._SCRIPT = script
+
+    return apply
+
+
+# --- the policy subqueries ---------------------------------------------------------------------
+
+
+def _masks_off() -> None:
+    views._shown = lambda name, kind, mask: (views._column(name), kind)
+
+
+def _mask_off(method: str) -> Callable[[], None]:
+    def apply() -> None:
+        shown = views._shown
+        views._shown = lambda name, kind, mask: shown(
+            name, kind, None if mask is not None and mask.method.startswith(method) else mask
+        )
+
+    return apply
+
+
+def _hash_without_key() -> None:
+    shown = views._shown
+
+    def unkeyed(name: str, kind: str, mask: Any) -> tuple[str, str]:
+        sql, shown_kind = shown(name, kind, mask)
+        return sql.replace("GETVARIABLE('mask_key') || ", ""), shown_kind
+
+    views._shown = unkeyed
+
+
+def _filter_only_outside() -> None:
+    """The row filter is forgotten where a table stands in a subquery or CTE."""
+    bound = gate._bind
+
+    def bind(tree: exp.Expr, seen: Any, **more: Any) -> exp.Expr:
+        open_ = {name: dataclasses.replace(view, filter_sql=None) for name, view in seen.items()}
+        for table in list(tree.find_all(exp.Table)):
+            if table.name in open_ and table.find_ancestor(exp.Subquery, exp.CTE):
+                alias = table.alias_or_name
+                table.replace(open_[table.name].subquery(alias, *more.values()))
+        return bound(tree, seen, **more)
+
+    gate._bind = bind
+
+
+def _every_column_shown() -> None:
+    made = views._view
+
+    def view(table: str, binding: Any, terms: Any) -> Any:
+        every = tuple(f"{table}.{name}" for name in binding.columns)
+        return made(table, binding, dataclasses.replace(terms, columns=every))
+
+    views._view = view
+
+
+def _terms(**over: Any) -> Callable[[], None]:
+    """The gate reads other terms than were signed."""
+
+    def apply() -> None:
+        governed = kept.govern
+        kept.govern = lambda sql, tables, terms: governed(
+            sql, tables, dataclasses.replace(terms, **over)
+        )
+
+    return apply
+
+
+def _kept_by_text_alone() -> None:
+    answers: dict[str, Any] = {}
+
+    def govern(self: Any, contract_id: str, sql: str, tables: Any, terms: Any) -> Any:
+        if sql not in answers:
+            answers[sql] = gate.govern(sql, tables, terms)
+        return answers[sql]
+
+    kept.KeptGate.govern = govern  # type: ignore[method-assign]
+
+
+def _names_unchecked() -> None:
+    """The bare name counts; what stands before it is dropped."""
+
+    def check(tree: exp.Expr, seen: Any) -> None:
+        for table in tree.find_all(exp.Table):
+            table.set("db", None)
+            table.set("catalog", None)
+
+    gate._check_names = check
+
+
+def _first_statement() -> None:
+    """Only the first of several statements is looked at."""
+    parse = gate._parse
+    gate._parse = lambda sql: parse(sql.partition(";")[0])
+
+
+def _users_text_runs() -> None:
+    """What the user wrote runs, on views that hold the policy's tables."""
+    governed = kept.govern
+    kept.govern = lambda sql, tables, terms: dataclasses.replace(
+        governed(sql, tables, terms), sql=sql.replace("FROM patients", "FROM data.patients")
+    )
+
+
+# --- control -----------------------------------------------------------------------------------
+
+
+def _purpose_unchecked() -> None:
+    context = judge._context
+
+    def agreed(tx: Any, use: Any, row: Any, terms: Any) -> Any:
+        return context(tx, dataclasses.replace(use, purpose=terms.purposes[0]), row, terms)
+
+    judge._context = agreed
+
+
+def _clock_stands() -> None:
+    """Whatever ends by time never ends."""
+    started = datetime.now(UTC) + timedelta(seconds=1)
+    now = clock.SystemClock.now
+    clock.SystemClock.now = lambda self: min(now(self), started)  # type: ignore[method-assign]
+
+
+def _count_stands() -> None:
+    control_store.reserve = lambda tx, contract_id, version: True
+
+
+def _termination_ignored() -> None:
+    found = lifecycle.store.contract
+
+    def in_force(tx: Any, contract_id: str, now: Any, peer_did: str | None = None) -> Any:
+        return found(tx, contract_id)
+
+    lifecycle.in_force = in_force
+    control_store.close_quota = _nothing
+
+
+def _late_termination() -> None:
+    service._Watch.__call__ = _nothing  # type: ignore[method-assign]
+
+
+def _nothing_owed() -> None:
+    Control._fee = lambda self, tx, contract_id, rows: 0  # type: ignore[method-assign]
+
+
+def _one_worker_for_all() -> None:
+    def choose(self: Any, binding: Any) -> Any:
+        return self._idle.pop()[1] if self._idle else None
+
+    pool.Pool._choose = choose  # type: ignore[method-assign]
+
+
+def _job(**over: Any) -> Callable[[], None]:
+    """The worker is told something else than was governed."""
+
+    def apply() -> None:
+        made = service.Job
+        service.Job = lambda *args, **more: dataclasses.replace(made(*args, **more), **over)
+
+    return apply
+
+
+# --- protocols ---------------------------------------------------------------------------------
+
+
+def _any_audience() -> None:
+    text = jwts.text
+    jwts.text = lambda claims, name: (
+        _Equal(text(claims, name)) if name == "aud" else text(claims, name)
+    )
+
+
+def _foreign_data_token() -> None:
+    read = transfers.read_token
+    transfers.read_token = lambda tx, claims, peer_did, now: read(
+        tx, claims, str(claims["sub"]), now
+    )
+
+
+def _old_data_token() -> None:
+    read = transfers.read_token
+    transfers.read_token = lambda tx, claims, peer_did, now: read(tx, claims, peer_did, _EARLY)
+
+
+def _engine_text_passed_on() -> None:
+    """The worker sends what the engine said, and the node passes it on."""
+    caught = "RuntimeError, ValueError)"
+    _worker(
+        (
+            f'{caught}:\n            code = "QUERY_FAILED"',
+            f"{caught} as error:\n            code = str(error)",
+        ),
+        ("duckdb.IOException:", "KeyError:"),
+    )()
+    finish = process.Running._finish
+
+    def told(self: Any, code: str) -> None:
+        if code and not code.isupper():
+            self._release(usable=True)
+            raise type("Told", (process.QueryFailed,), {"en": _safe(code)})
+        finish(self, code)
+
+    process.Running._finish = told  # type: ignore[method-assign]
+
+
+def _safe(text: str) -> str:
+    return text.replace("{", "(").replace("}", ")")
+
+
+def _loose_json(body: bytes, *_: Any) -> Any:
+    return json.loads(body)
+
+
+def _patched(owners: Iterable[Any], name: str, value: Any) -> Callable[[], None]:
+    return _all(*(_set(owner, name, value) for owner in owners))
+
+
+def _signatures_unread() -> None:
+    jwts.Draft.signed_by = lambda self, jwk: True  # type: ignore[method-assign]
+
+
+def _refusals_unwritten() -> None:
+    service.DataPlane._record_refusal = _nothing  # type: ignore[method-assign]
+
+
+def _nonces_unspent() -> None:
+    store_access.spend_nonce = lambda *_: True
+
+
+DEFECTS: Final[dict[str, Defect]] = {
+    # the policy subqueries
+    "masks off": Defect(_masks_off, ("masks", "whole_row")),
+    "mask off: hash": Defect(_mask_off("hash"), ("masks",)),
+    "mask off: left": Defect(_mask_off("left"), ("masks",)),
+    "mask off: year": Defect(_mask_off("year"), ("masks",)),
+    "mask off: round": Defect(_mask_off("round"), ("masks",)),
+    "hash without a key": Defect(_hash_without_key, (), ("terms",)),
+    "masks off over http": Defect(_masks_off, ("masks",), face="http"),
+    "masks off over the relay": Defect(_masks_off, ("masks",), face="relay"),
+    "row filter off": Defect(_terms(row_filters=()), ("columns",)),
+    "row filter off in subqueries": Defect(_filter_only_outside, ("columns", "shadowing")),
+    "every column shown": Defect(_every_column_shown, ("columns",)),
+    "answers kept by text alone": Defect(_kept_by_text_alone, (), ("terms",)),
+    # the language
+    "functions: allow-list open": Defect(_set(functions, "ALLOWED", _Everything()), ("metadata",)),
+    "nodes unchecked": Defect(_set(gate, "_check_nodes", _nothing), ("files", "table_functions")),
+    "special rules unchecked": Defect(_set(gate, "_check_special", _nothing), ("escapes",)),
+    "names unchecked": Defect(_names_unchecked, ("qualified",)),
+    "first statement only": Defect(_first_statement, ("statements",)),
+    "user's text runs": Defect(_users_text_runs, ("columns", "masks")),
+    "openings unchecked": Defect(_set(gate, "_check_tokens", _nothing), ("statements",)),
+    "growth unchecked": Defect(_set(growth, "check", _nothing), ("size",)),
+    "depth unchecked": Defect(_set(limits, "SQL_BRACKETS_DEPTH_MAX", 10**6), ("size",)),
+    "length unchecked": Defect(_set(limits, "SQL_BYTES_MAX", 10**9), ("size",)),
+    "tables unbounded": Defect(_set(limits, "SQL_TABLES_MAX", 10**6), ("size",)),
+    # errors as a channel
+    "barrier removed: nothing made total": Defect(
+        _patched((gate, aggregate), "make_total", lambda tree: tree), ("errors",)
+    ),
+    "barrier removed: operators": Defect(_set(total, "PARTIAL", frozenset()), ("errors",)),
+    "barrier removed: comparisons": Defect(_set(total, "COMPARISONS", frozenset()), ("errors",)),
+    "literals unchecked": Defect(_set(gate, "check_literals", _nothing), ("errors",)),
+    "engine's text passed on": Defect(_engine_text_passed_on, (), ("engine",)),
+    # groups only
+    "minimum group off": Defect(_terms(minimum_group=0), ("aggregate_shape", "probes")),
+    "k of one": Defect(_job(k=1), ("probes",)),
+    "aggregates: allow-list open": Defect(
+        _all(
+            _set(aggregate, "GROUP_AGGREGATES", _Everything()),
+            _set(functions, "ALLOWED", _Everything()),
+        ),
+        ("aggregate_functions",),
+    ),
+    "shapes unchecked": Defect(_set(aggregate, "check_shape", _nothing), ("aggregate_shape",)),
+    "entity key free to filter": Defect(
+        _set(aggregate._Split, "_refuse_entity", _nothing), ("probes",)
+    ),
+    "joins unchecked": Defect(_set(aggregate._Split, "_check_joins", _nothing), ("joins",)),
+    # the contract
+    "purpose unchecked": Defect(_purpose_unchecked, (), ("terms",)),
+    "expiry ignored": Defect(_clock_stands, (), ("terms",)),
+    "uses not decremented": Defect(_count_stands, (), ("terms",)),
+    "termination ignored": Defect(_termination_ignored, (), ("terms",)),
+    "streams outlive the contract": Defect(_late_termination, (), ("terms",)),
+    "questions free for ever": Defect(
+        _set(limits, "ANSWERS_GIVEN_BACK_MAX", 10**9), (), ("terms",)
+    ),
+    "frequency uncounted": Defect(_set(control_store, "uses_since", lambda *_: 0), (), ("terms",)),
+    "nothing owed": Defect(_nothing_owed, (), ("terms",)),
+    "rows unbounded": Defect(_job(rows_max=None), (), ("terms",)),
+    "refusals leave no evidence": Defect(_refusals_unwritten, (), ("terms",)),
+    # the worker
+    "external access on": Defect(
+        _worker(('con.execute("SET enable_external_access = false")', "pass")), (), ("engine",)
+    ),
+    "settings unlocked": Defect(
+        _worker(('con.execute("SET lock_configuration = true")', "pass")), (), ("engine",)
+    ),
+    "one worker for all contracts": Defect(_one_worker_for_all, (), ("engine",)),
+    # the doors
+    "peer token reusable": Defect(_nonces_unspent, (), ("http_tokens",)),
+    "signatures unread": Defect(_signatures_unread, (), ("http_tokens",)),
+    "any audience": Defect(_any_audience, (), ("http_tokens",)),
+    "data token of anybody": Defect(_foreign_data_token, (), ("http_tokens",)),
+    "data token for ever": Defect(_old_data_token, (), ("http_tokens",)),
+    "membership unchecked": Defect(_set(router, "require_member", _nothing), (), ("http_tokens",)),
+    "bodies unbounded": Defect(_set(limits, "JSON_BYTES_MAX", 1 << 40), (), ("http_bodies",)),
+    "loose JSON": Defect(_patched((asgi, wire), "loads_strict", _loose_json), (), ("http_bodies",)),
+    "links followed out of the roots": Defect(
+        _set(Sources, "_inside", lambda self, real: True), (), ("paths",)
+    ),
+    "every address allowed": Defect(
+        _set(guard, "allowed", lambda address, development: True), (), ("addresses",)
+    ),
+}
