@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -29,6 +30,7 @@ from yunhe.sdk import Contract
 ROWWISE = replace(TERMS, minimum_group=0, uses_max=None, rows_max=None)
 OLD = "SELECT id, age, sex FROM patients WHERE age >= 80 ORDER BY id"
 CLIENT = "ana.research.example"
+README = Path(__file__).parents[3] / "README.md"
 
 
 class Office:
@@ -149,6 +151,20 @@ def test_pandas_and_polars(world: World, contract: Contract, connection: Any) ->
     expected = world.ask(contract, OLD)
     assert pl.read_database(OLD, connection).to_arrow().equals(pl.from_arrow(expected).to_arrow())
     assert pd.read_sql(OLD, connection).equals(expected.to_pandas())
+
+
+def test_the_example_of_the_readme_runs(
+    world: World, contract: Contract, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    (block,) = (each for each in blocks if "flightsql" in each)
+    face = world["r"].node.flight
+    assert face is not None
+    names = {"FLIGHT": face.address, "TOKEN": world["r"].token, "CONTRACT": contract.id}
+    exec(block, names)  # noqa: S102  that is the test
+    told = capsys.readouterr().out
+    assert "sex: string" in told
+    assert "180" in told
 
 
 def test_the_low_level_statement(world: World, contract: Contract) -> None:
