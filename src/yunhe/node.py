@@ -93,7 +93,12 @@ class Node:
 
     def _supply(self) -> None:
         config = self.config
-        self.sources = sources.Sources(config.data_roots)
+        self.sources = sources.Sources(
+            config.data_roots,
+            config.data_dir / "snapshots",
+            sources.Connections(config.connections),
+        )
+        self.supply = catalog.Supply(self.db, self.evidence, self.sources)
         holding = catalog.Holding(
             config.did, config.subject_code, config.subject_name, config.address
         )
@@ -167,6 +172,7 @@ class Node:
             mask_secret=secret_file(config.data_dir / "keys" / "mask.key"),
             crash=self.crash,
         )
+            supply=self.supply,
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
         )
@@ -421,6 +427,8 @@ def _bindings(tables: Sequence[catalog.Table]) -> dict[str, dataplane.TableBindi
     }
 
 
+            table.origins,
+            table.resource_id,
 def first_token(node: Node) -> None:
     """Write the first admin token to `admin.token` where there is no token at all."""
     if node.identity.tokens.list_tokens():

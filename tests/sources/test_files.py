@@ -124,6 +124,25 @@ def test_what_is_in_no_sure_encoding_is_refused_with_its_place(ground: Ground) -
         ground.sources.profile("csv:cut.csv?encoding=rot13")
 
 
+def test_what_could_be_either_encoding_is_what_its_neighbours_are_or_is_asked(
+    ground: Ground,
+) -> None:
+    ground.put("t/a.csv", "sex\n男\n", "gb18030")
+    ground.put("t/b.csv", "sex\n女\n", "gb18030")  # C5 AE: also a letter of Czech in UTF-8
+    profile = ground.sources.profile("t")
+    assert ground.rows(profile) == [("男",), ("女",)]
+    (ground.root / "t/a.csv").unlink()
+    assert ground.rows(profile) == [("女",)]  # what was found is kept with the origin
+    with pytest.raises(SourceUnreadable, match="could be UTF-8 or GB18030"):
+        ground.sources.profile("t")
+    assert ground.rows(ground.sources.profile("csv:t?encoding=utf-8")) == [("Ů",)]
+    ground.put("u/a.csv", "sex\n男\n")
+    ground.put("u/b.csv", "sex\nŮ\n")
+    assert ground.rows(ground.sources.profile("u")) == [("男",), ("Ů",)]
+    ground.put("french.csv", "name\nAndré été\n")
+    assert ground.rows(ground.sources.profile("french.csv")) == [("André été",)]
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import asdict, fields, replace
+from typing import Annotated, Any
+
+from fastapi import Query
 
 from yunhe import catalog, contracts
 from yunhe.api.deps import AnyCaller, Parts, Provider, face
@@ -19,9 +21,13 @@ from yunhe.api.forms import (
     Text,
     terms_json,
 )
+from yunhe.kernel import limits
 from yunhe.kernel.errors import Invalid
 
 router = face("supply")
+
+TableName = Annotated[str, Query(pattern=r"^[A-Za-z_]\w{0,62}$")]
+SampleRows = Annotated[int, Query(ge=1, le=limits.SAMPLE_ROWS_MAX)]
 
 
 @router.post("/resources", status_code=201)
@@ -34,19 +40,43 @@ def add_resource(form: ResourceForm, parts: Parts, who: Provider) -> dict[str, A
         keywords=tuple(form.keywords),
         metadata=_metadata(catalog.Metadata(), form.metadata),
     )
-    return resource_json(parts.holder.add_resource(made, who.name))
+    return _shown(parts, parts.holder.add_resource(made, who.name))
 
 
 @router.get("/resources")
 def resources(parts: Parts, _who: AnyCaller) -> dict[str, Any]:
     """This node's resources."""
-    return {"items": [resource_json(each) for each in parts.holder.resources()]}
+    return {"items": [_shown(parts, each) for each in parts.holder.resources()]}
 
 
 @router.get("/resources/{key}")
 def resource(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
     """One resource, by id or code."""
-    return resource_json(parts.holder.resource(key))
+    return _shown(parts, parts.holder.resource(key))
+
+
+@router.get("/resources/{key}/profile")
+def profile_resource(key: str, parts: Parts, _who: Provider) -> dict[str, Any]:
+    """Its tables measured as their sources are now."""
+    return {
+        "items": [
+            {
+                "name": name,
+                "rows": found.rows,
+                "bytes": found.bytes,
+                "columns": [asdict(column) for column in found.columns],
+            }
+            for name, found in parts.holder.profile(key).items()
+        ]
+    }
+
+
+@router.get("/resources/{key}/sample")
+def sample_resource(
+    key: str, parts: Parts, _who: Provider, table: TableName, rows: SampleRows = 10
+) -> dict[str, Any]:
+    """The first rows of one of its tables, for the provider's own eyes."""
+    return {"items": parts.holder.sample(key, table, rows)}
 
 
 @router.patch("/resources/{key}")
@@ -63,7 +93,7 @@ def edit_resource(key: str, form: ResourcePatch, parts: Parts, who: Provider) ->
         keywords=old.keywords if form.keywords is None else tuple(form.keywords),
         metadata=_metadata(old.metadata, form.metadata or {}),
     )
-    return resource_json(parts.holder.edit_resource(key, new, who.name))
+    return _shown(parts, parts.holder.edit_resource(key, new, who.name))
 
 
 @router.post("/resources/{key}/submit")
@@ -71,7 +101,7 @@ def submit_resource(
     key: str, parts: Parts, _who: Provider, _body: Empty | None = None
 ) -> dict[str, Any]:
     """Ask the functional node to register it."""
-    return resource_json(parts.holder.submit_resource(key))
+    return _shown(parts, parts.holder.submit_resource(key))
 
 
 @router.post("/resources/{key}/withdraw")
@@ -83,7 +113,7 @@ def withdraw_resource(
     taken = parts.holder.withdraw(found.id)
     if not isinstance(taken, catalog.Resource):
         raise Invalid(why="it is not a resource")
-    return resource_json(taken)
+    return _shown(parts, taken)
 
 
 @router.post("/products", status_code=201)
@@ -171,8 +201,12 @@ def withdraw(
     return product_json(taken)
 
 
-def resource_json(resource: catalog.Resource) -> dict[str, Any]:
-    """A resource as the API shows it; no file path."""
+def _shown(parts: Parts, resource: catalog.Resource) -> dict[str, Any]:
+    return resource_json(resource, parts.holder.drift_of(resource.id))
+
+
+def resource_json(resource: catalog.Resource, drift: dict[str, Any]) -> dict[str, Any]:
+    """A resource as the API shows it; no file path. `drift`: how its sources differ, by table."""
     return {
         "id": resource.id,
         "code": resource.code or None,
@@ -184,6 +218,7 @@ def resource_json(resource: catalog.Resource) -> dict[str, Any]:
         "description_en": resource.form.description.en,
         "keywords": list(resource.form.keywords),
         "tables": [table_json(table) for table in resource.tables],
+        "drift": drift,
         "reasons": list(resource.reasons),
     }
 

@@ -2,7 +2,7 @@
 
 In: forms of a provider (`Holder`), records of members (`Register`). Out: registered products with
 tables and files, codes, a bilingual search. Events: ResourceSubmitted, ProductSubmitted,
-ListingSubmitted, WithdrawalSubmitted (holder); Reviewed, EntryChanged (node).
+ListingSubmitted, WithdrawalSubmitted, SourceDrifted (holder); Reviewed, EntryChanged (node).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from yunhe.catalog.events import (
     ProductSubmitted,
     ResourceSubmitted,
     Reviewed,
+    SourceDrifted,
     WithdrawalSubmitted,
 )
 from yunhe.catalog.holder import Holder
@@ -49,6 +50,7 @@ from yunhe.catalog.model import (
 )
 from yunhe.catalog.records import Holding
 from yunhe.catalog.register import Register
+from yunhe.catalog.supply import Supply
 
 __all__ = [
     "TABLES",
@@ -81,6 +83,8 @@ __all__ = [
     "ReviewNotPossible",
     "Reviewed",
     "SearchTooWide",
+    "SourceDrifted",
+    "Supply",
     "Table",
     "TableForm",
     "Text",

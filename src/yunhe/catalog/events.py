@@ -63,6 +63,18 @@ class Reviewed:
 
 
 @dataclass(frozen=True)
+class SourceDrifted:
+    """What a table is read from differs from its description in another way than before.
+
+    `drift`: `gone`, `changed`, `extra`, `partial` columns; all empty when it is as described.
+    """
+
+    resource_id: str
+    table: str
+    drift: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class EntryChanged:
     """The public catalogue of this node changed; `seq` is the new head of its change log."""
 

@@ -37,8 +37,9 @@ from yunhe.catalog.states import ENTRY, LISTING, can, step
 from yunhe.evidence import EvidenceLog
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
+from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Database, Tx
-from yunhe.sources import Sources
+from yunhe.sources import Sources, TableProfile
 
 _REGISTERED = {"resource": "catalog.resource_registered", "product": "catalog.product_registered"}
 _VERB = {"approve": "register", "return": "return", "reject": "reject"}
@@ -263,6 +264,33 @@ class Holder:
             lambda tx: tuple(self._resource(tx, r.id) for r in store.all_entries(tx, "resource"))
         )
 
+    def drift_of(self, key: str) -> dict[str, Json]:
+        """How the sources of a resource differ from its description, by table; raises
+        EntryNotFound. Tables that are as described do not stand here."""
+
+        def read(tx: Tx) -> dict[str, Json]:
+            rows = store.drifts_of(tx, self._row(tx, key, "resource").id)
+            return {row.table_name: {**row.drift, "since": iso(row.at)} for row in rows}
+
+        return self._db.read(read)
+
+    def profile(self, key: str) -> dict[str, TableProfile]:
+        """The tables of a resource measured anew as their sources are now; nothing is stored.
+
+        Raises EntryNotFound, FormNotValid and what sources raise.
+        """
+        forms = self.resource(key).form.tables
+        return {form.name: records.measured(self._sources, form) for form in forms}
+
+    def sample(self, key: str, table: str, rows: int) -> list[Json]:
+        """The first rows of a table, for the provider's own eyes; raises EntryNotFound, and what
+        sources raise."""
+        for each in self.resource(key).tables:
+            if each.name == table:
+                pinned = {column.name: column.type for column in each.columns}
+                return self._sources.sample(each.origins or each.paths, pinned, rows)
+        raise EntryNotFound(entry=table[:80])
+
     def products(self) -> tuple[Product, ...]:
         """Every product, newest change first."""
         return self._db.read(
@@ -346,7 +374,7 @@ class Holder:
         kept = store.version(tx, row.id, number)
         if kept is None:
             raise EntryNotFound(entry=row.id)
-        tables = tuple(records.table_from(table) for table in kept.tables)
+        tables = tuple(records.table_from(table, row.id) for table in kept.tables)
         return ResourceForm.from_json(kept.form), tables
 
     def _resource(self, tx: Tx, key: str) -> Resource:

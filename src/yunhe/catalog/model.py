@@ -46,6 +46,8 @@ class Table:
     paths: tuple[str, ...] = ()
     rows: int = 0
     bytes: int = 0
+    origins: tuple[str, ...] = ()  # locators; empty for what was described before there were any
+    resource_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ are told; file paths and negotiation bounds are not in a record at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ from yunhe.catalog.model import (
 )
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
-from yunhe.sources import Sources
+from yunhe.sources import Sources, TableProfile
 
 _PARQUET = "application/vnd.apache.parquet"
 
@@ -53,13 +53,34 @@ def profile(sources: Sources, forms: Sequence[TableForm]) -> tuple[Table, ...]:
     return tuple(_profile_one(sources, form) for form in forms)
 
 
-def _profile_one(sources: Sources, form: TableForm) -> Table:
+def _parts(sources: Sources, form: TableForm) -> list[TableProfile]:
     where = f"tables.{form.name[:64]}"
     if not 1 <= len(form.paths) <= limits.CATALOG_PATHS_MAX:
         _refuse(where, f"1 to {limits.CATALOG_PATHS_MAX} paths", "路径数不合规定")
     parts = [sources.profile(path) for path in form.paths]
     if any(part.types() != parts[0].types() for part in parts):
         _refuse(where, "its files have different columns", "各文件的列不一致")
+    return parts
+
+
+def measured(sources: Sources, form: TableForm) -> TableProfile:
+    """One table measured over all its paths; distinct values of several are a lower bound."""
+    parts = _parts(sources, form)
+    rows = sum(part.rows for part in parts)
+    columns = []
+    for at, column in enumerate(parts[0].columns):
+        each = [(part.columns[at], part.rows) for part in parts]
+        nulls = sum(of.null_fraction * count for of, count in each)
+        share = round(nulls / rows, 6) if rows else 0.0
+        distinct = max(of.distinct_approx for of, _ in each)
+        columns.append(replace(column, null_fraction=share, distinct_approx=distinct))
+    size = sum(part.bytes for part in parts)
+    return TableProfile(tuple(columns), rows, size, ())
+
+
+def _profile_one(sources: Sources, form: TableForm) -> Table:
+    where = f"tables.{form.name[:64]}"
+    parts = _parts(sources, form)
     columns = tuple(Column(column.name, column.type) for column in parts[0].columns)
     if form.entity_key and form.entity_key not in parts[0].types():
         _refuse(
@@ -69,7 +90,8 @@ def _profile_one(sources: Sources, form: TableForm) -> Table:
         )
     files = tuple(file for part in parts for file in part.files)
     rows, size = sum(part.rows for part in parts), sum(part.bytes for part in parts)
-    return Table(form.name, columns, form.entity_key, files, rows, size)
+    origins = tuple(part.origin for part in parts)
+    return Table(form.name, columns, form.entity_key, files, rows, size, origins)
 
 
 def _refuse(field: str, en: str, zh: str) -> None:
@@ -178,10 +200,11 @@ def table_json(table: Table) -> Json:
         "paths": list(table.paths),
         "rows": table.rows,
         "bytes": table.bytes,
+        "origins": list(table.origins),
     }
 
 
-def table_from(data: Any) -> Table:
+def table_from(data: Any, resource_id: str = "") -> Table:
     """The inverse of `table_json`."""
     return Table(
         data["name"],
@@ -190,4 +213,6 @@ def table_from(data: Any) -> Table:
         tuple(data["paths"]),
         data["rows"],
         data["bytes"],
+        tuple(data.get("origins", ())),
+        resource_id,
     )

@@ -100,6 +100,16 @@ counters = sa.Table(
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
+drifts = sa.Table(
+    "catalog_drift",
+    metadata,
+    sa.Column("resource_id", sa.ForeignKey("catalog_entry.id"), primary_key=True),
+    sa.Column("table_name", sa.String(80), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),  # empty: as described again
+    sa.Column("drift", Json, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+)
+
 _entry_row, _version_row = by_name(entries), by_name(versions)
 _register_row = by_name(register)
 
@@ -224,6 +234,27 @@ def version(tx: Tx, entry_id: str, number: int) -> Row | None:
     for row in tx.rows(_VERSION, {"key": entry_id, "number": number}):
         return _version_row(row)
     return None
+
+
+def put_drift(tx: Tx, resource_id: str, table: str, digest: str, drift: Any) -> bool:
+    """Keep how a table's source differs; False if that was known already."""
+    key = sa.and_(drifts.c.resource_id == resource_id, drifts.c.table_name == table)
+    known = tx.one(sa.select(drifts.c.digest).where(key))
+    if (known is None and not digest) or (known is not None and known.digest == digest):
+        return False
+    values = {"digest": digest, "drift": drift, "at": tx.now}
+    if known is None:
+        keys = {"resource_id": resource_id, "table_name": table}
+        tx.execute(sa.insert(drifts), {**keys, **values})
+    else:
+        tx.execute(sa.update(drifts).where(key).values(**values))
+    return True
+
+
+def drifts_of(tx: Tx, resource_id: str) -> Sequence[Row]:
+    """What differs now at the tables of a resource."""
+    query = sa.select(drifts).where(drifts.c.resource_id == resource_id, drifts.c.digest != "")
+    return tx.all(query.order_by(drifts.c.table_name))
 
 
 def all_versions(tx: Tx, entry_id: str) -> Sequence[Row]:

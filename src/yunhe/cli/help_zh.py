@@ -75,6 +75,12 @@ _SUPPLY: Final = {
     "Show one resource: its tables and columns, and why it was returned.": (
         "显示一个资源：表、列及退回原因。"
     ),
+    "Measure the tables of a resource as their sources are now.": "按数据源现状重新测量资源的各表。",
+    "Show the first rows of a table as they are now, for the provider's own eyes.": (
+        "显示某表当前的前若干行，仅供提供方查看。"
+    ),
+    "The table; the first one if left out.": "表名；省略时为第一张表。",
+    "How many rows.": "行数。",
     "Take a resource back for good; refused while a product stands on it.": (
         "永久撤回资源；仍有产品使用时拒绝。"
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,6 +32,8 @@ def show(desk: Desk, resource: Id) -> None:
     def human() -> None:
         desk.out.print(f"{found.id}  {found.code or '–'}  {found.state}", markup=False)
         desk.out.print(f"{found.title_zh} / {found.title_en}", markup=False)
+        for table, drift in found.drift.items():
+            desk.out.print(f"  ! {table}: {_drift(desk, drift)}", markup=False)
         for reason in found.reasons:
             desk.out.print(f"  - {desk.reason(reason)}", markup=False)
         columns = (
@@ -41,6 +43,66 @@ def show(desk: Desk, resource: Id) -> None:
         )
         heads = desk.say("COLUMN TYPE", "列 类型").split()
         desk.table(columns, dict(zip(("column", "type"), heads, strict=True)))
+
+    desk.show(found, human)
+
+
+def _drift(desk: Desk, drift: dict[str, Any]) -> str:
+    """What differs from the description, in one line."""
+    words = {
+        "gone": desk.say("gone", "缺失"),
+        "changed": desk.say("of another type", "类型已变"),
+        "extra": desk.say("new, ignored", "新增，已忽略"),
+        "partial": desk.say("not in every file", "部分文件缺失"),
+    }
+    told = [f"{words[kind]}: {', '.join(drift[kind])}" for kind in words if drift.get(kind)]
+    return "; ".join([*told, desk.say(f"since {drift['since']}", f"自 {drift['since']}")])
+
+
+@command(app)
+def profile(desk: Desk, resource: Id) -> None:
+    """Measure the tables of a resource as their sources are now."""
+    with desk.space() as space:
+        found = space.profile_resource(desk.whole(resource, space.resources))
+    columns = [
+        {
+            "column": f"{table['name']}.{column['name']}",
+            "type": column["type"],
+            "null": f"{column['null_fraction']:.1%}",
+            "distinct": column["distinct_approx"],
+        }
+        for table in found
+        for column in table["columns"]
+    ]
+    heads = desk.say("COLUMN TYPE NULL DISTINCT", "列 类型 空值 约不同值").split()
+
+    def human() -> None:
+        for table in found:
+            count = desk.say(f"{table['rows']} rows", f"{table['rows']} 行")
+            desk.out.print(f"{table['name']}  {count}", markup=False)
+        desk.table(columns, dict(zip(("column", "type", "null", "distinct"), heads, strict=True)))
+
+    desk.show(found, human)
+
+
+@command(app)
+def sample(
+    desk: Desk,
+    resource: Id,
+    table: Annotated[str, typer.Option(help="The table; the first one if left out.")] = "",
+    rows: Annotated[int, typer.Option(min=1, max=100, help="How many rows.")] = 10,
+) -> None:
+    """Show the first rows of a table as they are now, for the provider's own eyes."""
+    with desk.space() as space:
+        whole = desk.whole(resource, space.resources)
+        named = table or space.resource(whole).tables[0]["name"]
+        found = space.sample_resource(whole, named, rows)
+
+    def human() -> None:
+        desk.table(
+            ({name: "" if v is None else v for name, v in row.items()} for row in found),
+            {name: name for name in (found[0] if found else ())},
+        )
 
     desk.show(found, human)
 

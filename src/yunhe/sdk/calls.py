@@ -200,6 +200,23 @@ def resource(resource_id: str) -> Call[Resource]:
     return Call("GET", f"/resources/{_key(resource_id)}", _one(Resource))
 
 
+def profile_resource(resource: Resource | str) -> Call[list[dict[str, Any]]]:
+    """The tables of a resource measured as their sources are now (provider)."""
+    return Call("GET", f"/resources/{_key(resource)}/profile", lambda data: list(data["items"]))
+
+
+def sample_resource(
+    resource: Resource | str, table: str, rows: int = 10
+) -> Call[list[dict[str, Any]]]:
+    """The first rows of a table of a resource as they are now (provider)."""
+    return Call(
+        "GET",
+        f"/resources/{_key(resource)}/sample",
+        lambda data: list(data["items"]),
+        params={"table": table, "rows": rows},
+    )
+
+
 def edit_resource(resource: Resource | str, changes: Mapping[str, Any]) -> Call[Resource]:
     """Change a draft or returned resource (provider)."""
     return Call("PATCH", f"/resources/{_key(resource)}", _one(Resource), body=_form(changes))

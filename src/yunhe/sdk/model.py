@@ -6,7 +6,7 @@ In: JSON of `docs/api.md`. Out: records with instants as aware UTC and money in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -190,6 +190,7 @@ class Resource:
     reasons: tuple[Any, ...] = ()
 
 
+    drift: dict[str, Any] = field(default_factory=dict)  # table -> how its source differs now
 @dataclass(frozen=True)
 class OwnProduct:
     """A data product of this node with its terms; `negotiable` is how far it goes by itself."""

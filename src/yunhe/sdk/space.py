@@ -88,6 +88,8 @@ class _Verbs:
     resources = _Verb(calls.resources)
     resource = _Verb(calls.resource)
     edit_resource = _Verb(calls.edit_resource)
+    profile_resource = _Verb(calls.profile_resource)
+    sample_resource = _Verb(calls.sample_resource)
     submit_resource = _Verb(calls.submit_resource)
     withdraw_resource = _Verb(calls.withdraw_resource)
     add_product = _Verb(calls.add_product)

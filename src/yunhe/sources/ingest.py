@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,25 +54,43 @@ def _parts(pieces: Sequence[Json], options: Mapping[str, str], work: Path) -> li
 
         named = [(Path(piece["file"]), piece["name"]) for piece in pieces]
         return [dicom_part(named, work / "0.parquet", options.get("table", "headers"))]
-    return [_part(at, piece, options, work) for at, piece in enumerate(pieces)]
+    likely = options.get("likely", "")
+    parts = [_part(at, piece, options, work, likely) for at, piece in enumerate(pieces)]
+    doubtful = [at for at, part in enumerate(parts) if not part.sure]
+    if not doubtful:
+        return parts
+    # One table is written by one hand: what could be either is what its neighbours are.
+    sure = {part.encoding for part in parts if part.sure and part.telling}
+    if len(sure) != 1:
+        name = parts[doubtful[0]].name
+        raise Fault(
+            f"{name} could be UTF-8 or GB18030; declare it with the option encoding=",
+            f"{name} 既可能是 UTF-8 也可能是 GB18030；请用选项 encoding= 声明",
+        )
+    if sure == {"gb18030"}:
+        for at in doubtful:
+            parts[at] = _part(at, pieces[at], options, work, "gb18030")
+    return parts
 
 
-def _part(at: int, piece: Json, options: Mapping[str, str], work: Path) -> Part:
+def _part(at: int, piece: Json, options: Mapping[str, str], work: Path, likely: str) -> Part:
     file, name, out = Path(piece["file"]), piece["name"], work / f"{at}.parquet"
     if piece["format"] == "parquet":
         return Part(file, name)
     if piece["format"] == "arrow":
         return arrow_part(file, name, out)
-    text = plain(file, name, work, options.get("encoding", ""))
-    if piece["format"] == "csv":
-        tab = "tab" if ".tsv" in Path(name).suffixes else ""
-        part = csv_part(text.file, name, out, options.get("delimiter", tab), text.encoding)
-    else:
-        lines = bool({".ndjson", ".jsonl"} & {*Path(name).suffixes})
-        part = json_part(text.file, name, out, options.get("records", ""), text.encoding, lines)
-    if text.file != file:
-        text.file.unlink()
-    return part
+    text = plain(file, name, work, options.get("encoding", ""), likely)
+    try:
+        if piece["format"] == "csv":
+            tab = "tab" if ".tsv" in Path(name).suffixes else ""
+            part = csv_part(text.file, name, out, options.get("delimiter", tab))
+        else:
+            lines = bool({".ndjson", ".jsonl"} & {*Path(name).suffixes})
+            part = json_part(text.file, name, out, options.get("records", ""), lines)
+    finally:
+        if text.file != file:
+            text.file.unlink()
+    return replace(part, encoding=text.encoding, sure=text.sure, telling=text.telling)
 
 
 def _harden(con: duckdb.DuckDBPyConnection, files: Sequence[str], work: Path) -> None:

@@ -24,11 +24,11 @@ CONNECTED: Final = ("s3", "http-json", "postgresql", "mysql", "sqlite")
 IN_PLACE: Final = frozenset({"postgresql", "mysql", "sqlite"})
 OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "parquet": frozenset(),
-    "csv": frozenset({"encoding", "delimiter", "text"}),
-    "json": frozenset({"records", "text"}),
+    "csv": frozenset({"encoding", "likely", "delimiter", "text"}),
+    "json": frozenset({"encoding", "likely", "records", "text"}),
     "arrow": frozenset(),
     "dicom": frozenset({"table"}),
-    "s3": frozenset({"format", "encoding", "delimiter", "records", "text"}),
+    "s3": frozenset({"format", "encoding", "likely", "delimiter", "records", "text"}),
 }
 _PREFIX: Final = re.compile(r"([a-z][a-z0-9-]*):(?!\\)(.*)", re.DOTALL)
 _CONNECTION: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")

@@ -81,3 +81,4 @@ class Snapshot:
     files: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
     drift: Drift = Drift()
+    encodings: tuple[str, ...] = ()  # that its texts were found in

@@ -37,6 +37,8 @@ class Part:
     text: bool = False
     kinds: dict[str, frozenset[str]] = field(default_factory=dict)
     encoding: str = ""
+    sure: bool = True  # of the encoding
+    telling: bool = True  # it has letters that tell one
 
 
 def checked_names(names: list[str], name: str) -> list[str]:
@@ -56,7 +58,7 @@ def checked_names(names: list[str], name: str) -> list[str]:
     return names
 
 
-def csv_part(file: Path, name: str, out: Path, delimiter: str, encoding: str) -> Part:
+def csv_part(file: Path, name: str, out: Path, delimiter: str) -> Part:
     """Read a CSV file with a header; the first row that does not fit is named in the Fault."""
     names, found = _header(file, name, delimiter)
     checked_names(names, name)
@@ -90,7 +92,7 @@ def csv_part(file: Path, name: str, out: Path, delimiter: str, encoding: str) ->
                 f"{name} 第 {bad[0]} 行的字段数与表头（{len(names)}）不符",
             ) from error
         raise Fault(f"{name} is no CSV", f"{name} 不是有效的 CSV") from error
-    return Part(out, name, text=True, encoding=encoding)
+    return Part(out, name, text=True)
 
 
 def _header(file: Path, name: str, declared: str) -> tuple[list[str], str]:
@@ -114,7 +116,7 @@ def _header(file: Path, name: str, declared: str) -> tuple[list[str], str]:
     return best, found
 
 
-def json_part(file: Path, name: str, out: Path, records: str, encoding: str, lines: bool) -> Part:
+def json_part(file: Path, name: str, out: Path, records: str, lines: bool) -> Part:
     """Read NDJSON, an array of objects, or the one a JSON pointer (`records`) leads to."""
     rows = (
         _lines(file, name) if lines or _is_lines(file, records) else _document(file, name, records)
@@ -148,7 +150,7 @@ def json_part(file: Path, name: str, out: Path, records: str, encoding: str, lin
     _write(batches / f"{at:012}", columns, (at - 1) % _BATCH_ROWS + 1 if columns else 0)
     _join(batches, list(kinds), out)
     found = {key: frozenset(each - {"null"}) for key, each in kinds.items()}
-    return Part(out, name, text=True, kinds=found, encoding=encoding)
+    return Part(out, name, text=True, kinds=found)
 
 
 def _write(file: Path, columns: dict[str, list[str | None]], rows: int) -> None:

@@ -11,6 +11,7 @@ import datetime
 import decimal
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -73,7 +74,13 @@ class Sources:
             files = source.files()
             if self._alike(files, str(path)) is not None:
                 return _profiled([str(file) for file in files], origin, True, str(path))
-        return _profiled(self._made(source, None, str(path)).files, origin, False, str(path))
+        made = self._made(source, None, str(path))
+        options = source.locator.options
+        if "gb18030" in made.encodings and not {"encoding", "likely"} & {*options}:
+            # Files to come may be too short to tell: 女 alone is valid UTF-8.
+            told = {**options, "likely": "gb18030"}
+            origin = str(replace(source.locator, options=told))
+        return _profiled(made.files, origin, False, str(path))
 
     def fresh(self, origins: Sequence[str], pinned: Mapping[str, str]) -> Snapshot:
         """The Parquet files of a described table as its origins are now, and how they drifted.

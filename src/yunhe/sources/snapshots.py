@@ -77,7 +77,8 @@ class Snapshots:
             columns = tuple((name, kind) for name, kind in kept["columns"])
             with suppress(OSError):
                 os.utime(manifest)
-            return Snapshot(files, columns, Drift.from_json(kept["drift"]))
+            drift = Drift.from_json(kept["drift"])
+            return Snapshot(files, columns, drift, tuple(kept["encodings"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None  # absent, or of another time: it is made anew
 
@@ -134,7 +135,8 @@ class Snapshots:
             self._replace(self._folder / f"{key}.json", json.dumps(manifest, ensure_ascii=False))
             self._sweep()
         columns = tuple((name, kind) for name, kind in report["columns"])
-        return Snapshot((str(self._folder / name),), columns, drift)
+        found = tuple(report["encodings"])
+        return Snapshot((str(self._folder / name),), columns, drift, found)
 
     def _replace(self, path: Path, text: str) -> None:
         beside = path.with_suffix(".new")

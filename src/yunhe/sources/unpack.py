@@ -7,8 +7,9 @@ one, if it already is that) and the encoding's name. Runs in the ingest process 
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -27,6 +28,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_ASCII: Final = re.compile(r"[\x00-\x7f]+")
 # GB18030 gives almost any bytes a meaning. Guessed, it must look like Chinese: of the letters
 # beyond ASCII this share stands in GB 2312, the set of everyday writing.
 _EVERYDAY_MIN: Final = 0.9
@@ -34,43 +36,90 @@ _EVERYDAY_MIN: Final = 0.9
 
 @dataclass(frozen=True)
 class Plain:
-    """A UTF-8 file without a mark at its beginning, and what it was encoded in."""
+    """A UTF-8 file without a mark at its beginning, and what it was encoded in.
+
+    `sure`: nothing but that encoding gives these bytes a likely meaning. 女 in GB18030 is Ů in
+    UTF-8: what is short and of two-byte letters only can be either.
+    """
 
     file: Path
     encoding: str
+    sure: bool = True
+    telling: bool = True  # it has letters beyond ASCII at all
 
 
-def plain(file: Path, name: str, work: Path, declared: str = "") -> Plain:
-    """`file` as UTF-8; copies go to `work`. Raises Fault naming byte and line."""
+@dataclass
+class _Letters:
+    """What the letters beyond ASCII tell of an encoding."""
+
+    beyond: int = 0
+    everyday: int = 0
+    last: str = ""
+
+    def see(self, text: str) -> None:
+        if not text.isascii():
+            letters = _ASCII.sub("", text)
+            self.beyond += len(letters)
+            self.everyday += len(letters.encode("gb2312", "ignore")) // 2
+            self.last = max(self.last, max(letters))
+
+
+def plain(file: Path, name: str, work: Path, declared: str = "", likely: str = "") -> Plain:
+    """`file` as UTF-8; copies go to `work`. `likely`: what files beside it are encoded in.
+
+    Raises Fault naming byte and line.
+    """
     if declared and declared.lower() not in ENCODINGS:
         known = ", ".join(ENCODINGS)
         raise Fault(f"the encodings are {known}", f"可用编码为 {known}")
     with _unpacked(file, name) as stream:
-        head = b"".join(_chunks(stream, 4))[:4]
+        head = stream.read(4)
     marked = next((found for mark, found in _MARKS if head.startswith(mark)), "")
     encoding = declared.lower() or marked
     if encoding:
-        return _decoded(file, name, work, encoding)
+        return _decoded(file, name, work, encoding)[0]
     try:
-        return _decoded(file, name, work, "utf-8")
+        made, letters = _decoded(file, name, work, "utf-8")
     except Fault as fault:
-        if fault.bound:
-            raise
-        try:
-            return _decoded(file, name, work, "gb18030", guessed=True)
-        except Fault as second:
-            if second.bound:
-                raise
-            raise fault from second
+        return _second(file, name, work, fault)
+    if letters.last > "\u07ff" or (letters.last <= "\xff" and not likely):
+        return made
+    try:
+        other, hanzi = _decoded(file, name, work, "gb18030")
+    except Fault:
+        return made
+    if hanzi.everyday < hanzi.beyond or likely != "gb18030":
+        _discard(other, file)
+        return made if hanzi.everyday < hanzi.beyond else replace(made, sure=bool(likely))
+    _discard(made, file)
+    return other
 
 
-def _decoded(file: Path, name: str, work: Path, encoding: str, guessed: bool = False) -> Plain:
-    out = work / "plain"
+def _second(file: Path, name: str, work: Path, first: Fault) -> Plain:
+    """What is no UTF-8 is GB18030, where that looks like Chinese."""
+    if first.bound:
+        raise first
+    try:
+        made, letters = _decoded(file, name, work, "gb18030")
+    except Fault as second:
+        raise second if second.bound else first from second
+    if letters.everyday < letters.beyond * _EVERYDAY_MIN:
+        raise first
+    return made
+
+
+def _discard(made: Plain, file: Path) -> None:
+    if made.file != file:
+        made.file.unlink()
+
+
+def _decoded(file: Path, name: str, work: Path, encoding: str) -> tuple[Plain, _Letters]:
+    out = work / f"plain-{encoding}"
     decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)()
-    at, lines, beyond, everyday = 0, 1, 0, 0
+    at, lines, letters = 0, 1, _Letters()
     as_is = encoding == "utf-8" and file.suffix not in PACKED
     with _unpacked(file, name) as stream, out.open("wb") as to:
-        for chunk in (*_marked_end(_chunks(stream)),):
+        for chunk in _marked_end(_chunks(stream)):
             held = len(decoder.getstate()[0])
             try:
                 text = decoder.decode(chunk or b"", final=chunk is None)
@@ -83,17 +132,12 @@ def _decoded(file: Path, name: str, work: Path, encoding: str, guessed: bool = F
                 ) from error
             at += len(chunk or b"")
             lines += text.count("\n")
-            if guessed:
-                letters = "".join(c for c in text if c > "\x7f")
-                beyond += len(letters)
-                everyday += len(letters.encode("gb2312", "ignore")) // 2
+            letters.see(text)
             to.write(b"" if as_is else text.encode("utf-8"))
-    if guessed and everyday < beyond * _EVERYDAY_MIN:
-        raise Fault(f"{name} has no encoding one could be sure of", f"无法确定 {name} 的编码")
     if as_is:
         out.unlink()
-        return Plain(file, encoding)
-    return Plain(out, encoding)
+        return Plain(file, encoding, telling=bool(letters.beyond)), letters
+    return Plain(out, encoding, telling=bool(letters.beyond)), letters
 
 
 def _marked_end(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
@@ -108,11 +152,9 @@ def _unpacked(file: Path, name: str) -> IO[bytes]:
     return _Bounded(file, name, packing)  # type: ignore[return-value]
 
 
-def _chunks(stream: IO[bytes], size: int = _CHUNK) -> Iterator[bytes]:
-    while chunk := stream.read(size):
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    while chunk := stream.read(_CHUNK):
         yield chunk
-        if size < _CHUNK:
-            return
 
 
 class _Bounded:
