@@ -7,11 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from contracts.nodes import LISTED
 from protocols.dsp.hand import CTX, ask
 from protocols.dsp.web import CODE, Internet, WebNode, until
-from yunhe.contracts import State, policy_from_terms
+from yunhe.contracts import Decision, State, Verb, Why, policy_from_terms
+from yunhe.kernel.outbox import outbox
 from yunhe.protocols.dsp import odrl
 
 PEER = "https://forgetful.example/dsp"
@@ -98,3 +100,32 @@ def test_what_never_left_is_not_in_doubt(
     peer = Forgetful(never_left, took_it=False)
     assert verified(consumer, net, peer) is State.VERIFIED
     assert peer.asked == 0
+
+
+class Ended:
+    """A provider that has ended the negotiation by itself and refuses to hear of it again."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+    def __call__(self, request: httpx.Request) -> httpx.Response | None:
+        if request.url.host != "forgetful.example":
+            return None
+        if request.method == "GET":
+            return httpx.Response(200, json={"state": self.state})
+        if request.url.path.endswith("/request"):
+            return httpx.Response(201, json={"providerPid": "p1", "state": "REQUESTED"})
+        return httpx.Response(400, json={"code": "WRONG_STATE", "reason": ["it is over"]})
+
+
+@pytest.mark.parametrize(("state", "failed"), [("TERMINATED", 0), ("REQUESTED", 1)])
+def test_ends_that_cross_are_no_failure(
+    consumer: WebNode, net: Internet, state: str, failed: int
+) -> None:
+    net.fail = Ended(state)
+    n = consumer.contracts.request(DID, PEER, CODE, "o", LISTED)
+    until(lambda: consumer.contracts.negotiation(n.id).peer_pid)
+    consumer.contracts.act(n.id, Decision(Verb.TERMINATE, why=Why("BY_CHOICE")))
+    until(lambda: not consumer.pending())
+    lost = sa.select(sa.func.count()).select_from(outbox).where(outbox.c.state == "failed")
+    assert consumer.db.read(lambda tx: tx.scalar(lost)) == failed

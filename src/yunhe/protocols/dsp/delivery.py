@@ -92,7 +92,18 @@ class DspDelivery:
         early = early or (got.status == 401 and letter.attempts < limits.DSP_TOKEN_RETRIES_MAX)
         if early or got.status >= 500 or got.status in _AGAIN:
             raise Retry(got.why())
+        if self._crossed(letter, message):
+            return None
         raise GiveUp(got.why())
+
+    def _crossed(self, letter: Letter, message: Message) -> bool:
+        """Whether both sides ended it at once: the peer refuses our end of what it ended too."""
+        if not isinstance(message, contracts.ContractTermination | contracts.TransferTermination):
+            return False
+        try:
+            return taken(self._client, letter, message)
+        except (httpx.HTTPError, YunheError):
+            return False  # the refusal itself is the one to tell
 
     def _addressed(self, letter: Letter) -> tuple[Message, str]:
         """The message with the pids as known by now, and where it goes."""
