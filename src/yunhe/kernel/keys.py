@@ -7,8 +7,10 @@ own nodes everything is Ed25519; kernel.suites has what foreign peers need besid
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from copy import copy
@@ -58,6 +60,7 @@ def _registry() -> jws.JWSRegistry:
 
 
 _REGISTRY: Final = _registry()
+_X: Final = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in base64url, unpadded (RFC 8037)
 
 
 class BadSignature(Unauthenticated):
@@ -315,14 +318,21 @@ def _import(jwk: Jwk) -> OKPKey:
 
 def verify(jwk: Jwk, message: bytes, signature: bytes) -> bool:
     """Whether `signature` (64 bytes) over `message` is by the key of `jwk`."""
-    public = _import(jwk).public_key
-    if not isinstance(public, Ed25519PublicKey):
-        return False
     try:
-        public.verify(signature, message)
+        _public(jwk).verify(signature, message)
     except InvalidSignature:
         return False
     return True
+
+
+def _public(jwk: Jwk) -> Ed25519PublicKey:
+    """The key alone, for a tenth of what `_import` costs: every message of a peer asks for it."""
+    x = jwk.get("x")
+    if jwk.get("kty") != "OKP" or jwk.get("crv") != "Ed25519":
+        raise BadSignature(why="the key is not Ed25519")
+    if not isinstance(x, str) or not _X.fullmatch(x):
+        raise BadSignature(why="the key is malformed")
+    return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(f"{x}="))
 
 
 def own_name(_peer: str) -> str:
