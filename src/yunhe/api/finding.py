@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Query
 
 from yunhe import catalog, contracts
-from yunhe.api.deps import Parts, User, face
+from yunhe.api.deps import FoundOffer, Parts, Services, User, face
 from yunhe.api.forms import PeerAddress, terms_json
 from yunhe.api.supply import table_json
 from yunhe.kernel import limits
-from yunhe.kernel.errors import NotFound
+from yunhe.kernel.errors import NotFound, YunheError
 
 router = face("finding")
 
@@ -51,11 +53,11 @@ def offer(
     address: PeerAddress | None = None,
 ) -> dict[str, Any]:
     """The provider's own offer for a product; where it is, the catalogue knows."""
-    if not provider or not address:
-        hit = parts.federation.detail(code).hit
-        provider, address = hit.provider_did, hit.address
-    parts.identity.check_address(provider, address)
-    for each in parts.offers(code, provider, address):
+    if provider and address:
+        found = _offered(parts, code, provider, address)
+    else:
+        found = _offered_where_listed(parts, code)
+    for each in found:
         return {
             "offer_id": each.offer_id,
             "product_code": each.product_code,
@@ -64,6 +66,20 @@ def offer(
             "terms": _terms(each.policy),
         }
     raise NotFound(what=f"offer for {code}")
+
+
+def _offered_where_listed(parts: Services, code: str) -> Sequence[FoundOffer]:
+    """As the provider says where the product was found; if it is not there, the catalogue knows."""
+    if (place := parts.federation.places.kept(code)) is not None:
+        with contextlib.suppress(YunheError):
+            if found := _offered(parts, code, *place):
+                return found
+    return _offered(parts, code, *parts.federation.places.find(code))
+
+
+def _offered(parts: Services, code: str, provider: str, address: str) -> Sequence[FoundOffer]:
+    parts.identity.check_address(provider, address)
+    return parts.offers(code, provider, address)
 
 
 def _terms(policy: contracts.Policy) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from yunhe.federation.model import (
     hit_from,
     hit_json,
 )
+from yunhe.federation.places import Places
 from yunhe.federation.upward import Upward
 from yunhe.identity import Identity, Peer
 from yunhe.kernel import limits, outbox
@@ -59,6 +60,7 @@ class Federation:
         self._up = Upward(db, who, holder, wire, config)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self.places = Places(lambda code: self.detail(code).hit)
         self.register_self = self._up.register_self
         self.status: Callable[[], Status] = self._up.status
         self.poll = self._up.poll

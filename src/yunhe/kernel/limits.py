@@ -190,6 +190,8 @@ INDEX_COMMIT_S_MIN: Final = 0.2  # a commit costs ~90 ms: gather this long
 
 # federation
 PEER_SEARCH_LIMIT_MAX: Final = 200
+PLACE_KEPT_S: Final = 30.0  # where a product was found; what it is its provider says each time
+PLACES_KEPT_MAX: Final = 1_024
 
 # contracts
 PID_CHARS_MAX: Final = 255  # ids of peers: negotiations, transfers, offers, messages
