@@ -171,8 +171,8 @@ class Node:
             pool=self.pool,
             mask_secret=secret_file(config.data_dir / "keys" / "mask.key"),
             crash=self.crash,
-        )
             supply=self.supply,
+        )
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
         )
@@ -422,13 +422,13 @@ def _bindings(tables: Sequence[catalog.Table]) -> dict[str, dataplane.TableBindi
             {column.name: column.type for column in table.columns},
             table.paths,
             table.entity_key or None,
+            table.origins,
+            table.resource_id,
         )
         for table in tables
     }
 
 
-            table.origins,
-            table.resource_id,
 def first_token(node: Node) -> None:
     """Write the first admin token to `admin.token` where there is no token at all."""
     if node.identity.tokens.list_tokens():

@@ -188,9 +188,9 @@ class Resource:
     keywords: tuple[str, ...] = ()
     tables: tuple[dict[str, Any], ...] = ()
     reasons: tuple[Any, ...] = ()
-
-
     drift: dict[str, Any] = field(default_factory=dict)  # table -> how its source differs now
+
+
 @dataclass(frozen=True)
 class OwnProduct:
     """A data product of this node with its terms; `negotiable` is how far it goes by itself."""
