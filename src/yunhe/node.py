@@ -28,11 +28,13 @@ from yunhe import (
     dataplane,
     evidence,
     exchange,
+    fabric,
     federation,
     identity,
     ledger,
     migrations,
     sources,
+    vault,
 )
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import Threads
@@ -41,7 +43,7 @@ from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Tx, open_database
 from yunhe.kernel.errors import NotFound, YunheError
 from yunhe.kernel.head import BoundedHead
-from yunhe.kernel.keys import KeyStore
+from yunhe.kernel.keys import KeyStore, jws_detached
 from yunhe.kernel.outbox import Outbox
 from yunhe.kernel.premises import data_folder, listening, secret_file, settle
 from yunhe.kernel.settings import NodeConfig
@@ -161,6 +163,7 @@ class Node:
             worker=dataplane.WorkerLimits(
                 memory_mb=config.worker_memory_mb, query_s=config.query_seconds_max
             ),
+            development=config.development,
         )
         self.plane = dataplane.DataPlane(
             db=self.db,
@@ -173,6 +176,7 @@ class Node:
             crash=self.crash,
             supply=self.supply,
         )
+        self.vault = self._vault()
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
         )
@@ -180,7 +184,9 @@ class Node:
         use = (self.db, self.contracts, self.plane, self.control, self.exchange)
         may = self.identity.check_standing
         self.flight = self._flight() if config.flight_listen else None
-        self.pusher, self.inbox = arrow.pushing(*use, may, self._received, config)
+        self.pusher, self.inbox = arrow.pushing(
+            *use, may, self._received, self.vault, config
+        )
         self.sharing = delta.sharing(self.db, self.evidence, self.contracts, self.relay, config)
 
     def _beyond(self) -> None:
@@ -196,11 +202,13 @@ class Node:
             wire,
         )
         self.federation.install()
+        use = (self.contracts, self.exchange, self.federation, self.relay.describe, self._ask)
+        self.fabric = fabric.of_node(self.db, fabric.Doors(*use), self.config)
         self.exchange.install(self.outbox)
         wire.install(self.outbox)
 
     def _routers(self) -> list[APIRouter]:
-        handlers = tds.handlers(self.federation, tds.settlement(self.exchange))
+        handlers = tds.handlers(self.federation, tds.settlement(self.exchange, self.vault))
         made = [tds.router(self.identity, handlers), tds.did_router(self.identity)]
         made.append(tlog.router(self.evidence))
         made.append(dcp.router(self.identity, self.config.address))
@@ -247,12 +255,26 @@ class Node:
             dsp_base=self.dsp_client.versions.base,
             ask=self._ask,
             inbox=self.inbox,
+            fabric=self.fabric,
             profiles=self.sharing.profiles,
+            vault=self.vault,
             sent=self.pusher.sent,
             bundle=self._bundle,
             waiters=self.waiters,
             queries=Threads(limits.QUERY_THREADS),
             streams=Threads(limits.STREAM_THREADS),
+        )
+
+    def _vault(self) -> vault.Vault:
+        key, name, log = self.keys.key("did"), self.identity.jose_name, self.evidence
+        keys = vault.Keys(
+            self.config.did,
+            lambda text, to: jws_detached(key, text, algorithm=name(to)),
+            self._jwk_of,
+        )
+        spent = lambda contract_id: len(self.exchange.receipts(contract_id))  # noqa: E731
+        return vault.Vault(
+            self.db, log, self.contracts, keys, spent, self.config.data_dir / "vault"
         )
 
     def _flight(self) -> flight.Face:
@@ -353,6 +375,7 @@ class Node:
 
     def start(self) -> None:
         """Recover what a crash left, then start the threads and the workers."""
+        self.fabric.recover()
         self.control.recover(held=self.contracts.pushes.held_uses())
         if "connector" in self.config.roles:
             self.pool.start()
@@ -393,6 +416,7 @@ class Node:
             _safely(self.plane.catch_up)
             _safely(self.inbox.sweep)
             _safely(self.sharing.files.sweep)
+            _safely(lambda: self.vault.sweep(self.inbox.file))
             _safely(lambda: self.exchange.sweep_uses(self._awaited))
 
     def _awaited(self) -> set[str]:

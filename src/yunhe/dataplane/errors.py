@@ -251,6 +251,28 @@ class GroupsTooMany(TooLarge):
     mend_zh = "请使用更粗的分组，或分多次查询。"
 
 
+class PrivacyNotCountable(AggregateOnly):
+    code = "PRIVACY_NOT_COUNTABLE"
+    en = "Under a privacy budget only rows and entities are counted, not {column}."
+    zh = "在隐私预算下只能统计行数和主体数，不能统计 {column}。"
+
+
+class PrivacyNoBounds(AggregateOnly):
+    code = "PRIVACY_NO_BOUNDS"
+    en = "The contract states no bounds for {column}, so that no noise would hide a single value."
+    zh = "合约未约定 {column} 的取值范围，无法确定掩盖单个取值所需的噪声。"
+    mend_en = "Sum other columns, or negotiate a budget that states its bounds."
+    mend_zh = "请对其他列求和，或另行协商含取值范围的隐私预算。"
+
+
+class NoiseMissing(Unavailable):
+    code = "NOISE_MISSING"
+    en = "The provider's node has no engine for noise, so a privacy budget cannot be kept."
+    zh = "提供方节点未安装加噪引擎，无法执行隐私预算。"
+    mend_en = "Its operator installs it: pip install 'yunhe[dp]'."
+    mend_zh = "请提供方运维安装：pip install 'yunhe[dp]'。"
+
+
 class RowsOverLimit(TooLarge):
     code = "ROWS_OVER_LIMIT"
     en = "The result has more rows than one use may deliver ({rows_max})."
@@ -309,6 +331,14 @@ class WorkerLost(Unavailable):
     mend_zh = "请重试；若仍失败，请减少单次数据量。"
 
 
+class EngineUntested(Unavailable):
+    code = "ENGINE_UNTESTED"
+    en = "DuckDB {version} has not been tested against leaks; tested: {tested}."
+    zh = "DuckDB {version} 未经防泄露测试；已测试版本：{tested}。"
+    mend_en = "Install a tested version (pip install -c constraints.txt 'yunhe[node]')."
+    mend_zh = "请安装已测试的版本（pip install -c constraints.txt 'yunhe[node]'）。"
+
+
 class WorkersBusy(Unavailable):
     code = "WORKERS_BUSY"
     en = "All query processes are busy."
@@ -363,5 +393,13 @@ class SpoolFailed(Unavailable):
     mend_zh = "请提供方运维释放磁盘空间；推送将自动重试。"
 
 
-_SAID = (GroupsTooMany, RowsOverLimit, QueryTimeout, QueryMemory, QueryFailed, DataUnavailable)
+_SAID = (
+    GroupsTooMany,
+    NoiseMissing,
+    RowsOverLimit,
+    QueryTimeout,
+    QueryMemory,
+    QueryFailed,
+    DataUnavailable,
+)
 BY_CODE = {error.code: error for error in _SAID}

@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
+from yunhe.dataplane.engine import check_engine
 from yunhe.dataplane.errors import DataUnavailable, QueryFailed, WorkersBusy
 from yunhe.dataplane.process import Process, Running, WorkerLimits
 from yunhe.kernel import limits
@@ -39,6 +41,8 @@ class Job:
     groups_sql: str | None = None
     k: int = 0
     rows_max: int | None = None
+    recipe: dict[str, Any] | None = None  # noise.Recipe: `groups_sql` gives exact numbers
+    groups: list[Any] | None = None  # the kept answer, in place of a new one
 
 
 class Pool:
@@ -50,9 +54,15 @@ class Pool:
     """
 
     def __init__(
-        self, size: int = limits.WORKERS_MAX, spare: int = 1, worker: WorkerLimits | None = None
+        self,
+        size: int = limits.WORKERS_MAX,
+        spare: int = 1,
+        worker: WorkerLimits | None = None,
+        *,
+        development: bool = False,
     ) -> None:
-        self._size, self._spare = size, spare
+        """`development`: an engine that was never tested against leaks is let pass."""
+        self._size, self._spare, self._development = size, spare, development
         self._limits = worker or WorkerLimits()
         self._changed = threading.Condition()
         self._idle: list[tuple[Binding | None, Process]] = []  # oldest first
@@ -68,7 +78,8 @@ class Pool:
         self._keeper: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the spare workers and the thread that replaces what dies."""
+        """Start the spare workers and the thread that replaces what dies; raises EngineUntested."""
+        check_engine(development=self._development)
         self._open = True
         for _ in range(self._spare):
             self._alive += 1
