@@ -191,6 +191,22 @@ def test_a_running_stream_is_cut_within_a_second(world: World, contract: Contrac
     assert 0 < (rows or 0) < ROWS
 
 
+def test_a_stream_whose_reader_takes_nothing_is_cut_too(world: World, contract: Contract) -> None:
+    node = world["r"].node
+    raw = Raw(
+        world["a"],
+        ("authorization", f"Bearer {node.contracts.access(contract.id).token}"),
+        ("x-yunhe-peer", f"Bearer {node.identity.mint(world['a'].did)}"),
+    )
+    reader = raw.get(ticket_of(raw.statement(ALL)))
+    reader.read_chunk()
+    world["a"].space.terminate(contract.id, "enough")
+    started = time.monotonic()
+    until("the post", lambda: [state for state, _ in uses(world, contract)] == ["posted"])
+    assert time.monotonic() - started < 1.5
+    assert raw.refused(reader.read_all) == "CONTRACT_TERMINATED"
+
+
 def test_a_client_that_cancels_is_posted_and_frees_the_worker(
     world: World, contract: Contract
 ) -> None:

@@ -92,7 +92,10 @@ class Desk:
                 batches = Batches(chunks, trusted=caller.door.trusted)
                 if not batches.schema.equals(_schema(ticket.schema)):
                     raise SchemaChanged
-                return Reading(batches, Running(chunks, context, handle), self._watch)
+                running = Running(
+                    chunks, context, handle, lambda: caller.door.agreement(ticket.contract_id)
+                )
+                return Reading(batches, running, self._watch)
             except BaseException:
                 chunks.close()
                 raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
@@ -28,10 +29,26 @@ class Context(Protocol):
 class Running:
     """What the watch holds of a result: it can be looked at and cut from any thread."""
 
-    def __init__(self, chunks: Chunks, context: Context, handle: bytes) -> None:
+    def __init__(
+        self, chunks: Chunks, context: Context, handle: bytes, stands: Callable[[], object]
+    ) -> None:
+        """`stands` raises why the contract no longer binds."""
         self.context, self.handle = context, handle
         self.moved = monotonic()
-        self._chunks = chunks
+        self.why: YunheError | None = None
+        self._chunks, self._stands = chunks, stands
+        self._look_at = monotonic() + limits.STREAM_CHECK_S
+
+    def look(self) -> None:
+        """Cut it if its contract has ended, even where its reader takes nothing."""
+        if monotonic() < self._look_at:
+            return
+        try:
+            self._stands()
+        except YunheError as error:
+            self.why = error
+            self.cut()
+        self._look_at = monotonic() + limits.STREAM_CHECK_S
 
     def cut(self) -> None:
         """Stop the source and settle; whoever waits for it wakes up. Idempotent."""
@@ -62,7 +79,7 @@ class Reading:
             raise
         except Exception as error:  # noqa: BLE001  all of them: see errors.told
             self._end()
-            raise refusal(error) from None
+            raise refusal(self._running.why or error) from None
 
     def _end(self) -> None:
         if not self._over:
@@ -139,5 +156,8 @@ class Watch:
                     for running in self._running
                     if running.context.is_cancelled() or now - running.moved > limits.STALL_S_MAX
                 ]
+                left = self._running.difference(gone)
             for running in gone:
                 running.cut()
+            for running in left:
+                running.look()
