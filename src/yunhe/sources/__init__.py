@@ -7,12 +7,23 @@ value out, and only for the provider.
 
 from __future__ import annotations
 
+from yunhe.sources.connected import open_live
 from yunhe.sources.connections import Connection, Connections
+from yunhe.sources.database import (
+    Bounds,
+    Database,
+    DatabaseColumn,
+    Failed,
+    Stop,
+    arrow_type,
+    quoted,
+)
 from yunhe.sources.errors import (
     ConnectionUnknown,
     CredentialNotRead,
     LocatorNotValid,
     PathNotAllowed,
+    PullTooLarge,
     SnapshotNotMade,
     SourceAway,
     SourceDrifted,
@@ -29,17 +40,22 @@ from yunhe.sources.port import Live, Piece, Staged
 from yunhe.sources.service import Sources
 
 __all__ = [
+    "Bounds",
     "ColumnProfile",
     "Connection",
     "ConnectionUnknown",
     "Connections",
     "CredentialNotRead",
+    "Database",
+    "DatabaseColumn",
     "Drift",
+    "Failed",
     "Live",
     "Locator",
     "LocatorNotValid",
     "PathNotAllowed",
     "Piece",
+    "PullTooLarge",
     "Snapshot",
     "SnapshotNotMade",
     "SourceAway",
@@ -52,6 +68,10 @@ __all__ = [
     "SourceUnreadable",
     "Sources",
     "Staged",
+    "Stop",
     "TableProfile",
+    "arrow_type",
+    "open_live",
     "parse",
+    "quoted",
 ]

@@ -7,9 +7,12 @@ ConnectionUnknown, and LocatorNotValid for a kind that does not stand here.
 from __future__ import annotations
 
 from yunhe.sources.connections import Connections
+from yunhe.sources.database import Database
+from yunhe.sources.database_postgresql import PostgresTable
+from yunhe.sources.database_sqlite import SqliteTable
 from yunhe.sources.errors import LocatorNotValid
 from yunhe.sources.locator import Locator
-from yunhe.sources.port import Live, Staged
+from yunhe.sources.port import Staged
 
 
 def open_staged(locator: Locator, connections: Connections) -> Staged:
@@ -18,9 +21,13 @@ def open_staged(locator: Locator, connections: Connections) -> Staged:
     raise _absent(locator)
 
 
-def open_live(locator: Locator, connections: Connections) -> Live:
+def open_live(locator: Locator, connections: Connections) -> Database:
     """What is asked where it is: databases."""
-    connections.get(locator.connection, locator.kind)
+    connection = connections.get(locator.connection, locator.kind)
+    if locator.kind == "postgresql":
+        return PostgresTable(connection, locator)
+    if locator.kind == "sqlite":
+        return SqliteTable(connection, locator)
     raise _absent(locator)
 
 

@@ -132,3 +132,13 @@ class SnapshotNotMade(Unavailable):
     zh = "数据表 {table} 的数据暂时不可用。"
     mend_en = "Nothing was charged. Try again later, or tell the provider."
     mend_zh = "本次未计费。请稍后重试或告知提供方。"
+
+
+class PullTooLarge(TooLarge):
+    """To the consumer: what a database cannot do itself would ship too much to this node."""
+
+    code = "SOURCE_PULL_TOO_LARGE"
+    en = "More than {rows} rows, or too many bytes, would have to leave the database first."
+    zh = "须先从数据库取出的数据超过 {rows} 行或字节上限。"
+    mend_en = "Filter by columns compared with values, or ask for groups: both are done there."
+    mend_zh = "请按列与值比较进行过滤，或查询分组统计：二者均在数据库内完成。"

@@ -1,0 +1,395 @@
+"""What of a governed query a database can do itself: the plan, pure.
+
+In: a `Governed` query (policy subqueries inside), the tables as they lie. Out: a `Plan`: queries
+for the databases and what is left for our own engine over their answers. Groups are made there
+where joins, filters, keys and aggregates can all be said there; else each table ships only the
+columns and rows that the query can see. Nothing here widens what the gate allowed: policy filters
+are pushed and, where rows are shipped, applied once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.schema import MappingSchema
+
+from yunhe.dataplane.pushdown_rows import conditions, needed, tail
+from yunhe.dataplane.pushdown_words import BASE, NotPushed, Placed, Words, family
+from yunhe.sources import arrow_type, quoted
+
+ONE = "__one"  # what is shipped where only the number of rows matters
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """One query for one database; its answer becomes the table `name` of schema `data`."""
+
+    name: str
+    source: str  # the locator of a table there
+    tables: tuple[str, ...]
+    sql: str = field(repr=False)
+    columns: tuple[tuple[str, str], ...]  # name -> DuckDB type
+    told: str  # for `explain`
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the databases do, and the statements that finish the work over what they shipped."""
+
+    sql: str
+    groups_sql: str | None
+    fetches: tuple[Fetch, ...]
+
+
+def plan(sql: str, groups_sql: str | None, placed: Mapping[str, Placed], types: Types) -> Plan:
+    """Plan one governed query; `types` has all tables of the product, `placed` those in databases.
+
+    Raises NotPushed only where a table is not there as it was described.
+    """
+    made = _Planner(placed, types)
+    if groups_sql is None:
+        return Plan(made.statement(sql), None, tuple(made.fetches))
+    left = made.statement(groups_sql)
+    return Plan(sql, left, tuple(made.fetches))
+
+
+Types = Mapping[str, Mapping[str, str]]  # table -> column -> DuckDB type
+
+
+class _Planner:
+    def __init__(self, placed: Mapping[str, Placed], types: Types) -> None:
+        self.placed, self.types = placed, types
+        self.fetches: list[Fetch] = []
+
+    def statement(self, sql: str) -> str:
+        """Plan one statement; what is left of it."""
+        tree = _typed(_pruned(sqlglot.parse_one(sql, dialect="duckdb")), self.types)
+        if isinstance(tree, exp.Select):
+            try:
+                return self._grouped(tree)
+            except NotPushed as why:
+                self._rows(tree, str(why))
+        else:
+            self._rows(tree, "a set operation stays here")
+        return _render(tree)
+
+    def _grouped(self, tree: exp.Select) -> str:
+        """The whole FROM, WHERE and GROUP BY there; projection, HAVING and order here."""
+        if tree.args.get("with_") or any(tree.find_all(exp.Window)):
+            raise NotPushed("WITH and windows stay here")
+        aggregates = list(dict.fromkeys(_aggregates(tree)))
+        keys = _keys(tree)
+        if not aggregates and not keys:
+            raise NotPushed("it makes no groups")
+        core = _Core(tree, self.placed)
+        items: list[tuple[str, str, str]] = []  # name, in our own SQL, in the database's
+        swaps: list[tuple[exp.Expr, exp.Expr]] = []
+        for at, key in enumerate(keys):
+            items.append((f"k{at}", _render(key), core.key(key)))
+            swaps.append((key, exp.column(f"k{at}", quoted=True)))
+        for at, aggregate in enumerate(aggregates):
+            parts, made = core.aggregate(aggregate, f"a{at}")
+            items += parts
+            swaps.append((aggregate, made))
+        columns = self._columns(tree, [(name, ours) for name, ours, _ in items])
+        said = ", ".join(f"{theirs} AS {quoted(name)}" for name, _, theirs in items)
+        asked = f"SELECT {said} {core.body()}"
+        if keys:
+            asked += f" GROUP BY {', '.join(core.key(key) for key in keys)}"
+        wide = {name for name, kind in columns if kind == "HUGEINT"}
+        left = _left_over(tree, swaps, self._name(), wide)
+        self._add(core.source, core.tables, asked, columns, "groups")
+        return left
+
+    def _rows(self, tree: exp.Expr, why: str) -> None:
+        """Each table ships the rows and columns that the query can see of it; in place."""
+        uses: dict[str, list[exp.Table]] = {}
+        for table in tree.find_all(exp.Table):
+            if table.db == "data" and table.name in self.placed:
+                uses.setdefault(table.name, []).append(table)
+        for name, tables in uses.items():
+            placed = self.placed[name]
+            words = Words(placed.kind, placed)
+            selects = [table.find_ancestor(exp.Select) for table in tables]
+            columns_needed = needed([each for each in selects if each is not None], placed)
+            wanted = [frozenset(conditions(each, words)) for each in selects if each is not None]
+            common = sorted(frozenset.intersection(*wanted))
+            end = tail(tree, selects[0], words) if len(tables) == 1 else ""
+            columns = [(column, self.types[name][column]) for column in columns_needed]
+            said = [f"{words.raw(column)} AS {quoted(column)}" for column in columns_needed]
+            if not columns:
+                columns, said = [(ONE, "BIGINT")], [f"1 AS {quoted(ONE)}"]
+            where = f" WHERE {' AND '.join(common)}" if common else ""
+            relation = ".".join(map(quoted, placed.relation))
+            asked = f"SELECT {', '.join(said)} FROM {relation} AS {BASE}{where}{end}"  # noqa: S608
+            for table in tables:
+                table.set("this", exp.to_identifier(self._name(), quoted=True))
+            _supported(columns)
+            told = f"rows with {len(columns_needed)} columns and {len(common)} conditions; {why}"
+            self._add(placed.source, (name,), asked, columns, told)
+
+    def _name(self) -> str:
+        return f"__fetch{len(self.fetches)}"
+
+    def _add(
+        self,
+        source: str,
+        tables: Sequence[str],
+        sql: str,
+        columns: Sequence[tuple[str, str]],
+        told: str,
+    ) -> None:
+        made = Fetch(self._name(), source, tuple(tables), sql, tuple(columns), told)
+        self.fetches.append(made)
+
+    def _columns(self, tree: exp.Select, items: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The types our own engine would give: what is shipped is cast to exactly these."""
+        asked = exp.Select()
+        for name in ("from_", "joins", "where"):
+            if part := tree.args.get(name):
+                asked.set(name, part.copy() if name != "joins" else [j.copy() for j in part])
+        text = ", ".join(f"{ours} AS {quoted(name)}" for name, ours in items)
+        grouped = ", ".join(ours for name, ours in items if name.startswith("k"))
+        body = _render(asked).removeprefix("SELECT")
+        tail = f" GROUP BY {grouped}" if grouped else ""
+        with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as con:
+            con.execute("CREATE SCHEMA data")
+            for table, columns in self.types.items():
+                listed = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
+                con.execute(f"CREATE TABLE data.{quoted(table)} ({listed})")
+            try:
+                found = con.execute(f"DESCRIBE SELECT {text}{body}{tail}").fetchall()
+            except duckdb.Error as error:
+                raise NotPushed("its types are not plain") from error
+        typed = [(str(name), str(kind)) for name, kind, *_ in found]
+        _supported(typed)
+        return typed
+
+
+class _Core:
+    """FROM, joins and WHERE of one SELECT in the words of the one database they all lie in."""
+
+    def __init__(self, tree: exp.Select, placed: Mapping[str, Placed]) -> None:
+        sources = [tree.args["from_"].this, *(j.this for j in tree.args.get("joins") or [])]
+        self._placed = [_placed_of(each, placed) for each in sources]
+        first = self._placed[0]
+        if any(each.place != first.place for each in self._placed):
+            raise NotPushed("its tables lie in several places")
+        self.source, self._tree, self._sources = first.source, tree, sources
+        self.tables = tuple(
+            dict.fromkeys(str(each.this.args["from_"].this.name) for each in sources)
+        )
+        self._words = Words(first.kind)
+        where = tree.args.get("where")
+        self._where = "" if where is None else f" WHERE {self._words.say(where.this)}"
+        self._from = self._joined()
+
+    def body(self) -> str:
+        """FROM to WHERE."""
+        return f"FROM {self._from}{self._where}"
+
+    def key(self, node: exp.Expr) -> str:
+        """What is grouped by."""
+        if isinstance(node, exp.Literal) or family(node) == "unknown":
+            raise NotPushed("a key of unknown type stays here")
+        return self._words.ordered(node)
+
+    def aggregate(self, node: exp.Expr, name: str) -> tuple[list[tuple[str, str, str]], exp.Expr]:
+        """What is shipped of an aggregate (name, ours, theirs), and how it is made of that here."""
+        inner, words = node.this, self._words
+        column = exp.column(name, quoted=True)
+        if isinstance(node, exp.Count):
+            return [(name, _render(node), self._count(inner))], column
+        if node.args.get("expressions") or isinstance(inner, exp.Distinct):
+            raise NotPushed(f"{node.key.upper()} stays here")
+        kind = family(inner)
+        if isinstance(node, (exp.Min, exp.Max)):
+            if kind not in ("int", "decimal", "double", "text", "date", "timestamp"):
+                raise NotPushed(f"{node.key.upper()} of a {kind} stays here")
+            said = f"{node.key.upper()}({words.ordered(inner)})"
+            return [(name, _render(node), said)], column
+        if not isinstance(node, (exp.Sum, exp.Avg)) or kind not in ("int", "decimal", "double"):
+            raise NotPushed(f"{node.key.upper()} of a {kind} stays here")
+        if kind == "int" and words.kind == "sqlite":
+            return self._halved(node, name)
+        total = _render(exp.Sum(this=inner.copy()))
+        shipped = [(name, total, f"SUM({words.say(inner)})")]
+        if isinstance(node, exp.Sum):
+            return shipped, column
+        counted = _render(exp.Count(this=inner.copy()))
+        shipped.append((f"{name}n", counted, f"COUNT({words.say(inner)})"))
+        return shipped, _parsed(f'CAST("{name}" AS DOUBLE) / "{name}n"')
+
+    def _halved(self, node: exp.Expr, name: str) -> tuple[list[tuple[str, str, str]], exp.Expr]:
+        """SQLite sums whole numbers in 64 bits and raises beyond: two sums of 32 bits do not."""
+        ours, said = _render(node.this), self._words.say(node.this)
+        shipped = [
+            (name, f"CAST(SUM({ours}) AS HUGEINT)", f"SUM({said} >> 32)"),
+            (f"{name}l", f"CAST(SUM({ours}) AS HUGEINT)", f"SUM({said} & 4294967295)"),
+        ]
+        total = f'(CAST("{name}" AS HUGEINT) * 4294967296 + CAST("{name}l" AS HUGEINT))'
+        if isinstance(node, exp.Sum):
+            return shipped, _parsed(total)
+        shipped.append((f"{name}n", _render(exp.Count(this=node.this.copy())), f"COUNT({said})"))
+        return shipped, _parsed(f'CAST({total} AS DOUBLE) / "{name}n"')
+
+    def _count(self, inner: exp.Expr) -> str:
+        if isinstance(inner, (exp.Star, exp.Literal)):
+            return "COUNT(*)"
+        if isinstance(inner, exp.Distinct):
+            if len(inner.expressions) != 1:
+                raise NotPushed("COUNT over several columns stays here")
+            return f"COUNT(DISTINCT {self._words.ordered(inner.expressions[0])})"
+        return f"COUNT({self._words.say(inner)})"
+
+    def _joined(self) -> str:
+        said = self._policy(0)
+        for at, join in enumerate(self._tree.args.get("joins") or [], 1):
+            side, kind = str(join.side).upper(), str(join.kind).upper()
+            on = join.args.get("on")
+            if side not in ("", "LEFT") or kind not in ("", "INNER", "OUTER", "CROSS"):
+                raise NotPushed(f"{side} {kind} JOIN stays here".strip())
+            if join.args.get("using") or (on is None and (side or kind != "CROSS")):
+                raise NotPushed("a join without ON stays here")
+            word = f"{side or 'INNER'} JOIN" if on is not None else "CROSS JOIN"
+            said += f" {word} {self._policy(at)}"
+            said += f" ON {self._words.say(on)}" if on is not None else ""
+        return said
+
+    def _policy(self, at: int) -> str:
+        """A policy subquery: the columns that are used of it, and its filter."""
+        source, placed = self._sources[at], self._placed[at]
+        words, select = Words(placed.kind, placed), source.this
+        items = [f"{words.say(item.unalias())} AS {quoted(item.alias)}" for item in select.selects]
+        where = select.args.get("where")
+        tail = "" if where is None else f" WHERE {words.say(where.this)}"
+        relation = ".".join(map(quoted, placed.relation))
+        alias = quoted(source.alias_or_name)
+        return f"(SELECT {', '.join(items)} FROM {relation} AS {BASE}{tail}) AS {alias}"  # noqa: S608
+
+
+def _placed_of(source: exp.Expr, placed: Mapping[str, Placed]) -> Placed:
+    table = _policy_table(source)
+    found = None if table is None else placed.get(table.name)
+    if found is None:
+        raise NotPushed("it reads more than tables of a database")
+    return found
+
+
+def _policy_table(source: exp.Expr) -> exp.Table | None:
+    """The table of a policy subquery; None for anything else."""
+    if not isinstance(source, exp.Subquery) or not isinstance(source.this, exp.Select):
+        return None
+    start = source.this.args.get("from_")
+    table = start.this if start is not None else None
+    return table if isinstance(table, exp.Table) and table.db == "data" else None
+
+
+def _pruned(tree: exp.Expr) -> exp.Expr:
+    """The policy subqueries without the columns nobody looks at: what is not shown is not read."""
+    for source in list(tree.find_all(exp.Subquery)):
+        outer = source.parent_select
+        if _policy_table(source) is None or outer is None:
+            continue
+        used = {c.name for c in outer.find_all(exp.Column) if c.table == source.alias_or_name}
+        kept = [item for item in source.this.selects if item.alias in used]
+        one = exp.alias_(exp.Literal.number(1), ONE, quoted=True)
+        source.this.set("expressions", kept or [one])
+    return tree
+
+
+def _typed(tree: exp.Expr, types: Types) -> exp.Expr:
+    schema = MappingSchema(
+        {"data": {table: dict(columns) for table, columns in types.items()}},
+        dialect="duckdb",
+        normalize=False,
+    )
+    try:
+        return annotate_types(tree, schema=schema, dialect="duckdb")
+    except SqlglotError as error:
+        raise NotPushed("its types are not known") from error
+
+
+def _aggregates(tree: exp.Select) -> list[exp.Expr]:
+    found: list[exp.Expr] = []
+    for name in ("expressions", "having", "order"):
+        part = tree.args.get(name)
+        for node in part if isinstance(part, list) else [part] if part is not None else []:
+            found += list(node.find_all(exp.AggFunc))
+            if node.find(exp.Query):
+                raise NotPushed("a query within stays here")
+    return found
+
+
+def _keys(tree: exp.Select) -> list[exp.Expr]:
+    group = tree.args.get("group")
+    if group is not None and not group.args.get("all"):
+        keys = [key.unnest() for key in group.expressions]
+    elif group is not None or tree.args.get("distinct"):
+        keys = [item.unalias().unnest() for item in tree.selects if not item.find(exp.AggFunc)]
+    else:
+        keys = []
+    return list(dict.fromkeys(key for key in keys if key.find(exp.Column)))
+
+
+def _left_over(
+    tree: exp.Select, swaps: Sequence[tuple[exp.Expr, exp.Expr]], name: str, wide: set[str]
+) -> str:
+    """What our own engine does with the groups; raises NotPushed where a raw column is left."""
+    made = exp.Select()
+    for part in ("expressions", "having", "order", "limit", "offset", "distinct"):
+        value = tree.args.get(part)
+        if isinstance(value, list):
+            made.set(part, [_swapped(each, swaps, wide) for each in value])
+        elif value is not None:
+            made.set(part, _swapped(value, swaps, wide))
+    if having := made.args.pop("having", None):
+        made.set("where", exp.Where(this=having.this))
+    made.set("from_", exp.From(this=exp.table_(name, db="data", quoted=True)))
+    for column in made.find_all(exp.Column):
+        if column.table:
+            raise NotPushed(f"{column.name} stays here")
+    return _render(made)
+
+
+def _swapped(
+    node: exp.Expr, swaps: Sequence[tuple[exp.Expr, exp.Expr]], wide: set[str]
+) -> exp.Expr:
+    for old, new in swaps:
+        if node == old:
+            made = new.copy()
+            if isinstance(made, exp.Column) and made.name in wide:
+                return exp.cast(made, "INT128", dialect="duckdb")
+            return exp.paren(made) if not isinstance(made, exp.Column) else made
+    copy = node.copy()
+    pairs = zip(list(copy.iter_expressions()), list(node.iter_expressions()), strict=True)
+    for mine, theirs in pairs:
+        mine.replace(_swapped(theirs, swaps, wide))
+    return copy
+
+
+def _supported(columns: Sequence[tuple[str, str]]) -> None:
+    for name, kind in columns:
+        try:
+            arrow_type(kind)
+        except KeyError as error:
+            raise NotPushed(f"{name} of type {kind} is not shipped") from error
+
+
+def _parsed(sql: str) -> exp.Expr:
+    made = sqlglot.parse_one(sql, dialect="duckdb")
+    assert isinstance(made, exp.Expr)  # noqa: S101 - our own text
+    return made
+
+
+def _render(tree: exp.Expr) -> str:
+    return str(tree.sql(dialect="duckdb", comments=False))
+
+
+__all__ = ["Fetch", "NotPushed", "Placed", "Plan", "plan"]

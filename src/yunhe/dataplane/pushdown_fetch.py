@@ -1,0 +1,225 @@
+"""The databases of one node: what lies there now, the plans, and their answers for one use.
+
+In: governed queries over tables whose `source` is a locator of a database. Out: a `Plan`, and its
+answers as Parquet files in a folder of that use, gone after it. The files are the only thing a
+worker sees of a database: no credential and no connection goes there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from yunhe.dataplane.errors import DataUnavailable, QueryFailed, QueryTimeout
+from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.pushdown import Fetch, NotPushed, Placed, Plan, plan
+from yunhe.kernel import limits
+from yunhe.kernel.errors import YunheError
+from yunhe.sources import (
+    Bounds,
+    Database,
+    Failed,
+    PullTooLarge,
+    SourceDrifted,
+    Stop,
+    arrow_type,
+    parse,
+)
+
+Files = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """The plan of one use and the files a worker reads instead of the databases."""
+
+    plan: Plan
+    tables: Files
+    folder: Path
+
+    def close(self) -> None:
+        """The files are gone; idempotent."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Shipped:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Databases:
+    """What the data plane knows of databases; thread-safe, one a node."""
+
+    def __init__(self, opened: Callable[[str], Database], folder: Path) -> None:
+        """`opened` gives the table at a locator; answers lie in `folder`, emptied now."""
+        self._opened, self._folder = opened, folder
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        self._lock = threading.Lock()
+        self._tables: OrderedDict[str, tuple[float, Database, Placed]] = OrderedDict()
+        self._plans: OrderedDict[object, Plan] = OrderedDict()
+
+    def planned(self, governed: Governed, tables: Mapping[str, TableBinding]) -> Plan | None:
+        """The plan; None where no table of the product lies in a database.
+
+        Raises SourceDrifted, DataUnavailable.
+        """
+        placed = {
+            name: self._placed(source, table)
+            for name, table in tables.items()
+            if (source := located(table))
+        }
+        if not placed:
+            return None
+        used = {name: placed[name] for name in placed if name in governed.tables}
+        types = {name: dict(table.columns) for name, table in tables.items()}
+        known = [(name, tuple(each.columns.items())) for name, each in used.items()]
+        pinned = [(name, tuple(columns.items())) for name, columns in types.items()]
+        key = (governed.sql, governed.groups_sql, tuple(known), tuple(pinned))
+        with self._lock:
+            found = self._plans.get(key)
+        if found is None:
+            try:
+                found = plan(governed.sql, governed.groups_sql, used, types)
+            except NotPushed as error:
+                named, why = ", ".join(sorted(used)), str(error)
+                raise SourceDrifted(table=named, why=why, why_zh=why) from error
+            with self._lock:
+                self._plans[key] = found
+                while len(self._plans) > limits.PLANS_KEPT_MAX:
+                    self._plans.popitem(last=False)
+        return found
+
+    def ship(
+        self, planned: Plan, tables: Mapping[str, TableBinding], watch: Callable[[], None]
+    ) -> Shipped:
+        """Run the plan's queries; the caller closes what comes back.
+
+        `watch` is called while waiting, what it raises ends the queries. Raises DataUnavailable,
+        QueryFailed, QueryTimeout, PullTooLarge.
+        """
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        files = [(name, table.source) for name, table in tables.items() if not located(table)]
+        until = monotonic() + limits.QUERY_S_MAX
+        try:
+            for fetch in planned.fetches:
+                out = folder / f"{fetch.name}.parquet"
+                work = partial(self._fetch, fetch, out, until)
+                _watched(work, watch)
+                files.append((fetch.name, (str(out),)))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return Shipped(planned, tuple(files), folder)
+
+    def _fetch(self, fetch: Fetch, out: Path, until: float, stop: Stop) -> int:
+        bounds = Bounds(max(0.1, until - monotonic()))
+        return self._looked(fetch.source)[0].fetch(fetch.sql, fetch.columns, out, bounds, stop)
+
+    @contextlib.contextmanager
+    def empty(self, tables: Mapping[str, TableBinding]) -> Iterator[Files]:
+        """The product's files, with an empty one for each table in a database."""
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        try:
+            made = []
+            for at, (name, table) in enumerate(sorted(tables.items())):
+                if not located(table):
+                    made.append((name, table.source))
+                    continue
+                schema = pa.schema([(c, arrow_type(kind)) for c, kind in table.columns.items()])
+                out = folder / f"{at}.parquet"
+                pq.write_table(schema.empty_table(), out)
+                made.append((name, (str(out),)))
+            yield tuple(made)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _placed(self, source: str, table: TableBinding) -> Placed:
+        placed = self._looked(source)[1]
+        fits = {
+            name: placed.columns[name]
+            for name, kind in table.columns.items()
+            if name in placed.columns and placed.columns[name].type == kind
+        }
+        return Placed(source, placed.kind, placed.place, placed.relation, fits)
+
+    def _looked(self, source: str) -> tuple[Database, Placed]:
+        """The table as it was at most a moment ago."""
+        with self._lock:
+            known = self._tables.get(source)
+        if known is not None and monotonic() < known[0]:
+            return known[1], known[2]
+        begun = monotonic()
+        try:
+            database = known[1] if known is not None else self._opened(source)
+            columns = {column.name: column for column in database.shape()}
+        except Failed as error:
+            raise _refusal(error) from error
+        except YunheError as error:
+            raise DataUnavailable(error.code) from error
+        placed = Placed(source, database.locator.kind, database.place, database.relation, columns)
+        rest = max(limits.SOURCE_CHECK_S, 20 * (monotonic() - begun))
+        with self._lock:
+            self._tables[source] = (monotonic() + rest, database, placed)
+            while len(self._tables) > limits.SOURCES_LOOKED_MAX:
+                self._tables.popitem(last=False)
+        return database, placed
+
+
+def located(table: TableBinding) -> str:
+    """The locator of a table that is asked where it lies; "" for one of files."""
+    for origin in table.origins or table.source:
+        if not origin.startswith("/") and parse(origin).in_place:
+            return origin
+    return ""
+
+
+def _watched(work: Callable[[Stop], int], watch: Callable[[], None]) -> int:
+    """Do `work` in a thread of its own while the caller's contract is looked after."""
+    stop, done = Stop(), threading.Event()
+    ended: list[int | BaseException] = []
+
+    def run() -> None:
+        try:
+            ended.append(work(stop))
+        except BaseException as error:  # noqa: BLE001  raised again below, by the one who waits
+            ended.append(error)
+        done.set()
+
+    thread = threading.Thread(target=run, name="database", daemon=True)
+    thread.start()
+    try:
+        while not done.wait(limits.STREAM_CHECK_S):
+            watch()
+    except BaseException:
+        stop.now()
+        thread.join()
+        raise
+    (found,) = ended
+    if isinstance(found, Failed):
+        raise _refusal(found) from found
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _refusal(error: Failed) -> YunheError:
+    """To the consumer: one of the codes that every engine has."""
+    detail = str(error)
+    if error.why == "time":
+        return QueryTimeout(detail)
+    if error.why == "rows":
+        return PullTooLarge(detail, rows=limits.PULL_ROWS_MAX)
+    return QueryFailed(detail) if error.why in ("failed", "drifted") else DataUnavailable(detail)
