@@ -109,21 +109,40 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def run(self, binding: Binding, job: Job, on_tick: Callable[[], None] | None = None) -> Running:
+    def run(
+        self,
+        binding: Binding,
+        job: Job,
+        on_tick: Callable[[], None] | None = None,
+        ended: Callable[[], None] | None = None,
+    ) -> Running:
         """Run `job` on a worker of `binding` up to its first bytes.
 
         `on_tick` is called at least every half second while waiting; what it raises ends the
-        query. The caller must exhaust or `close` the result, which gives the worker back.
+        query. The caller must exhaust or `close` the result, which gives the worker back. `ended`
+        is called then, or before what is raised here, and the worker is of this one use: what it
+        is bound to is gone.
         Raises the fixed refusals: GROUP_TOO_SMALL, QUERY_*, ROWS_OVER_LIMIT, WORKER_LOST,
         WORKERS_BUSY.
         """
-        process = self._take(binding)
+        try:
+            process = self._take(binding)
+        except BaseException:
+            if ended is not None:
+                ended()
+            raise
+
+        def give_back(usable: bool) -> None:
+            self._give(binding, process, usable and ended is None)
+            if ended is not None:
+                ended()
+
         try:
             if not process.bound:
                 process.bind(dict(binding.tables), binding.mask_key, binding.audit_key)
-            running = Running(process, job, lambda ok: self._give(binding, process, ok), on_tick)
+            running = Running(process, job, give_back, on_tick)
         except BaseException:
-            self._give(binding, process, usable=False)
+            give_back(usable=False)
             raise
         running.start()
         return running

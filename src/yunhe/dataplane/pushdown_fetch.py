@@ -7,13 +7,12 @@ worker sees of a database: no credential and no connection goes there.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -23,8 +22,11 @@ import pyarrow.parquet as pq
 
 from yunhe.dataplane.errors import DataUnavailable, QueryFailed, QueryTimeout
 from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.pool import Binding, Job, Pool
+from yunhe.dataplane.process import Running
 from yunhe.dataplane.pushdown import Fetch, NotPushed, Placed, Plan, plan
 from yunhe.kernel import limits
+from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.errors import YunheError
 from yunhe.sources import (
     Bounds,
@@ -102,6 +104,38 @@ class Databases:
                     self._plans.popitem(last=False)
         return found
 
+    def run(
+        self,
+        pool: Pool,
+        binding: Binding,
+        job: Job,
+        governed: Governed,
+        tables: Mapping[str, TableBinding],
+        watch: Callable[[], None],
+    ) -> Running:
+        """As `Pool.run`, what lies in databases asked there first. Raises as that, `planned` and
+        `ship`."""
+        planned = self.planned(governed, tables)
+        if planned is None:
+            return pool.run(binding, job, watch)
+        shipped = self.ship(planned, tables, watch)
+        here = replace(binding, tables=shipped.tables)
+        left = replace(job, sql=planned.sql, groups_sql=planned.groups_sql)
+        return pool.run(here, left, watch, shipped.close)
+
+    def described(
+        self,
+        pool: Pool,
+        binding: Binding,
+        tables: Mapping[str, TableBinding],
+        ask: Sequence[tuple[str, str | None]],
+    ) -> list[bytes]:
+        """As `Pool.describe` for each (sql, groups_sql), no database asked: types were told."""
+        if not any(map(located, tables.values())):
+            return [pool.describe(binding, *each) for each in ask]
+        here = replace(binding, tables=self.empty(tables))
+        return [pool.describe(here, *each) for each in ask]
+
     def ship(
         self, planned: Plan, tables: Mapping[str, TableBinding], watch: Callable[[], None]
     ) -> Shipped:
@@ -128,23 +162,23 @@ class Databases:
         bounds = Bounds(max(0.1, until - monotonic()))
         return self._looked(fetch.source)[0].fetch(fetch.sql, fetch.columns, out, bounds, stop)
 
-    @contextlib.contextmanager
-    def empty(self, tables: Mapping[str, TableBinding]) -> Iterator[Files]:
+    def empty(self, tables: Mapping[str, TableBinding]) -> Files:
         """The product's files, with an empty one for each table in a database."""
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
-        try:
-            made = []
-            for at, (name, table) in enumerate(sorted(tables.items())):
-                if not located(table):
-                    made.append((name, table.source))
-                    continue
-                schema = pa.schema([(c, arrow_type(kind)) for c, kind in table.columns.items()])
-                out = folder / f"{at}.parquet"
-                pq.write_table(schema.empty_table(), out)
-                made.append((name, (str(out),)))
-            yield tuple(made)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        made = []
+        for name, table in sorted(tables.items()):
+            if not located(table):
+                made.append((name, table.source))
+                continue
+            columns = tuple(table.columns.items())
+            out = self._folder / f"{sha256_hex(columns)}.parquet"
+            if not out.exists():
+                schema = pa.schema([(column, arrow_type(kind)) for column, kind in columns])
+                part = Path(tempfile.mkdtemp(dir=self._folder)) / out.name
+                pq.write_table(schema.empty_table(), part)
+                part.replace(out)
+                part.parent.rmdir()
+            made.append((name, (str(out),)))
+        return tuple(made)
 
     def _placed(self, source: str, table: TableBinding) -> Placed:
         placed = self._looked(source)[1]
