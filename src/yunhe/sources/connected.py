@@ -13,11 +13,14 @@ from yunhe.sources.database_sqlite import SqliteTable
 from yunhe.sources.errors import LocatorNotValid
 from yunhe.sources.locator import Locator
 from yunhe.sources.port import Staged
+from yunhe.sources.s3 import S3Source
 
 
 def open_staged(locator: Locator, connections: Connections) -> Staged:
     """What is copied to be read: objects and HTTP answers."""
-    connections.get(locator.connection, locator.kind)
+    connection = connections.get(locator.connection, locator.kind)
+    if locator.kind == "s3":
+        return S3Source(locator, connection)
     raise _absent(locator)
 
 
