@@ -25,11 +25,14 @@ This page is written by `python docs/errors_page.py`; do not edit it.
 """
 
 
+ENTRIES = (".__main__", ".worker", ".local")
+
+
 def house_errors() -> list[type[YunheError]]:
     """Every error of the house with a code of its own, by code, after importing every module."""
     for module in pkgutil.walk_packages(yunhe.__path__, "yunhe."):
         # Alembic's files and entry points act when they are imported.
-        if ".migrations" not in module.name and not module.name.endswith((".__main__", ".worker")):
+        if ".migrations" not in module.name and not module.name.endswith(ENTRIES):
             importlib.import_module(module.name)
     house = [error for error in all_errors() if error.__module__.startswith("yunhe.")]
     return [error for error in house if "code" in vars(error)]

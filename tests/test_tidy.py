@@ -29,7 +29,7 @@ FILES = [
 ]
 FOLDERS = sorted(path.name for path in HOUSE.iterdir() if path.is_dir() and any(path.rglob("*.py")))
 # Started by name, not imported: the command, the worker process, Alembic's own files.
-ENTRIES = ("yunhe", "yunhe.__main__", "yunhe.dataplane.worker")
+ENTRIES = ("yunhe", "yunhe.__main__", "yunhe.dataplane.worker", "yunhe.fabric.local")
 ENTRY_FOLDERS = ("migrations",)
 PRAGMA = re.compile(r"  # (noqa|type: ignore).*$")
 LEFTOVERS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")

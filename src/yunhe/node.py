@@ -43,7 +43,7 @@ from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Tx, open_database
 from yunhe.kernel.errors import NotFound, YunheError
 from yunhe.kernel.head import BoundedHead
-from yunhe.kernel.keys import KeyStore, jws_detached
+from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
 from yunhe.kernel.premises import data_folder, listening, secret_file, settle
 from yunhe.kernel.settings import NodeConfig
@@ -176,7 +176,10 @@ class Node:
             crash=self.crash,
             supply=self.supply,
         )
-        self.vault = self._vault()
+        log, key, name = self.evidence, self.keys.key("did"), self.identity.jose_name
+        self.vault = vault.of_node(
+            self.db, log, self.contracts, key, name, self._jwk_of, self.exchange, config
+        )
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
         )
@@ -263,18 +266,6 @@ class Node:
             waiters=self.waiters,
             queries=Threads(limits.QUERY_THREADS),
             streams=Threads(limits.STREAM_THREADS),
-        )
-
-    def _vault(self) -> vault.Vault:
-        key, name, log = self.keys.key("did"), self.identity.jose_name, self.evidence
-        keys = vault.Keys(
-            self.config.did,
-            lambda text, to: jws_detached(key, text, algorithm=name(to)),
-            self._jwk_of,
-        )
-        spent = lambda contract_id: len(self.exchange.receipts(contract_id))  # noqa: E731
-        return vault.Vault(
-            self.db, log, self.contracts, keys, spent, self.config.data_dir / "vault"
         )
 
     def _flight(self) -> flight.Face:

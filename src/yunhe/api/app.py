@@ -17,8 +17,10 @@ from starlette.responses import Response
 from yunhe import __version__
 from yunhe.api import bills, evidence_log, finding, members, supply, tokens, transfers, uses
 from yunhe.api import contracts as contracts_face
+from yunhe.api import fabric as fabric_face
 from yunhe.api import registration as registration_face
 from yunhe.api import sharing as sharing_face
+from yunhe.api import vault as vault_face
 from yunhe.api.deps import Services
 from yunhe.api.errors import MethodNotAllowed, Unexpected, form_fault
 from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
@@ -36,7 +38,9 @@ FACES = (
     contracts_face,
     transfers,
     sharing_face,
+    vault_face,
     uses,
+    fabric_face,
     bills,
     evidence_log,
 )

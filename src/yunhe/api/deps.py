@@ -19,11 +19,12 @@ from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from yunhe import catalog, contracts, control, evidence, exchange, federation, identity
+from yunhe import catalog, contracts, control, evidence, exchange, fabric, federation, identity
 from yunhe.api.wait import Waiters
 from yunhe.kernel.asgi import Chunks, Threads
 from yunhe.kernel.errors import Invalid, Unauthenticated
 from yunhe.kernel.settings import NodeConfig
+from yunhe.vault import Vault
 
 
 class FoundOffer(Protocol):
@@ -115,7 +116,9 @@ class Services:
     # (contract id, sql, purpose, use id, principal) -> the provider's answer
     ask: Callable[[str, str, str, str, str], Answer]
     inbox: Inbox
+    fabric: fabric.Fabric
     profiles: Profiles
+    vault: Vault
     # transfer id -> bytes that its running push has sent
     sent: Callable[[str], int | None]
     bundle: Callable[[str], dict[str, Any]]

@@ -14,6 +14,7 @@ import yunhe
 from yunhe.cli import (
     contracts,
     demo,
+    fabric,
     init,
     keys,
     members,
@@ -30,6 +31,7 @@ from yunhe.cli import (
     tokens,
     transfers,
     trust,
+    vault,
     verify,
 )
 from yunhe.cli.desk import language
@@ -61,12 +63,15 @@ def _root(
 
 for single in (init, serve, demo, register, publish, search, negotiate, sql, verify, trust):
     app.add_typer(single.app)
+app.add_typer(fabric.lineage_app)
 for noun, group in {
+    "fabric": fabric.app,
     "resources": resources.app,
     "products": products.app,
     "negotiations": negotiate.held,
     "contracts": contracts.app,
     "transfers": transfers.app,
+    "vault": vault.app,
     "statement": statement.app,
     "review": review.app,
     "tokens": tokens.app,

@@ -125,6 +125,21 @@ _USE: Final = {
     "One of the contract's purposes.": "合约约定的用途之一。",
     "Repeat a use: the same id never charges twice.": "重复一次使用：同一编号不会重复计费。",
     "Write to a .csv, .arrow or .parquet file.": "写入 .csv、.arrow 或 .parquet 文件。",
+    "One SQL over the products of several nodes.": "一条 SQL 查询多个节点的产品。",
+    "An alias and its contract, or the contracts that each hold a part; repeatable.": (
+        "别名及其合约，或各持有一部分的多份合约；可重复。"
+    ),
+    "The id of a query over the fabric.": "数据编织查询的编号。",
+    "Show what a query would do: each node's part, who sees what, the price. Charges nothing.": (
+        "显示查询计划：各节点的子查询、谁看到什么、费用；不产生费用。"
+    ),
+    "Run one SQL over several nodes; each part is a use under its own contract.": (
+        "一条 SQL 查询多个节点；每个部分是其合约下的一次使用。"
+    ),
+    "List the queries over several nodes that this node made.": "列出本节点的跨节点查询。",
+    "Show which columns of which nodes each column of an answer comes from.": (
+        "显示结果各列来自哪些节点的哪些字段。"
+    ),
     "Negotiations at this node, on either side.": "本节点作为任一方的协商。",
     "List negotiations and whom each waits for.": "列出协商及各自等待的一方。",
     "Show one negotiation: ask and offer side by side, who is next, how it ended.": (

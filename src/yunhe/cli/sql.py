@@ -37,29 +37,29 @@ def sql(
     ] = None,
 ) -> None:
     """Run SQL under a contract; the provider's node governs it."""
-    if out is not None and out.suffix not in (".csv", ".arrow", ".parquet"):
+    require_arrow()
+    # A use costs money: where the result goes is certain before the query is sent.
+    with place(out) as part, desk.space() as space:
+        key = desk.whole(contract, space.contracts)
+        with space.sql_stream(text, key, purpose, use_id or None) as batches:
+            table = batches.read_all()
+        if out is not None and part is not None:
+            write_table(table, part, out)
+    desk.show(_facts(batches, table, out), lambda: _print(desk, batches, table, out))
+
+
+@contextmanager
+def place(out: Path | None) -> Iterator[Path | None]:
+    """A new file beside `out`, made now and gone at the end; raises BadArgument."""
+    if out is None:
+        yield None
+        return
+    if out.suffix not in (".csv", ".arrow", ".parquet"):
         en, zh = (
             "its ending is none of .csv, .arrow, .parquet",
             "扩展名须为 .csv、.arrow 或 .parquet",
         )
         raise BadArgument(what=str(out), why=en, why_zh=zh)
-    require_arrow()
-    # A use costs money: where the result goes is certain before the query is sent.
-    with _place(out) as part, desk.space() as space:
-        key = desk.whole(contract, space.contracts)
-        with space.sql_stream(text, key, purpose, use_id or None) as batches:
-            table = batches.read_all()
-        if out is not None and part is not None:
-            _write(table, part, out)
-    desk.show(_facts(batches, table, out), lambda: _print(desk, batches, table, out))
-
-
-@contextmanager
-def _place(out: Path | None) -> Iterator[Path | None]:
-    """A new file beside `out`, made now and gone at the end; raises BadArgument."""
-    if out is None:
-        yield None
-        return
     part = out.with_name(f".{out.stem}.{os.getpid()}{out.suffix}")
     try:
         if out.is_dir():
@@ -76,12 +76,13 @@ def _place(out: Path | None) -> Iterator[Path | None]:
 
 
 def _facts(batches: Batches, table: pyarrow.Table, out: Path | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "use_id": batches.use_id,
-        "groups_withheld": batches.groups_withheld,
-        "rows": table.num_rows,
-        "columns": table.schema.names,
-    }
+    facts = {"use_id": batches.use_id, "groups_withheld": batches.groups_withheld}
+    return {**facts, **table_facts(table, out)}
+
+
+def table_facts(table: pyarrow.Table, out: Path | None) -> dict[str, Any]:
+    """A table for programs: its rows, or the file that has them."""
+    facts: dict[str, Any] = {"rows": table.num_rows, "columns": table.schema.names}
     return {**facts, "file": str(out)} if out else {**facts, "data": _json_rows(table)}
 
 
@@ -94,7 +95,8 @@ def _json_cell(cell: Any) -> Any:
     return cell if cell is None or isinstance(cell, str | int | float | bool) else str(cell)
 
 
-def _write(table: pyarrow.Table, part: Path, out: Path) -> None:
+def write_table(table: pyarrow.Table, part: Path, out: Path) -> None:
+    """Write a table to `part`, then put it in the place of `out`; raises BadArgument."""
     try:
         if part.suffix == ".csv":
             from pyarrow import csv
@@ -115,16 +117,21 @@ def _write(table: pyarrow.Table, part: Path, out: Path) -> None:
 
 def _print(desk: Desk, batches: Batches, table: pyarrow.Table, out: Path | None) -> None:
     if out is None:
-        names = table.schema.names
-        rows = _json_rows(table.slice(0, SHOWN_ROWS_MAX))
-        desk.table(
-            ({str(i): cell for i, cell in enumerate(row)} for row in rows),
-            {str(i): name for i, name in enumerate(names)},
-        )
-        if table.num_rows > SHOWN_ROWS_MAX:
-            desk.err.print(desk.say("… (use --out for all)", "……（全部请用 --out）"))
+        shown(desk, table)
     use = desk.say(f"use {batches.use_id}", f"使用编号 {batches.use_id}")
     notes = [desk.count(table.num_rows, "row", "行"), use]
     if batches.groups_withheld:
         notes.append(desk.say("groups withheld", "有分组未达最小人数，已隐去"))
     desk.err.print(" · ".join(notes), markup=False)
+
+
+def shown(desk: Desk, table: pyarrow.Table) -> None:
+    """The first rows of a table for people."""
+    names = table.schema.names
+    rows = _json_rows(table.slice(0, SHOWN_ROWS_MAX))
+    desk.table(
+        ({str(i): cell for i, cell in enumerate(row)} for row in rows),
+        {str(i): name for i, name in enumerate(names)},
+    )
+    if table.num_rows > SHOWN_ROWS_MAX:
+        desk.err.print(desk.say("… (use --out for all)", "……（全部请用 --out）"))

@@ -28,7 +28,9 @@ class Lines:
         self._lock = threading.Lock()
         self._closed = False
 
-    def ask(self, query: bytes, headers: Mapping[str, str], timeout_s: float) -> Asked:
+    def ask(
+        self, query: bytes, headers: Mapping[str, str], timeout_s: float, path: str = "/sql"
+    ) -> Asked:
         """Send a query; `timeout_s` bounds each wait for bytes. Raises NodeUnreachable.
 
         A kept connection may have died unseen: then once more on a fresh one. The use_id in the
@@ -38,7 +40,7 @@ class Lines:
         if kept is not None:
             kept.sock.settimeout(timeout_s)
             try:
-                return kept, self._send(kept, query, headers)
+                return kept, self._send(kept, query, headers, path)
             except (ConnectionError, http.client.RemoteDisconnected):
                 kept.close()
             except (OSError, http.client.HTTPException) as error:
@@ -46,7 +48,7 @@ class Lines:
                 raise unreachable(self._where.base, error) from error
         fresh = self._connection(timeout_s)
         try:
-            return fresh, self._send(fresh, query, headers)
+            return fresh, self._send(fresh, query, headers, path)
         except (OSError, http.client.HTTPException) as error:
             fresh.close()
             raise unreachable(self._where.base, error) from error
@@ -68,9 +70,13 @@ class Lines:
             connection.close()
 
     def _send(
-        self, connection: http.client.HTTPConnection, query: bytes, headers: Mapping[str, str]
+        self,
+        connection: http.client.HTTPConnection,
+        query: bytes,
+        headers: Mapping[str, str],
+        path: str,
     ) -> http.client.HTTPResponse:
-        connection.request("POST", f"{self._where.url.path}{API}/sql", query, headers)
+        connection.request("POST", f"{self._where.url.path}{API}{path}", query, headers)
         return connection.getresponse()
 
     def _take(self) -> http.client.HTTPConnection | None:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overlo
 
 import httpx
 
-from yunhe.sdk import calls, receive, sharing, stream
+from yunhe.sdk import calls, receive, sharing, stream, vault
+from yunhe.sdk import fabric as weave
 from yunhe.sdk import transfers as verbs
 from yunhe.sdk.calls import Call, Flow, Pause
 from yunhe.sdk.errors import unreachable
@@ -127,6 +128,10 @@ class _Verbs:
     resume_transfer = _Verb(verbs.resume_transfer)
     uses = _Verb(calls.uses)
     bill = _Verb(calls.bill)
+    explain = _Verb(weave.explain)
+    fabric_answers = _Verb(weave.answers)
+    fabric_answer = _Verb(weave.answer)
+    lineage = _Verb(weave.lineage)
     issue_statement = _Verb(calls.issue_statement)
     statements = _Verb(calls.statements)
     statement = _Verb(calls.statement)
@@ -221,6 +226,25 @@ class Space(_Verbs):
         """As `sql`, but an iterator of record batches; `timeout_s` bounds each wait for bytes."""
         query = _query(text, contract, purpose, use_id)
         return stream.open_stream(self.target, self._lines, query, timeout_s)
+
+    def fabric(
+        self,
+        text: str,
+        contracts: weave.Contracts,
+        purpose: str,
+        fabric_id: str | None = None,
+        timeout_s: float = QUERY_TIMEOUT_S,
+    ) -> pyarrow.Table:
+        """Run one SQL over the products of several nodes; see `explain` for what will happen.
+
+        `contracts`: alias -> contract, or the contracts that each hold a part of the same tables.
+        The schema's metadata holds `yunhe.policy`, what the result inherits. Raises YunheRefused.
+        """
+        query = weave.asked(text, contracts, purpose, fabric_id)
+        with stream.open_stream(
+            self.target, self._lines, query, timeout_s, "/fabric/sql"
+        ) as batches:
+            return batches.read_all()
 
     def sql_pandas(
         self, text: str, contract: Contract | str, purpose: str, use_id: str | None = None
@@ -325,6 +349,25 @@ class AsyncSpace(_Verbs):
         def whole() -> pyarrow.Table:
             query = _query(text, contract, purpose, use_id)
             with stream.open_stream(self.target, self._lines, query, timeout_s) as batches:
+                return batches.read_all()
+
+        return await asyncio.to_thread(whole)
+
+    async def fabric(
+        self,
+        text: str,
+        contracts: weave.Contracts,
+        purpose: str,
+        fabric_id: str | None = None,
+        timeout_s: float = QUERY_TIMEOUT_S,
+    ) -> pyarrow.Table:
+        """As `Space.fabric`."""
+
+        def whole() -> pyarrow.Table:
+            query = weave.asked(text, contracts, purpose, fabric_id)
+            with stream.open_stream(
+                self.target, self._lines, query, timeout_s, "/fabric/sql"
+            ) as batches:
                 return batches.read_all()
 
         return await asyncio.to_thread(whole)

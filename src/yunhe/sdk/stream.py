@@ -148,7 +148,9 @@ def optional(name: str) -> ModuleType:
         raise ArrowMissing(package=name.partition(".")[0]) from error
 
 
-def open_stream(where: Target, lines: Lines, query: dict[str, Any], timeout_s: float) -> Batches:
+def open_stream(
+    where: Target, lines: Lines, query: dict[str, Any], timeout_s: float, path: str = "/sql"
+) -> Batches:
     """Send a query and return at the first byte of its result.
 
     Raises ArrowMissing before anything is sent (a use costs money), YunheRefused, NodeUnreachable,
@@ -156,7 +158,7 @@ def open_stream(where: Target, lines: Lines, query: dict[str, Any], timeout_s: f
     """
     arrow()
     headers = {**where.headers(), "accept": ARROW, "content-type": "application/json"}
-    connection, response = lines.ask(json.dumps(query).encode(), headers, timeout_s)
+    connection, response = lines.ask(json.dumps(query).encode(), headers, timeout_s, path)
     if response.status != 200:
         try:
             body = response.read(_PROBLEM_BYTES_MAX)
@@ -171,6 +173,6 @@ def open_stream(where: Target, lines: Lines, query: dict[str, Any], timeout_s: f
     if response.headers.get_content_type() != ARROW:
         connection.close()
         raise UnexpectedAnswer(url=where.base, why="a query answered without Arrow")
-    use_id = response.headers.get("x-yunhe-use-id", query["use_id"])
+    use_id = response.headers.get("x-yunhe-use-id", query.get("use_id", ""))
     withheld = response.headers.get("x-yunhe-groups-withheld", "false") == "true"
     return Batches(Body(response), connection, (use_id, withheld), lines.give_back)

@@ -1,0 +1,164 @@
+"""The local engine of one query over the fabric: parts come in by pipes, the answer goes out.
+
+A process of its own, started by path, importing nothing of the house: DuckDB in memory alone (no
+file, no network, no extension, memory bounded), so that governed rows never touch this node's
+disk. In (stdin): one JSON order; each part as an Arrow IPC stream on its own descriptor. Out:
+frames of Arrow IPC bytes and a trailer with a fixed code. No engine text leaves it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import struct
+import sys
+import threading
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+FRAME = struct.Struct("<cI")
+DATA, TRAILER, LOADED = b"D", b"T", b"L"
+_FRAME_BYTES = 1 << 20
+
+
+class Local:
+    """One connection, one order, one answer."""
+
+    def __init__(self, order: dict[str, Any], out_fd: int) -> None:
+        self._order, self._out = order, out_fd
+        self.con = duckdb.connect(":memory:")
+        for setting in (
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+            "allow_community_extensions = false",
+            "python_enable_replacements = false",
+            "temp_directory = ''",
+            "allow_persistent_secrets = false",
+            "preserve_insertion_order = true",
+            "TimeZone = 'UTC'",
+            f"memory_limit = '{int(order['memory_mb'])}MB'",
+            f"threads = {int(order['threads'])}",
+        ):
+            self.con.execute(f"SET {setting}")
+        try:
+            self.con.execute("SET error_on_division_by_zero = false")
+        except duckdb.CatalogException:
+            self.con.execute("SET ieee_floating_point_ops = false")
+        self.con.execute("CREATE SCHEMA data")
+        self.con.execute("CREATE SCHEMA part")
+
+    def run(self) -> None:
+        """Load every part at once, then run the last step; always ends with a trailer."""
+        code = ""
+        try:
+            self._load()
+            self._views()
+            self.con.execute("SET enable_external_access = false")
+            self.con.execute("SET lock_configuration = true")
+            self._say(LOADED)
+            self._answer()
+        except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError):
+            code = "MEMORY"
+        except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError, OSError):
+            code = "FAILED"
+        self._say(TRAILER, code=code)
+
+    def _load(self) -> None:
+        failures: list[BaseException] = []
+
+        def one(name: str, fd: int, cursor: duckdb.DuckDBPyConnection) -> None:
+            try:
+                with os.fdopen(fd, "rb", buffering=1 << 20) as file:
+                    reader = pa.ipc.open_stream(file)
+                    cursor.register(f"arriving_{name}", reader)
+                    cursor.execute(f"CREATE TABLE part.{name} AS FROM arriving_{name}")
+                    cursor.unregister(f"arriving_{name}")
+                    while file.read(1 << 16):
+                        pass  # the end mark: the sender must not meet a closed pipe
+            except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError, OSError) as error:
+                failures.append(error)
+
+        threads = [
+            threading.Thread(target=one, args=(name, fd, self.con.cursor()))
+            for name, fd in self._order["parts"].items()
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+
+    def _views(self) -> None:
+        for name, slot in self._order["slots"].items():
+            arms = " UNION ALL ".join(f"FROM part.{part}" for part in slot)
+            self.con.execute(f"CREATE VIEW data.{name} AS {arms}")
+
+    def _answer(self) -> None:
+        found = self.con.sql(self._order["sql"])
+        if found is None:
+            raise ValueError("not a query")
+        reader = found.to_arrow_reader(int(self._order["batch_rows"]))
+        metadata = {name.encode(): text.encode() for name, text in self._order["metadata"].items()}
+        sink = _Sink(self)
+        schema = reader.schema.with_metadata(metadata)
+        with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch.replace_schema_metadata(metadata))
+        sink.send()
+
+    def send(self, kind: bytes, payload: bytes) -> None:
+        """One frame, whole."""
+        view = memoryview(FRAME.pack(kind, len(payload)) + payload)
+        while view:
+            view = view[os.write(self._out, view) :]
+
+    def _say(self, kind: bytes, **said: Any) -> None:
+        self.send(kind, json.dumps(said).encode())
+
+
+class _Sink:
+    """The file an IPC writer writes to; frames go out as they fill."""
+
+    closed = False
+
+    def __init__(self, local: Local) -> None:
+        self._local, self._held = local, bytearray()
+
+    def write(self, part: bytes | pa.Buffer) -> int:
+        view = memoryview(part).cast("B")
+        self._held += view
+        if len(self._held) >= _FRAME_BYTES:
+            self.send()
+        return len(view)
+
+    def send(self) -> None:
+        """What is held, as one frame."""
+        if self._held:
+            self._local.send(DATA, bytes(self._held))
+            self._held = bytearray()
+
+    def flush(self) -> None:
+        """Frames go when they are full."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def main() -> None:
+    """One order from stdin."""
+    out_fd, address_mb, cpu_s = (int(each) for each in sys.argv[1:4])
+    size = address_mb << 20
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes to pipes, never to a file
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
+    order = json.loads(sys.stdin.buffer.read())
+    Local(order, out_fd).run()
+
+
+if __name__ == "__main__":
+    main()
