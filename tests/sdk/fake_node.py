@@ -28,6 +28,7 @@ TERMS = {
     "frequency": None,
     "pause": None,
     "inherit": False,
+    "privacy": None,
 }
 OFFER = {
     "offer_id": "offer-1",

@@ -120,6 +120,7 @@ def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
         "signature_level": contract.signature_level,
         "terms": _terms(contract.policy),
         "uses_left": _uses_left(parts, contract),
+        "privacy_left": _privacy_left(parts, contract),
         "signed_at": when(contract.agreement.signed_at),
         "ended_reason": None if contract.end is None else _why(contract.end, "en"),
         "ended_reason_zh": None if contract.end is None else _why(contract.end, "zh"),
@@ -137,6 +138,15 @@ def _uses_left(parts: Parts, contract: contracts.Contract) -> int | None:
     if terms is None or terms.uses_max is None:
         return None
     return max(0, terms.uses_max - len(parts.exchange.receipts(contract.id)))
+
+
+def _privacy_left(parts: Parts, contract: contracts.Contract) -> dict[str, Any] | None:
+    """At the provider, which keeps the ledger, what is left of the privacy budget."""
+    terms = _read(contract.policy)
+    if terms is None or terms.privacy is None or contract.role != contracts.Side.PROVIDER:
+        return None
+    peer, dataset = contract.peer_did, contract.product_code
+    return parts.control.privacy_left(peer, dataset, terms.privacy).to_json()
 
 
 def _why(why: contracts.Why, lang: str) -> str:

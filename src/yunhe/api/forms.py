@@ -111,6 +111,12 @@ class TermsForm(Form):
     frequency: Annotated[str, Field(pattern=r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$")] | None = None
     pause: Annotated[str, Field(pattern=r"^P[0-9WDTHMS]{1,40}$")] | None = None
     inherit: Annotated[bool, Field(strict=True)] = False
+    privacy: Annotated[str, Field(max_length=100_000)] | None = None
+
+    @field_validator("privacy")
+    @classmethod
+    def _private(cls, text: str | None) -> str | None:
+        return None if text is None else str(contracts.Privacy.parse(text))
 
     @field_validator("frequency")
     @classmethod
@@ -141,6 +147,7 @@ class TermsForm(Form):
             frequency=contracts.Frequency.parse(self.frequency) if self.frequency else None,
             pause=self.pause,
             inherit=self.inherit,
+            privacy=contracts.Privacy.parse(self.privacy) if self.privacy else None,
         )
 
 
@@ -159,6 +166,7 @@ def terms_json(terms: contracts.Terms) -> dict[str, Any]:
         "frequency": None if terms.frequency is None else str(terms.frequency),
         "pause": terms.pause,
         "inherit": terms.inherit,
+        "privacy": None if terms.privacy is None else str(terms.privacy),
     }
 
 

@@ -78,6 +78,17 @@ def _ended(desk: Desk, found: Contract) -> str | None:
     return why and desk.say(why, found.ended_reason_zh or why)
 
 
+def _budget(desk: Desk, found: Contract) -> str | None:
+    left = found.privacy_left
+    if left is None:
+        return None
+    epsilon, whole, answers = left["epsilon_left"], left["epsilon"], left["answers"]
+    return desk.say(
+        f"epsilon {epsilon} of {whole}, {answers} new answers",
+        f"ε {epsilon}（总额 {whole}），还可回答 {answers} 个新问题",
+    )
+
+
 def _facts(desk: Desk, found: Contract) -> None:
     """What it is, in words: state, who signed, with whom, about what, under which terms."""
     left = desk.say("any", "不限") if found.uses_left is None else str(found.uses_left)
@@ -91,6 +102,7 @@ def _facts(desk: Desk, found: Contract) -> None:
         desk.say("other side", "对方"): found.peer_did,
         desk.say("product", "产品"): found.product_code,
         desk.say("uses left", "剩余次数"): left,
+        desk.say("privacy budget left", "剩余隐私预算"): _budget(desk, found),
     }
     for name, value in lines.items():
         if value:

@@ -77,6 +77,7 @@ def _lines(desk: Desk, terms: Terms) -> Mapping[str, str]:
         desk.say("rows where", "行过滤"): "; ".join(f"{t}: {p}" for t, p in terms.row_filters),
         desk.say("masks", "脱敏"): ", ".join(f"{c} {m}" for c, m in terms.masks),
         desk.say("minimum group", "最小分组"): str(terms.minimum_group),
+        desk.say("privacy budget", "隐私预算"): terms.privacy or "–",
         desk.say("how often", "频次"): terms.frequency or free,
         desk.say("pause", "间隔"): terms.pause or "–",
         desk.say("passed on with its policy", "策略随传"): desk.say(*_YES_NO[terms.inherit]),

@@ -90,6 +90,7 @@ from yunhe.contracts.policy import (
     policy_from_terms,
     terms_from_policy,
 )
+from yunhe.contracts.privacy import Clamp, Privacy
 from yunhe.contracts.pushes import Pushes
 from yunhe.contracts.rules import TransferVerb, Verb, may_say
 from yunhe.contracts.service import Contracts
@@ -110,6 +111,7 @@ __all__ = [
     "AgreementForm",
     "AgreementUnreadable",
     "AutomaticDecider",
+    "Clamp",
     "Constraint",
     "Contract",
     "ContractAcceptance",
@@ -150,6 +152,7 @@ __all__ = [
     "Party",
     "Policy",
     "Price",
+    "Privacy",
     "ProductNotOffered",
     "Push",
     "PushState",

@@ -44,6 +44,7 @@ def nearest(asked: Terms, furthest: Terms, now: datetime) -> Terms:
         frequency=_least_often(asked.frequency, furthest.frequency),
         pause=_longest(asked.pause, furthest.pause),
         inherit=asked.inherit or furthest.inherit,
+        privacy=furthest.privacy,  # noise and its budget are the provider's to set
     )
 
 
@@ -77,6 +78,8 @@ def short_of(offered: Terms, worst: Terms) -> tuple[str, ...]:
         short.append("frequency")
     if _longest(worst.pause, offered.pause) != worst.pause:
         short.append("pause")
+    if offered.privacy not in (None, worst.privacy):
+        short.append("privacy")
     if offered.inherit and not worst.inherit:
         short.append("inherit")
     return tuple(short)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from yunhe.contracts.errors import TermNotUnderstood
 from yunhe.contracts.frequency import Frequency, Window, duration_s, window_of
+from yunhe.contracts.privacy import Privacy
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.clock import iso, parse_iso
 from yunhe.kernel.errors import YunheError
@@ -95,6 +96,7 @@ class Term(StrEnum):
     MINIMUM_GROUP = "minimumGroup"
     MASK_METHOD = "maskMethod"
     PAY_PER = "payPer"
+    PRIVACY_BUDGET = "privacyBudget"
     TIME_INTERVAL = "timeInterval"  # ODRL: the least time between two uses
 
 
@@ -250,6 +252,7 @@ class Terms:
     frequency: Frequency | None = None
     pause: str | None = None  # ISO 8601: the least time between two uses
     inherit: bool = False  # passed on only together with this policy
+    privacy: Privacy | None = None  # noisy statistics only, within a budget; needs minimum_group
 
 
 def policy_from_terms(terms: Terms) -> Policy:
@@ -272,6 +275,8 @@ def policy_from_terms(terms: Terms) -> Policy:
         constraints.append(Constraint(Term.FREQUENCY, Operator.LTEQ, str(terms.frequency)))
     if terms.pause is not None:
         constraints.append(Constraint(Term.TIME_INTERVAL, Operator.EQ, terms.pause))
+    if terms.privacy is not None:
+        constraints.append(Constraint(Term.PRIVACY_BUDGET, Operator.EQ, str(terms.privacy)))
     duties = [
         Duty(
             Action.DESENSITIZE,
@@ -319,6 +324,8 @@ def terms_from_policy(policy: Policy) -> Terms:
         if not _read_frequency(constraint, window, got):
             _read_constraint(constraint, got, filters)
     masks: list[Mask] = []
+    if got.get("privacy") and not got.get("minimum_group"):
+        raise TermNotUnderstood(term=Term.PRIVACY_BUDGET, value="without minimumGroup")
     prices = {"use": 0, "row": 0}
     for duty in rule.duties:
         _read_duty(duty, masks, prices)
@@ -354,6 +361,8 @@ def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str
             value = (c.value,) if isinstance(c.value, str) else tuple(c.value)
         elif key == (Term.TIME, Operator.LTEQ):
             name, value = "expires_at", parse_iso(str(c.value))
+        elif key == (Term.PRIVACY_BUDGET, Operator.EQ):
+            name, value = "privacy", Privacy.parse(str(c.value))
         else:
             raise TermNotUnderstood(term=c.term, value=f"{c.operator} {c.value}")
     except ValueError as error:

@@ -8,6 +8,9 @@ ContractEnded.
 
 from __future__ import annotations
 
+from yunhe.control.bodies import arrived
+from yunhe.control.budget import Budget, answer_kept
+from yunhe.control.budget import left as budget_left
 from yunhe.control.errors import (
     AnswersTooMany,
     CorrectionRefused,
@@ -34,6 +37,7 @@ from yunhe.control.model import (
     Denial,
     EntryReceipt,
     Posted,
+    Question,
     Quota,
     Reason,
     Recorder,
@@ -43,11 +47,12 @@ from yunhe.control.model import (
     Verdict,
 )
 from yunhe.control.overlap import Answered, answered
-from yunhe.control.service import Control, arrived
+from yunhe.control.service import Control
 
 __all__ = [
     "Answered",
     "AnswersTooMany",
+    "Budget",
     "Compiled",
     "Context",
     "Control",
@@ -58,6 +63,7 @@ __all__ = [
     "GrantForged",
     "Posted",
     "QueryOverlap",
+    "Question",
     "Quota",
     "Reason",
     "Recorder",
@@ -75,8 +81,10 @@ __all__ = [
     "UseReleased",
     "UseVoided",
     "Verdict",
+    "answer_kept",
     "answered",
     "arrived",
+    "budget_left",
     "compile_policy",
     "refusal",
 ]

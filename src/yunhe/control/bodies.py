@@ -63,3 +63,15 @@ def posting(tx: Tx, row: sa.Row[Any], rows: int, byte_count: int, fee: int) -> d
 def posted(row: sa.Row[Any]) -> Posted:
     """A posted row as the answer to `post`."""
     return Posted(row.use_id, row.rows, row.bytes, row.fee_fen, row.entry_id, row.ended_at)
+
+
+def arrived(rows: int, sent: int) -> int:
+    """The least of the `rows` (in `sent` bytes) of a cut delivery that its receiver has: all but
+    what buffers on the way can hold, and a batch at either end: ours counts from its first byte,
+    the receiver's at its last.
+
+    Else the receiver could take all but the end mark and sign for nothing. After a crash the
+    bytes are not known (0), and the receiver's word is all there is.
+    """
+    behind = max(0, sent - limits.IN_FLIGHT_BYTES_MAX)
+    return max(0, rows * behind // sent - 2 * limits.BATCH_ROWS) if behind else 0

@@ -103,6 +103,20 @@ class MinimumGroupNotApplied(UseDeniedError):
     zh = "合约只允许不少于 {expected} 的分组，而引擎将使用 {given}。"
 
 
+class PrivacyNotApplied(UseDeniedError):
+    code = "PRIVACY_NOT_APPLIED"
+    en = "The contract allows only noisy statistics ({expected}), which the engine would not give."
+    zh = "合约只允许加噪统计（{expected}），而引擎不会如此输出。"
+
+
+class PrivacyBudgetSpent(UseDeniedError):
+    code = "PRIVACY_BUDGET_SPENT"
+    en = "The privacy budget of {expected} is spent: {given} is left, too little for this answer."
+    zh = "隐私预算 {expected} 已用尽：剩余 {given}，不足以回答该查询。"
+    mend_en = "Repeat an earlier question, which costs nothing, or negotiate a larger budget."
+    mend_zh = "重复此前的查询不消耗预算；或另行协商更大的预算。"
+
+
 class RowFilterNotApplied(UseDeniedError):
     code = "ROW_FILTER_NOT_APPLIED"
     en = "The contract demands a row filter that the engine would not apply."

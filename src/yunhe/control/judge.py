@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from yunhe.contracts import Policy, Term, TermNotUnderstood, Terms, terms_from_policy
-from yunhe.control import store, values
+from yunhe.control import budget, store, values
 from yunhe.control.evaluate import Compiled, compile_policy
 from yunhe.control.model import DENY, Context, Given, Reason, Use, Verdict
 from yunhe.kernel import limits
@@ -81,7 +81,9 @@ class Judge:
                 store.hold_quota(tx, row.contract_id)
             counted = _counted(tx, row, standing.compiled)
             context = Context(context.action, {**context.values, **counted})
-        return standing.compiled.evaluate(context), row, standing.terms
+        verdict = standing.compiled.evaluate(context)
+        verdict = budget.judged(tx, use, standing.terms, verdict, reserving)
+        return verdict, row, standing.terms
 
 
 def _stand(policy: Policy) -> Standing:
@@ -120,9 +122,10 @@ def _context(tx: Tx, use: Use, row: sa.Row[Any], terms: Terms) -> Context:
         Term.DATA_FIELD: use.fields,
         Term.PURPOSE: use.purpose,
         Term.RECIPIENT: use.peer_did,
-        # The Grant carries these two to the engine, which applies them or does not run.
+        # The Grant carries these three to the engine, which applies them or does not run.
         Term.MINIMUM_GROUP: terms.minimum_group,
         Term.VALUE_EXPRESSION: frozenset(terms.row_filters),
+        Term.PRIVACY_BUDGET: str(terms.privacy or ""),
     }
     return Context(use.action, given)
 

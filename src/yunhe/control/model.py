@@ -152,6 +152,16 @@ def show(given: Given | None) -> str | tuple[str, ...] | None:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What a use under a privacy budget asks: the data set, a digest of the question and of the
+    version of the data, and whether its kept answer is what will be given."""
+
+    dataset: str
+    key: str
+    held: bool = False
+
+
+@dataclass(frozen=True)
 class Use:
     """One use somebody asks for. `use_id` is the caller's: the same id never charges twice.
 
@@ -170,6 +180,7 @@ class Use:
     action: str = "read"
     at: datetime | None = None
     environment: Mapping[str, Given] = field(default_factory=dict)
+    question: Question | None = None  # needed where the terms state a privacy budget
 
 
 class EntryReceipt(Protocol):

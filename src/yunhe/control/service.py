@@ -16,12 +16,13 @@ from yunhe.contracts import (
     ContractInForce,
     ContractTerminated,
     Policy,
+    Privacy,
     TermNotUnderstood,
     Terms,
     terms_from_policy,
 )
-from yunhe.control import store
-from yunhe.control.bodies import asked, bound, posted, posting
+from yunhe.control import budget, store
+from yunhe.control.bodies import arrived, asked, bound, posted, posting
 from yunhe.control.errors import (
     ContractChanged,
     CorrectionRefused,
@@ -166,6 +167,7 @@ class Control:
         if not fresh:
             # Two callers with one id met here; this one's reserve is rolled back with the verb.
             raise self._again(tx, use, store.find_use(tx, use.use_id))
+        budget.reserve(tx, use, terms)
         body = asked(use) | {"rule": verdict.rule, "version": row.version, "at": iso(tx.now)}
         receipt = self._evidence.record(tx, "use.admitted", body)
         tx.emit(UseAdmitted(use.use_id, use.contract_id, use.peer_did, receipt.entry_id, tx.now))
@@ -221,10 +223,13 @@ class Control:
 
     # -- using ------------------------------------------------------------------------------
 
-    def release(self, grant: Grant, answered: Answered | None = None) -> None:
+    def release(
+        self, grant: Grant, answered: Answered | None = None, noised: list[Any] | None = None
+    ) -> None:
         """Make the use durable as billable; only after this may the first byte leave.
 
-        `answered`: an aggregate-only answer, audited against the earlier ones. Raises
+        `answered`: an aggregate-only answer, audited against the earlier ones; `noised`: one under
+        a privacy budget, kept for the same question. Raises
         ContractTerminated when the contract ended since the reserve, UseOutOfOrder when the use is
         not reserved, QueryOverlap, AnswersTooMany.
         """
@@ -241,6 +246,8 @@ class Control:
                 raise UseOutOfOrder(state=row.state, verb="released")
             if answered is not None:
                 audit(tx, grant.peer_did, answered)
+            if noised is not None:
+                budget.keep(tx, grant.use_id, noised)
             body = {"use_id": grant.use_id, "contract_id": grant.contract_id, "at": iso(tx.now)}
             self._evidence.record(tx, "use.released", body)
             tx.emit(UseReleased(grant.use_id, grant.contract_id, tx.now))
@@ -323,6 +330,7 @@ class Control:
             return
         if not store.void_use(tx, row.use_id, why):
             raise UseOutOfOrder(state=row.state, verb="voided")
+        budget.give_back(tx, row.use_id, why)
         most = limits.ANSWERS_GIVEN_BACK_MAX
         if why not in ANSWERS or store.voided(tx, row.contract_id, ANSWERS, most + 1) <= most:
             store.give_back(tx, row.contract_id)
@@ -447,6 +455,10 @@ class Control:
         row = self._db.read(lambda tx: store.find_quota(tx, contract_id))
         return None if row is None else store.as_quota(row)
 
+    def privacy_left(self, peer_did: str, dataset: str, privacy: Privacy) -> budget.Budget:
+        """What is left to a party of a privacy budget over a data set."""
+        return budget.left(self._db, peer_did, dataset, privacy)
+
     def use(self, use_id: str) -> UseRecord | None:
         """One use, or None."""
         row = self._db.read(lambda tx: store.find_use(tx, use_id))
@@ -483,15 +495,3 @@ class Control:
         terms = self._judge.standing(row).terms
         price = (terms or terms_from_policy(Policy.from_json(row.policy))).price
         return charge(price.per_use, price.per_row, rows)
-
-
-def arrived(rows: int, sent: int) -> int:
-    """The least of the `rows` (in `sent` bytes) of a cut delivery that its receiver has: all but
-    what buffers on the way can hold, and a batch at either end: ours counts from its first byte,
-    the receiver's at its last.
-
-    Else the receiver could take all but the end mark and sign for nothing. After a crash the
-    bytes are not known (0), and the receiver's word is all there is.
-    """
-    behind = max(0, sent - limits.IN_FLIGHT_BYTES_MAX)
-    return max(0, rows * behind // sent - 2 * limits.BATCH_ROWS) if behind else 0

@@ -44,9 +44,8 @@ def audit(tx: Tx, peer_did: str, new: Answered) -> None:
     Raises QueryOverlap, and AnswersTooMany where no further answer can be kept.
     """
     key = {"peer_did": peer_did, "dataset": new.dataset}
-    tx.insert_once(audited, {**key, "groups": 0})
     mine = sa.and_(audited.c.peer_did == peer_did, audited.c.dataset == new.dataset)
-    head = tx.one(sa.select(audited.c.groups).where(mine).with_for_update())
+    answered = lock(tx, peer_did, new.dataset)
     rows = tx.all(
         sa.select(answer)
         .where(answer.c.peer_did == peer_did, answer.c.dataset == new.dataset)
@@ -55,7 +54,7 @@ def audit(tx: Tx, peer_did: str, new: Answered) -> None:
     digest = new.digest
     if any(row.digest == digest for row in rows):
         return
-    count = (head.groups if head else 0) + len(new.prints)
+    count = answered + len(new.prints)
     if count > limits.PRINTS_KEPT_MAX:
         raise AnswersTooMany(limit=limits.PRINTS_KEPT_MAX)
     if overlaps(new, [_read(row) for row in rows]):
@@ -74,6 +73,14 @@ def audit(tx: Tx, peer_did: str, new: Answered) -> None:
             "at": tx.now,
         },
     )
+
+
+def lock(tx: Tx, peer_did: str, dataset: str) -> int:
+    """No other verb answers this party about this data set before ours ends; groups answered."""
+    tx.insert_once(audited, {"peer_did": peer_did, "dataset": dataset, "groups": 0})
+    mine = sa.and_(audited.c.peer_did == peer_did, audited.c.dataset == dataset)
+    head = tx.one(sa.select(audited.c.groups).where(mine).with_for_update())
+    return 0 if head is None else int(head.groups)
 
 
 def _read(row: sa.Row[tuple[object, ...]]) -> Answered:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
+from yunhe.contracts import Privacy
 from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.money import parse_yuan
 
@@ -92,6 +93,11 @@ def code(text: str) -> str:
     if match is None:
         raise ValueError(text)
     return match.group(1)
+
+
+def privacy(text: str) -> str:
+    """A privacy budget, in its one spelling."""
+    return str(Privacy.parse(text))
 
 
 def region(text: str) -> str:

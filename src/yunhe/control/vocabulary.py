@@ -96,6 +96,7 @@ TERMS: dict[str, Kind] = {
     Term.PURPOSE: _words(_WORDS),
     Term.RECIPIENT: _words(_WORDS),
     Term.MINIMUM_GROUP: _ordered(frozenset({_O.EQ, _O.GT, _O.GTEQ}), values.number),
+    Term.PRIVACY_BUDGET: _words(frozenset({_O.EQ}), values.privacy),
 }
 
 _CODES: dict[str, str] = {
@@ -119,6 +120,7 @@ _CODES: dict[str, str] = {
     Term.PURPOSE: "PURPOSE_NOT_AGREED",
     Term.RECIPIENT: "RECIPIENT_NOT_AGREED",
     Term.MINIMUM_GROUP: "MINIMUM_GROUP_NOT_APPLIED",
+    Term.PRIVACY_BUDGET: "PRIVACY_NOT_APPLIED",
     Term.FREQUENCY: "FREQUENCY_EXCEEDED",
     Term.TIME_INTERVAL: "FREQUENCY_EXCEEDED",
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from yunhe.contracts import Privacy
 from yunhe.dataplane.bounding import Shape
 from yunhe.dataplane.errors import (
     AggregateArgument,
@@ -29,8 +30,10 @@ from yunhe.dataplane.errors import (
     ConstructRefused,
     EntityKeyMissing,
     EntityKeyUsed,
+    PrivacyNotCountable,
 )
 from yunhe.dataplane.functions import GROUP_AGGREGATES
+from yunhe.dataplane.noise import Bounds, Stat
 from yunhe.dataplane.total import make_total
 from yunhe.dataplane.views import ENTITY, ROW, View
 
@@ -69,10 +72,27 @@ class Split:
     summed: tuple[str, ...]  # "table.column"
 
 
+@dataclass(frozen=True)
+class Noisy:
+    """A query under a privacy budget: `people` gives `v0`.. of `stats` per group and entity."""
+
+    people: exp.Select
+    final: exp.Select
+    keys: int
+    stats: tuple[Stat, ...]
+    answers: tuple[tuple[str, ...], ...]  # a0..: ("count", at) or ("sum", at) or ("avg", at, by)
+
+
 def split(tree: exp.Expr, seen: Mapping[str, View]) -> Split:
     """The statements that answer `tree`; raises subclasses of AggregateOnly."""
     assert isinstance(tree, exp.Select)  # noqa: S101 - check_shape has passed
     return _Split(tree, seen).statements()
+
+
+def noisy(tree: exp.Expr, seen: Mapping[str, View], privacy: Privacy) -> Noisy:
+    """The statements that answer `tree` with noise; raises subclasses of AggregateOnly."""
+    assert isinstance(tree, exp.Select)  # noqa: S101 - check_shape has passed
+    return _Split(tree, seen).noisy(privacy)
 
 
 class _Split:
@@ -89,6 +109,11 @@ class _Split:
         self.projected = {item.alias.lower(): item.this for item in tree.selects}
 
     def statements(self) -> Split:
+        final = self._final()
+        people, shape, summed = self._people()
+        return Split(self._figures(), people, final, shape, summed)
+
+    def _final(self) -> exp.Select:
         for view in self.views.values():
             if view.entity_key is None:
                 raise EntityKeyMissing(table=view.table)
@@ -108,8 +133,37 @@ class _Split:
         if not self.keys and not self.aggregates:
             raise AggregateNeeded()
         make_total(final)
-        people, shape, summed = self._people()
-        return Split(self._figures(), people, final, shape, summed)
+        return final
+
+    def noisy(self, privacy: Privacy) -> Noisy:
+        final = self._final()
+        bounds = Bounds(privacy)
+        answers = tuple(self._answer(node, bounds) for node in self.aggregates)
+        people = make_total(self._grouped(self.keys))
+        assert isinstance(people, exp.Select)  # noqa: S101 - a Select has no parent to swap
+        keys = [key.this.copy() for key in people.selects]
+        entity = self._entity()
+        people.append("expressions", _named(entity, "__e"))
+        for at, value in enumerate(bounds.values):
+            people.append("expressions", _named(value, f"v{at}"))
+        people.set("group", exp.Group(expressions=[*keys, entity.copy()]))
+        return Noisy(people, final, len(self.keys), tuple(bounds.stats), answers)
+
+    def _answer(self, node: exp.Expr, bounds: Bounds) -> tuple[str, ...]:
+        inner = node.this
+        if isinstance(inner, exp.Distinct):
+            if not self._is_entity(inner.expressions[0]):
+                raise PrivacyNotCountable(column=inner.sql("duckdb", comments=False)[:80])
+            return ("count", str(bounds.entities()))
+        if not isinstance(inner, exp.Column):
+            return ("count", str(bounds.rows(exp.Star())))
+        if isinstance(node, exp.Count):
+            return ("count", str(bounds.rows(inner)))
+        field = self.views[inner.table].field(inner.name)
+        total = bounds.total(inner, field)
+        if isinstance(node, exp.Sum):
+            return ("sum", str(total))
+        return ("avg", str(total), str(bounds.rows(inner)))
 
     def _figures(self) -> exp.Select:
         aggregates = [_named(agg.copy(), f"a{at}") for at, agg in enumerate(self.aggregates)]

@@ -19,7 +19,7 @@ from sqlglot.optimizer.scope import traverse_scope
 from sqlglot.tokenizer_core import Token
 
 from yunhe.contracts import Terms
-from yunhe.dataplane import aggregate, bounding, functions, growth
+from yunhe.dataplane import aggregate, bounding, functions, growth, noise
 from yunhe.dataplane.errors import (
     ColumnNotAgreed,
     ConstructRefused,
@@ -68,6 +68,8 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
         check_literals(tree)
         outputs = _restore_names(tree, given, seen)
         if terms.minimum_group:
+            if terms.privacy is not None:
+                return _noisy(tree, seen, terms, (fields, used, outputs))
             parts = aggregate.split(tree, seen)
             text = _render(parts.final)
             groups_text: str | None = bounding.statement(
@@ -81,9 +83,25 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
             text = _render(_bind(make_total(tree), seen, with_entity=False))
             groups_text, summed = None, ()
         k = terms.minimum_group
-        return Governed(text, fields, used, outputs, groups_text, k, summed)
+        return Governed(text, fields, used, outputs, groups_text, k, summed=summed)
     except RecursionError as error:
         raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX) from error
+
+
+def _noisy(
+    tree: exp.Expr,
+    seen: Mapping[str, View],
+    terms: Terms,
+    said: tuple[frozenset[str], tuple[str, ...], tuple[str, ...]],
+) -> Governed:
+    """A query under a privacy budget; `said`: fields, tables and names."""
+    assert terms.privacy is not None  # noqa: S101 - the caller looked
+    parts = aggregate.noisy(tree, seen, terms.privacy)
+    people = _render(_bind(parts.people, seen, with_entity=True))
+    exact = noise.statement(people, parts.keys, parts.stats, terms.privacy)
+    k = terms.minimum_group
+    made = noise.recipe(exact, parts.keys, parts.stats, parts.answers, terms.privacy, k)
+    return Governed(_render(parts.final), *said, exact, k, made)
 
 
 def read(sql: str) -> exp.Expr:

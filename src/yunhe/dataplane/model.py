@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from yunhe.dataplane.noise import Recipe
+
 
 @dataclass(frozen=True)
 class TableBinding:
@@ -32,7 +34,10 @@ class Governed:
     names: tuple[str, ...]  # output columns
     groups_sql: str | None = None
     k: int = 0
+    recipe: Recipe | None = None  # under a privacy budget: `groups_sql` gives exact whole numbers
     summed: tuple[str, ...] = ()  # aggregate-only: the "table.column"s that sums are taken of
+
+    pushed: tuple[str, ...] = ()  # by `explain` only: what databases do of it
 
     @property
     def aggregate_only(self) -> bool:

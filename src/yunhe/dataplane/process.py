@@ -241,6 +241,7 @@ class Running:
         self.rows = 0
         self.bytes = 0
         self.groups_withheld = False
+        self.noised: list[Any] = []  # under a privacy budget: the groups with their noise
         self.prints: list[Any] = []  # of the groups shown: see Worker._prints
         self._process, self._job, self._on_tick = process, job, on_tick
         self._give_back: Callable[[bool], None] | None = give_back
@@ -258,6 +259,8 @@ class Running:
                     "k": self._job.k,
                     "rows_max": self._job.rows_max,
                     "prints_max": limits.PRINTS_MAX,
+                    "recipe": self._job.recipe,
+                    "groups": self._job.groups,
                 }
             )
             kind, size, _ = self._process.frame(self._until, self._on_tick)
@@ -266,6 +269,7 @@ class Running:
                 self._finish(said["code"] or "QUERY_FAILED")
             self.groups_withheld = said["groups_withheld"]
             self.prints = said["prints"]
+            self.noised = said["noised"]
         except BaseException:
             self.close()
             raise

@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import secrets
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from yunhe.contracts import Contract, Transfer
-from yunhe.control import Answered, Control, Grant, Recorder, Use, answered
+from yunhe.control import (
+    Answered,
+    Control,
+    Grant,
+    Question,
+    Recorder,
+    Use,
+    answer_kept,
+    answered,
+)
+from yunhe.dataplane import noise
 from yunhe.dataplane.bounding import buckets
 from yunhe.dataplane.fresh import Supply, fresh
 from yunhe.dataplane.kept import KeptGate
@@ -25,6 +36,7 @@ from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running
 from yunhe.dataplane.push import Spooled, lay_down, one_purpose, whole_product
+from yunhe.dataplane.pushdown_fetch import Databases, located
 from yunhe.dataplane.views import views
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
@@ -76,6 +88,7 @@ class _Begun:
     watch: _Watch
     running: Running
     answered: Answered | None  # in aggregate-only mode
+    noised: list[Any] | None  # under a privacy budget: what is given, unless it was kept before
 
 
 class DataPlane:
@@ -93,12 +106,14 @@ class DataPlane:
         mask_secret: bytes,
         crash: CrashPoints,
         supply: Supply | None = None,
+        databases: Databases | None = None,
     ) -> None:
         """`tables` gives the tables of a contract's product; `mask_secret` keys the hash masks.
 
         `supply` gives their files as they are now; without it they are as the tables say.
+        `databases` asks tables that lie in one; without it there are none.
         """
-        self._supply = supply
+        self._supply, self._databases = supply, databases
         self._db, self._evidence = db, evidence
         self._contracts, self._control, self._tables = contracts, control, tables
         self._pool, self._mask_secret, self._crash = pool, mask_secret, crash
@@ -109,7 +124,11 @@ class DataPlane:
     def explain(self, peer_did: str, contract_id: str, sql: str) -> Governed:
         """What the gate would make of `sql`; runs and charges nothing. Raises as `query`."""
         contract = self._contracts.in_force(contract_id, peer_did)
-        return self._gate.govern(contract.id, sql, self._tables(contract), contract.terms)
+        tables = self._tables(contract)
+        governed = self._gate.govern(contract.id, sql, tables, contract.terms)
+        if self._databases is None:
+            return governed
+        return replace(governed, pushed=self._databases.told(governed, tables))
 
     def describe(self, peer_did: str, contract_id: str, sql: str) -> bytes:
         """The Arrow schema (one IPC message) of what `query` would give for `sql`.
@@ -121,7 +140,10 @@ class DataPlane:
         tables = self._tables(contract)
         governed = self._gate.govern(contract.id, sql, tables, contract.terms)
         binding = self._binding(contract, self._fresh(contract, tables, governed.tables))
-        return self._pool.describe(binding, governed.sql, governed.groups_sql)
+        groups_sql = governed.groups_sql
+        if governed.recipe is not None and groups_sql is not None:
+            groups_sql = noise.shape(groups_sql, governed.recipe)
+        return self._described(binding, tables, [(governed.sql, groups_sql)])[0]
 
     def shapes(self, peer_did: str, contract_id: str) -> dict[str, bytes]:
         """The tables as the contract shows them, each with its Arrow schema (one IPC message).
@@ -133,7 +155,18 @@ class DataPlane:
         shown = views(tables, contract.terms).values()
         read = self._fresh(contract, tables, [view.table for view in shown])
         binding = self._binding(contract, read)
-        return {view.table: self._pool.describe(binding, view.select()) for view in shown}
+        said = self._described(binding, tables, [(view.select(), None) for view in shown])
+        return dict(zip((view.table for view in shown), said, strict=True))
+
+    def _described(
+        self,
+        binding: Binding,
+        tables: Mapping[str, TableBinding],
+        asked: Sequence[tuple[str, str | None]],
+    ) -> list[bytes]:
+        if self._databases is not None:
+            return self._databases.described(self._pool, binding, tables, asked)
+        return [self._pool.describe(binding, *each) for each in asked]
 
     def _fresh(
         self, contract: Contract, tables: Mapping[str, TableBinding], used: Collection[str]
@@ -152,7 +185,10 @@ class DataPlane:
         contract = self._contracts.in_force(contract_id)
         if len(self._contracts.transfers(contract_id)) != 1:
             return None
-        return self._binding(contract, self._fresh(contract, self._tables(contract), ()))
+        tables = self._tables(contract)
+        if any(map(located, tables.values())):
+            return None  # its workers are of one use each
+        return self._binding(contract, self._fresh(contract, tables, ()))
 
     def query(self, peer_did: str, query: Query) -> Stream:
         """Run one governed query up to its first bytes, durably released.
@@ -162,7 +198,7 @@ class DataPlane:
         """
         begun = self._begin(peer_did, query)
         with self._void_unless_done(begun):
-            self._control.release(begun.grant, begun.answered)
+            self._control.release(begun.grant, begun.answered, begun.noised)
         return Stream(
             begun.running, begun.governed, begun.grant, self._post, self._crash, begun.watch
         )
@@ -173,12 +209,14 @@ class DataPlane:
         query: Query,
         path: Path,
         kept: Callable[[Tx, Spooled], object],
+        through: Callable[[Iterator[bytes]], Iterator[bytes]] | None = None,
     ) -> Spooled:
         """As `query`, but the whole result is laid down at `path` before the release.
 
         No SQL: the whole product; no purpose: the only one. `kept` joins the release in one
         transaction: from then on the use is the caller's to post (`Control.post_held`). Raises
-        as `query` and `push.lay_down`; then nothing is charged and there is no file.
+        as `query` and `push.lay_down`; then nothing is charged and there is no file. `through`:
+        what is laid down instead of the bytes as they come, of as many rows.
         """
         contract = self._contracts.in_force(query.contract_id, peer_did)
         terms = contract.terms
@@ -190,12 +228,13 @@ class DataPlane:
         begun = self._begin(peer_did, query)
 
         def release(tx: Tx) -> None:
-            self._control.release(begun.grant, begun.answered)
+            self._control.release(begun.grant, begun.answered, begun.noised)
             kept(tx, laid)
 
         try:
             with self._void_unless_done(begun):
-                laid = lay_down(begun.running, path, begun.watch)
+                came = iter(begun.running)
+                laid = lay_down(through(came) if through else came, path, begun.watch)
                 self._db.write(release)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -214,6 +253,7 @@ class DataPlane:
             self._record_refusal(peer_did, query, refusal)
             raise
         tables = self._fresh(contract, tables, governed.tables)
+        question, kept = self._question(contract, tables, governed)
         bounds = (query.rows_max, terms.rows_max, limits.RESULT_ROWS_MAX)
         use = Use(
             use_id=query.use_id,
@@ -223,15 +263,18 @@ class DataPlane:
             purpose=query.purpose,
             fields=governed.fields,
             rows_max=min(bound for bound in bounds if bound is not None),
+            question=question,
         )
         grant = self._control.admit(use)
         watch = _Watch(lambda: self._contracts.in_force(contract.id, peer_did))
         try:
-            running = self._run(contract, tables, governed, grant, watch)
+            running = self._run(contract, tables, governed, grant, watch, kept)
         except BaseException as error:
             self._void(grant, error)
             raise
-        return _Begun(governed, grant, watch, running, _answered(contract, governed, running))
+        noised = running.noised if question is not None and kept is None else None
+        audited = _answered(contract, governed, running)
+        return _Begun(governed, grant, watch, running, audited, noised)
 
     @contextlib.contextmanager
     def _void_unless_done(self, begun: _Begun) -> Iterator[None]:
@@ -278,11 +321,35 @@ class DataPlane:
         governed: Governed,
         grant: Grant,
         watch: _Watch,
+        kept: list[Any] | None,
     ) -> Running:
         if not governed.fields <= grant.fields:  # the Grant's word is the engine's law
             raise Denied(detail="the governed query reads more than was granted")
-        job = Job(governed.sql, governed.groups_sql, governed.k, grant.rows_max)
-        return self._pool.run(self._binding(contract, tables), job, watch)
+        recipe = None if governed.recipe is None else governed.recipe.to_json()
+        job = Job(governed.sql, governed.groups_sql, governed.k, grant.rows_max, recipe, kept)
+        binding = self._binding(contract, tables)
+        if self._databases is not None:
+            return self._databases.run(self._pool, binding, job, governed, tables, watch)
+        return self._pool.run(binding, job, watch)
+
+    def _question(
+        self, contract: Contract, tables: Mapping[str, TableBinding], governed: Governed
+    ) -> tuple[Question | None, list[Any] | None]:
+        """Under a privacy budget: what is asked, of this version of the data, and the answer kept.
+
+        Found and then gone, or not found and then there: control decides by what stands in
+        `Question`, so that nothing is given that was not paid for.
+        """
+        if governed.recipe is None:
+            return None, None
+        files = [path for name in governed.tables for path in tables[name].source]
+        version = [[path, *_version(path)] for path in sorted(files)]
+        if any(located(tables[name]) for name in governed.tables):
+            version.append([secrets.token_hex(16)])  # a database has no version: never kept
+        key = sha256_hex({"recipe": governed.recipe.digest, "files": version})
+        question = Question(contract.product_code, key)
+        kept = answer_kept(self._db, contract.peer_did, question)
+        return replace(question, held=kept is not None), kept
 
     def _binding(self, contract: Contract, tables: Mapping[str, TableBinding]) -> Binding:
         files = tuple((name, tables[name].source) for name in sorted(tables))
@@ -312,7 +379,7 @@ class DataPlane:
 
 def _answered(contract: Contract, governed: Governed, running: Running) -> Answered | None:
     """What the overlap audit is told of an aggregate-only answer."""
-    if not governed.aggregate_only:
+    if not governed.aggregate_only or governed.recipe is not None:
         return None
     shown = sorted(
         column for column in contract.terms.columns if column.partition(".")[0] in governed.tables
@@ -321,6 +388,15 @@ def _answered(contract: Contract, governed: Governed, running: Running) -> Answe
     k = governed.k
     groups = running.prints
     return answered(contract.product_code, k, frame, governed.summed, groups, buckets(k))
+
+
+def _version(path: str) -> tuple[str, str]:
+    """Of a file: its size and when it was last written; a missing one is the worker's to tell."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ("", "")
+    return (str(found.st_size), str(found.st_mtime_ns))
 
 
 class _Watch:

@@ -23,6 +23,7 @@ import pyarrow as pa
 FRAME = struct.Struct("<cIQ")  # kind, payload length, rows in the payload
 HEADER, DATA, TRAILER, READY, SCHEMA = b"H", b"D", b"T", b"R", b"S"
 _PARTS_MAX = 1024  # IOV_MAX of Linux
+_AHEAD_MB = 16  # what the engine's other threads may make while the pipe is written to
 _RELATIONS_KEPT_MAX = 32  # parsed queries, the latest used
 
 
@@ -50,6 +51,7 @@ class Worker:
             "temp_directory = ''",
             "allow_persistent_secrets = false",
             "preserve_insertion_order = true",
+            f"streaming_buffer_size = '{_AHEAD_MB}MB'",
             "TimeZone = 'UTC'",
             f"memory_limit = '{int(limits['memory_mb'])}MB'",
             f"threads = {int(limits['threads'])}",
@@ -88,13 +90,17 @@ class Worker:
         sent = 0
         try:
             _limit_cpu(self._limits["cpu_s"])
-            withheld, prints = False, []
-            if job["groups_sql"]:
+            withheld, prints, noised = False, [], []
+            told = None
+            if job["recipe"]:
+                noised = self._noised(job)
+                withheld, told = job["recipe"]["keys"] > 0, job["recipe"]["told"]
+            elif job["groups_sql"]:
                 withheld = self._groups(job["groups_sql"], job["k"])
                 prints = self._prints(job["prints_max"])
-            for payload, rows in self._frames(job["sql"], job["rows_max"]):
+            for payload, rows in self._frames(job["sql"], job["rows_max"], told):
                 if not sent:
-                    self._say(HEADER, groups_withheld=withheld, prints=prints)
+                    self._say(HEADER, groups_withheld=withheld, prints=prints, noised=noised)
                 sent += 1
                 self._send(DATA, payload, rows)
             code = ""
@@ -160,12 +166,54 @@ class Worker:
             raise Failure("GROUPS_TOO_MANY")
         return [[n, places] for n, places in found]
 
-    def _frames(self, sql: str, rows_max: int | None) -> Iterator[tuple[list[memoryview], int]]:
-        """The result as parts of one Arrow IPC stream, each of whole messages, with its rows."""
+    def _noised(self, job: dict[str, Any]) -> list[Any]:
+        """Fill `groups` from exact whole numbers and noise, or from the answer kept; what of it
+        is to be kept: keys as text, noisy numbers. Nothing exact stays.
+        """
+        con, recipe, most = self.con, job["recipe"], job["prints_max"]
+        exact, keys = job["groups_sql"], recipe["keys"]
+        width = keys + len(recipe["scales"])
+        names = [f"k{at}" for at in range(keys)]
+        try:
+            if job["groups"] is None:
+                con.execute(f"CREATE OR REPLACE TEMP TABLE exact AS {exact}")
+                texts = [f"CAST({name} AS VARCHAR)" for name in names]
+                numbers = [f"v{at}" for at in range(len(recipe["scales"]))]
+                found = con.execute(
+                    f"SELECT {', '.join(texts + numbers)} FROM temp.exact ORDER BY ALL"  # noqa: S608
+                ).fetchall()
+                groups = _add_noise(found, keys, recipe["scales"], recipe["least"])
+                con.execute("DELETE FROM temp.exact")
+            else:
+                groups = job["groups"]
+                con.execute(f"CREATE OR REPLACE TEMP TABLE exact AS {exact} WITH NO DATA")
+            if not groups:
+                raise Failure("GROUP_TOO_SMALL")
+            if len(groups) > most:
+                raise Failure("GROUPS_TOO_MANY")
+            marks = ", ".join("?" * width)
+            con.executemany(f"INSERT INTO temp.exact VALUES ({marks})", groups)  # noqa: S608
+            con.execute(
+                f"CREATE OR REPLACE TEMP TABLE groups AS SELECT {recipe['columns']} FROM temp.exact"  # noqa: S608
+            )
+        finally:
+            con.execute("DROP TABLE IF EXISTS temp.exact")
+        return groups
+
+    def _frames(
+        self, sql: str, rows_max: int | None, told: dict[str, Any] | None = None
+    ) -> Iterator[tuple[list[memoryview], int]]:
+        """The result as parts of one Arrow IPC stream, each of whole messages, with its rows.
+
+        `told` goes into the schema's metadata.
+        """
         reader = self._relation(sql).to_arrow_reader(int(self._limits["batch_rows"]))
         least = int(self._limits["frame_bytes"])
         sink = _Sink()
-        writer = pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), reader.schema)
+        schema = reader.schema
+        if told is not None:
+            schema = schema.with_metadata({"yunhe.noise": json.dumps(told)})
+        writer = pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema)
         total = held = 0
         cut = False
         for batch in reader:
@@ -242,6 +290,29 @@ class _Sink:
 
     def close(self) -> None:
         self.closed = True
+
+
+def _add_noise(found: list[Any], keys: int, scales: list[float], least: int) -> list[Any]:
+    """Discrete Laplace noise on every number; groups of fewer than `least` entities are left out.
+
+    All groups draw, so that the time it takes is none of the noise's.
+    """
+    try:
+        import opendp.prelude as dp
+    except ImportError as error:
+        raise Failure("NOISE_MISSING") from error
+    dp.enable_features("contrib")
+    columns = []
+    for at, scale in enumerate(scales):
+        space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64")
+        draw = dp.m.make_laplace(*space, scale=scale)
+        columns.append(draw([row[keys + at] for row in found]) if found else [])
+    noisy = zip(*columns, strict=True)
+    return [
+        [*row[:keys], *map(str, values)]
+        for row, values in zip(found, noisy, strict=True)
+        if values[0] >= least
+    ]
 
 
 def text(value: str) -> str:

@@ -66,6 +66,7 @@ class Terms:
     frequency: str | None = None  # "10/P1D": uses a window, an ISO 8601 duration
     pause: str | None = None  # "PT1M": the least time between two uses
     inherit: bool = False  # passed on only together with this policy
+    privacy: str | None = None  # "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1;t.c=0..9"
 
     def to_json(self) -> dict[str, Any]:
         """The wire form of `docs/api.md`."""
@@ -82,6 +83,7 @@ class Terms:
             "frequency": self.frequency,
             "pause": self.pause,
             "inherit": self.inherit,
+            "privacy": self.privacy,
         }
 
     @classmethod
@@ -105,6 +107,7 @@ class Terms:
             frequency=data.get("frequency"),
             pause=data.get("pause"),
             inherit=data.get("inherit", False),
+            privacy=data.get("privacy"),
         )
 
     def but(self, changes: Mapping[str, Any] | None) -> Terms:
@@ -187,8 +190,8 @@ class Resource:
     description_en: str = ""
     keywords: tuple[str, ...] = ()
     tables: tuple[dict[str, Any], ...] = ()
-    reasons: tuple[Any, ...] = ()
     drift: dict[str, Any] = field(default_factory=dict)  # table -> how its source differs now
+    reasons: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -288,6 +291,7 @@ class Contract:
     version: int = 1
     signature_level: str = ""
     uses_left: int | None = None
+    privacy_left: dict[str, Any] | None = None  # at the provider, under a privacy budget
     signed_at: datetime | None = None
     ended_reason: str | None = None
     ended_reason_zh: str | None = None
