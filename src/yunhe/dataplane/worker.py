@@ -24,7 +24,6 @@ FRAME = struct.Struct("<cIQ")  # kind, payload length, rows in the payload
 HEADER, DATA, TRAILER, READY, SCHEMA = b"H", b"D", b"T", b"R", b"S"
 _PARTS_MAX = 1024  # IOV_MAX of Linux
 _AHEAD_MB = 16  # what the engine's other threads may make while the pipe is written to
-_AHEAD_MB = 16  # what the engine's other threads may make while the pipe is written to
 _RELATIONS_KEPT_MAX = 32  # parsed queries, the latest used
 
 
@@ -52,7 +51,6 @@ class Worker:
             "temp_directory = ''",
             "allow_persistent_secrets = false",
             "preserve_insertion_order = true",
-            f"streaming_buffer_size = '{_AHEAD_MB}MB'",
             f"streaming_buffer_size = '{_AHEAD_MB}MB'",
             "TimeZone = 'UTC'",
             f"memory_limit = '{int(limits['memory_mb'])}MB'",
