@@ -11,6 +11,7 @@ from yunhe.sources.database import Database
 from yunhe.sources.database_postgresql import PostgresTable
 from yunhe.sources.database_sqlite import SqliteTable
 from yunhe.sources.errors import LocatorNotValid
+from yunhe.sources.http_json import HttpJsonSource
 from yunhe.sources.locator import Locator
 from yunhe.sources.port import Staged
 from yunhe.sources.s3 import S3Source
@@ -21,6 +22,8 @@ def open_staged(locator: Locator, connections: Connections) -> Staged:
     connection = connections.get(locator.connection, locator.kind)
     if locator.kind == "s3":
         return S3Source(locator, connection)
+    if locator.kind == "http-json":
+        return HttpJsonSource(locator, connection)
     raise _absent(locator)
 
 
