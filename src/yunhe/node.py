@@ -175,6 +175,7 @@ class Node:
             mask_secret=secret_file(config.data_dir / "keys" / "mask.key"),
             crash=self.crash,
             supply=self.supply,
+            databases=dataplane.Databases(self.sources.live, config.data_dir / "pulled"),
         )
         log, key, name = self.evidence, self.keys.key("did"), self.identity.jose_name
         self.vault = vault.of_node(
@@ -187,9 +188,8 @@ class Node:
         use = (self.db, self.contracts, self.plane, self.control, self.exchange)
         may = self.identity.check_standing
         self.flight = self._flight() if config.flight_listen else None
-        self.pusher, self.inbox = arrow.pushing(
-            *use, may, self._received, self.vault, config
-        )
+        self.pusher, self.inbox = arrow.pushing(*use, may, self._received, self.vault, config)
+        self.vault.keep_in(self.inbox.file)
         self.sharing = delta.sharing(self.db, self.evidence, self.contracts, self.relay, config)
 
     def _beyond(self) -> None:
@@ -407,7 +407,7 @@ class Node:
             _safely(self.plane.catch_up)
             _safely(self.inbox.sweep)
             _safely(self.sharing.files.sweep)
-            _safely(lambda: self.vault.sweep(self.inbox.file))
+            _safely(self.vault.sweep)
             _safely(lambda: self.exchange.sweep_uses(self._awaited))
 
     def _awaited(self) -> set[str]:

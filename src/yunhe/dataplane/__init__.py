@@ -35,6 +35,7 @@ from yunhe.dataplane.parameters import bind, wanted
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
 from yunhe.dataplane.push import Spooled, count_file, one_purpose, settle_file, settle_folder
+from yunhe.dataplane.pushdown_fetch import Databases
 from yunhe.dataplane.qualified import unqualified
 from yunhe.dataplane.service import Agreements, DataPlane, Query, Stream
 from yunhe.dataplane.views import check_terms, term_faults
@@ -47,6 +48,7 @@ __all__ = [
     "ColumnNotAgreed",
     "DataPlane",
     "DataUnavailable",
+    "Databases",
     "Governed",
     "GroupTooSmall",
     "IpcCount",

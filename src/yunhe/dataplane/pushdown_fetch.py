@@ -123,6 +123,16 @@ class Databases:
         left = replace(job, sql=planned.sql, groups_sql=planned.groups_sql)
         return pool.run(here, left, watch, shipped.close)
 
+    def told(self, governed: Governed, tables: Mapping[str, TableBinding]) -> tuple[str, ...]:
+        """For `explain`: what each database does of a query; raises as `planned`."""
+        planned = self.planned(governed, tables)
+        if planned is None:
+            return ()
+        return tuple(
+            f"{parse(fetch.source).kind}: {', '.join(fetch.tables)}: {fetch.told}"
+            for fetch in planned.fetches
+        )
+
     def described(
         self,
         pool: Pool,
@@ -195,7 +205,6 @@ class Databases:
             known = self._tables.get(source)
         if known is not None and monotonic() < known[0]:
             return known[1], known[2]
-        begun = monotonic()
         try:
             database = known[1] if known is not None else self._opened(source)
             columns = {column.name: column for column in database.shape()}
@@ -204,9 +213,8 @@ class Databases:
         except YunheError as error:
             raise DataUnavailable(error.code) from error
         placed = Placed(source, database.locator.kind, database.place, database.relation, columns)
-        rest = max(limits.SOURCE_CHECK_S, 20 * (monotonic() - begun))
         with self._lock:
-            self._tables[source] = (monotonic() + rest, database, placed)
+            self._tables[source] = (monotonic() + limits.SOURCE_CHECK_S, database, placed)
             while len(self._tables) > limits.SOURCES_LOOKED_MAX:
                 self._tables.popitem(last=False)
         return database, placed

@@ -10,7 +10,10 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
 
 from yunhe.kernel import limits
 from yunhe.sources import database as base
@@ -86,11 +89,15 @@ class PostgresTable:
 
     def fetch(self, sql: str, columns: Columns, out: Path, bounds: Bounds, stop: Stop) -> int:
         """As `Database.fetch`."""
+        until = monotonic() + bounds.seconds
         with self._session(bounds.seconds) as cursor:
             stop.by(cursor.adbc_cancel)
             try:
                 cursor.execute(sql)
                 return base.lay_down(cursor.fetch_record_batch(), columns, out, bounds)
+            except (OSError, pa.ArrowException) as error:  # the stream's way of saying anything
+                late = stop.asked or monotonic() > until
+                raise Failed(TIME if late else FAILED) from error
             finally:
                 stop.by(None)
 

@@ -21,11 +21,12 @@ import duckdb
 from yunhe.kernel import limits
 from yunhe.sources.connected import open_live, open_staged
 from yunhe.sources.connections import Connections
+from yunhe.sources.database import Database
 from yunhe.sources.errors import SourceKindUnknown, SourceTooLarge, SourceUnreadable
 from yunhe.sources.local import LocalSource, Roots
 from yunhe.sources.locator import LOCAL, Locator, parse
 from yunhe.sources.model import ColumnProfile, Drift, Snapshot, TableProfile
-from yunhe.sources.port import Live, Staged
+from yunhe.sources.port import Staged
 from yunhe.sources.snapshots import Snapshots
 from yunhe.sources.types import literal, quoted
 
@@ -119,9 +120,9 @@ class Sources:
             found = con.sql(query).to_arrow_table().to_pylist()
         return [{name: _shown(value) for name, value in row.items()} for row in found]
 
-    def live(self, locator: Locator) -> Live:
-        """A source that is asked where it is; raises ConnectionUnknown."""
-        return open_live(locator, self._connections)
+    def live(self, locator: Locator | str) -> Database:
+        """A source that is asked where it is; raises ConnectionUnknown, LocatorNotValid."""
+        return open_live(parse(str(locator)), self._connections)
 
     def _staged(self, locator: Locator) -> Staged:
         if locator.kind in ("", *LOCAL):
