@@ -121,13 +121,16 @@ def _read(file: Path, name: str, keywords: tuple[str, ...]) -> Any:
             "未安装扩展：pip install 'yunhe[dicom]'",
         ) from error
     try:
-        return pydicom.dcmread(
+        held = pydicom.dcmread(
             file, stop_before_pixels=True, specific_tags=["SpecificCharacterSet", *keywords]
         )
+        if not held.get("SOPInstanceUID"):  # a cut file is read as one with fewer elements
+            raise ValueError("no instance")
     except MemoryError:
         raise
     except Exception as error:
         raise Fault(f"{name} is no DICOM", f"{name} 不是 DICOM") from error
+    return held
 
 
 def _digest(file: Path) -> str:
