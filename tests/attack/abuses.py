@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from attack import abuse_engine, abuse_http, abuse_sources, abuse_terms
+from attack import abuse_engine, abuse_flight, abuse_http, abuse_sources, abuse_terms
 from attack.world import Target
 
 Act = Callable[[Target], str]
@@ -47,6 +47,8 @@ ABUSES: Final = (
     *_listed("http_headers", abuse_http.HEADERS),
     *_listed("http_framing", abuse_http.FRAMING),
     *_listed("http_bodies", abuse_http.BODIES),
+    *_listed("flight_tickets", abuse_flight.TICKETS),
+    *_listed("flight_messages", abuse_flight.MESSAGES),
     *_listed("terms", abuse_terms.TERMS),
     *_listed("engine", abuse_engine.ENGINE),
     *_listed("engine_bombs", abuse_engine.BOMBS),

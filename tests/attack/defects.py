@@ -32,6 +32,8 @@ from yunhe.dataplane import (
 from yunhe.identity import guard, jwts, store_access
 from yunhe.kernel import asgi, clock, limits
 from yunhe.protocols.arrow import router, wire
+from yunhe.protocols.flight import callers
+from yunhe.protocols.flight import kept as tickets
 from yunhe.sources.service import Sources
 
 _EARLY: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -332,6 +334,32 @@ def _nonces_unspent() -> None:
     store_access.spend_nonce = lambda *_: True
 
 
+def _tickets_stay() -> None:
+    tickets.Kept.take = lambda self, owner, handle, fits=None: self.get(owner, handle)
+
+
+def _tickets_of_anybody() -> None:
+    put, take, get = tickets.Kept.put, tickets.Kept.take, tickets.Kept.get
+    tickets.Kept.put = lambda self, _owner, value: put(self, "any", value)
+    tickets.Kept.take = lambda self, _owner, handle, *fits: take(self, "any", handle, *fits)
+    tickets.Kept.get = lambda self, _owner, handle: get(self, "any", handle)
+
+
+def _tickets_fit_all() -> None:
+    take = tickets.Kept.take
+    tickets.Kept.take = lambda self, owner, handle, *_fits: take(self, owner, handle)
+
+
+def _any_connection() -> None:
+    known = callers.Callers._known
+    callers.Callers._known = lambda self, bearer, _source: known(self, bearer, "any")
+
+
+def _first_header() -> None:
+    one = callers._one
+    callers._one = lambda headers, name: one({name: list(headers.get(name, ()))[:1]}, name)
+
+
 DEFECTS: Final[dict[str, Defect]] = {
     # the policy subqueries
     "masks off": Defect(_masks_off, ("masks", "whole_row")),
@@ -342,6 +370,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "hash without a key": Defect(_hash_without_key, (), ("terms",)),
     "masks off over http": Defect(_masks_off, ("masks",), face="http"),
     "masks off over the relay": Defect(_masks_off, ("masks",), face="relay"),
+    "masks off over flight": Defect(_masks_off, ("masks",), face="flight"),
     "row filter off": Defect(_terms(row_filters=()), ("columns",)),
     "row filter off in subqueries": Defect(_filter_only_outside, ("columns", "shadowing")),
     "every column shown": Defect(_every_column_shown, ("columns",)),
@@ -403,6 +432,11 @@ DEFECTS: Final[dict[str, Defect]] = {
     ),
     "one worker for all contracts": Defect(_one_worker_for_all, (), ("engine",)),
     # the doors
+    "ticket reusable": Defect(_tickets_stay, (), ("flight_tickets",)),
+    "ticket of anybody": Defect(_tickets_of_anybody, (), ("flight_tickets",)),
+    "ticket under any contract": Defect(_tickets_fit_all, (), ("flight_tickets",)),
+    "peer token on any connection": Defect(_any_connection, (), ("flight_tickets",)),
+    "second header ignored": Defect(_first_header, (), ("flight_messages",)),
     "peer token reusable": Defect(_nonces_unspent, (), ("http_tokens",)),
     "signatures unread": Defect(_signatures_unread, (), ("http_tokens",)),
     "any audience": Defect(_any_audience, (), ("http_tokens",)),

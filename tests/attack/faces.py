@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
+from attack import face_flight
 from attack.world import Target
 from flow.world import PURPOSE
 from yunhe.dataplane import Query
@@ -79,6 +80,8 @@ class PlaneFace(_Numbered):
                 return answer(b"".join(stream))
         except YunheError as refused:
             return Answer(refused.code, json.dumps(refused.problem(), ensure_ascii=False))
+        except Exception as fault:  # noqa: BLE001 - a crash is an answer of the attacked, too
+            return Answer("FAULT", repr(fault))
 
 
 class HttpFace(_Numbered):
@@ -137,6 +140,27 @@ class RelayFace(_Numbered):
         return Answer(RUNS, f"{table.schema}{table.to_pydict()}", table.to_pylist())
 
 
+class FlightFace(_Numbered):
+    """Flight SQL at the provider, as a consumer's connector would ask."""
+
+    name = "flight"
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._caller = face_flight.Caller(target)
+
+    def ask(self, contract: Contract, sql: str, purpose: str = PURPOSE) -> Answer:
+        shown = face_flight.headers(self.target, contract.id, purpose)
+        try:
+            table = self._caller.read(self._caller.ticket(sql, shown), shown)
+        except face_flight.REFUSALS as refused:
+            return Answer(face_flight.code(refused), str(refused))
+        return Answer(RUNS, f"{table.schema}{table.to_pydict()}", table.to_pylist())
+
+    def close(self) -> None:
+        self._caller.close()
+
+
 def answer(body: bytes) -> Answer:
     """What an Arrow IPC stream shows: schema, metadata, every cell, and the bytes as text."""
     try:
@@ -156,5 +180,5 @@ def problem_code(content: bytes) -> str:
 
 
 FACES: Final[dict[str, Callable[[Target], Face]]] = {
-    face.name: face for face in (PlaneFace, HttpFace, RelayFace)
+    face.name: face for face in (PlaneFace, HttpFace, RelayFace, FlightFace)
 }

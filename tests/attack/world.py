@@ -88,10 +88,13 @@ def resource(world: World) -> str:
     return str(made.id)
 
 
+_FLIGHT = {"flight_listen": "127.0.0.1:0"}
+
+
 @contextmanager
 def target(home: Path) -> Iterator[Target]:
     """Start three nodes, publish, sign; stop them at the end."""
-    world = three(home, a={"workers": 2})
+    world = three(home, a={"workers": 2, **_FLIGHT}, r=_FLIGHT)
     heard: list[str] = []
     ear = _Ear(heard)
     logging.getLogger().addHandler(ear)

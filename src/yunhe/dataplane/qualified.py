@@ -18,8 +18,10 @@ def unqualified(sql: str) -> tuple[str, str, str]:
     Both are empty where no table says any. Raises what the gate raises on unreadable SQL.
     """
     tree = read(sql)
-    named = {(table.catalog, table.db) for table in tree.find_all(exp.Table) if table.db}
-    if not named:
+    tables = list(tree.find_all(exp.Table))
+    named = {(table.catalog, table.db) for table in tables if table.db}
+    if not named or not all(isinstance(table.this, exp.Identifier) for table in tables):
+        # Nothing is taken off a table function: the gate names what it is.
         return "", "", sql
     if len(named) > 1:
         raise NameQualified(name=", ".join(sorted(".".join(each) for each in named)))
