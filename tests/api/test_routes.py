@@ -197,6 +197,12 @@ def _live(world: World, found: dict[str, Any]) -> None:
     shared = world.agree(world.product(replace(TERMS, minimum_group=0)))
     r.make_profile(shared)
     get(r, f"/contracts/{shared.id}/profiles", "/contracts/{id}/profiles")
+    item = r.seal(shared)["id"]
+    until("the delivery", lambda: r.vault_item(item)["state"] == "sealed")
+    r.vault_read(item)
+    get(r, "/vault")
+    get(r, f"/vault/{item}", "/vault/{id}")
+    get(r, f"/contracts/{shared.id}/vault", "/contracts/{id}/vault")
     one = found["GET /contracts/{id}/transfers"]["items"][0]
     get(r, f"/transfers/{one['id']}", "/transfers/{id}")
     get(r, "/statements")

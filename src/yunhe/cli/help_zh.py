@@ -76,7 +76,9 @@ _SUPPLY: Final = {
     "Show one resource: its tables and columns, and why it was returned.": (
         "显示一个资源：表、列及退回原因。"
     ),
-    "Measure the tables of a resource as their sources are now.": "按数据源现状重新测量资源的各表。",
+    "Measure the tables of a resource as their sources are now.": (
+        "按数据源现状重新测量资源的各表。"
+    ),
     "Show the first rows of a table as they are now, for the provider's own eyes.": (
         "显示某表当前的前若干行，仅供提供方查看。"
     ),
@@ -232,6 +234,27 @@ _TRANSFERS: Final = {
     "Let a halted transfer go on.": "恢复已暂停的传输。",
     "End a transfer for good; the contract stays.": "永久结束传输；合约不变。",
 }
+_VAULT: Final = {
+    "Sealed deliveries in this node's vault.": "本节点保险库中的密封交付。",
+    "Ask for a sealed delivery; it comes in the background, and is one use.": (
+        "请求密封交付；后台到达，计一次使用。"
+    ),
+    "List sealed deliveries, latest first.": "列出密封交付，最新在前。",
+    "Show one sealed delivery, and the proof of its destruction where there is one.": (
+        "显示一次密封交付及其销毁证明（如有）。"
+    ),
+    "Open a sealed delivery once more; counted, and reported to the provider.": (
+        "再次打开密封交付；计数并报告提供方。"
+    ),
+    "Write to an .arrow or .parquet file.": "写入 .arrow 或 .parquet 文件。",
+    "Recorded, and told to the provider.": "记录并告知提供方。",
+    "Destroy the key of a delivery for good; the signed proof goes to the provider.": (
+        "永久销毁该交付的密钥；签名证明发送给提供方。"
+    ),
+    "List the reads and destructions under a contract, as the receiver signed them.": (
+        "列出合约下由接收方签名的读取与销毁记录。"
+    ),
+}
 _SHARING: Final = {
     "Write a profile file for Delta Sharing clients; its token is written once, here.": (
         "生成 Delta Sharing 客户端的配置文件；令牌仅在此显示一次。"
@@ -247,7 +270,7 @@ _SHARING: Final = {
     "Its id.": "编号。",
 }
 TEXTS: Final[Mapping[str, str]] = MappingProxyType(
-    {**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF, **_TRANSFERS, **_SHARING}
+    {**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF, **_TRANSFERS, **_SHARING, **_VAULT}
 )
 
 

@@ -157,6 +157,7 @@ class TransferRequest(TransferMessage):
     purpose: str = ""
     principal: str = ""
     use_id: str = ""
+    seal: str = ""  # the receiver's public key, where the result is to be sealed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,20 @@ class Pushes:
 
         return self._db.read(read)
 
+    def sealed(self) -> list[tuple[Transfer, Push]]:
+        """The pushes sealed to this node, the latest first."""
+
+        def read(tx: Tx) -> list[tuple[Transfer, Push]]:
+            pairs = [(store.transfer(tx, p.transfer_id), p) for p in store_push.sealed(tx)]
+            return [(t, push) for t, push in pairs if t is not None]
+
+        return self._db.read(read)
+
+    def seals(self, tx: Tx, contract_id: str) -> bool:
+        """Whether anything under a contract was asked for, or came, sealed."""
+        under = (store_push.find(tx, t.id) for t in store.transfers_of(tx, contract_id))
+        return any(push is not None and push.seal for push in under)
+
     def held_uses(self) -> frozenset[str]:
         """Uses of the provider that a restart goes on with: released, their result on disk."""
         return frozenset(

@@ -58,6 +58,7 @@ class Push:
     next_at: datetime | None = None
     last_error: str = ""
     owner: str = ""  # the replica of the provider on whose disk the result lies
+    seal: str = ""  # the receiver's public key, where the result is to be sealed
 
     @property
     def use(self) -> str:
@@ -73,6 +74,7 @@ class Wish:
     use_id: str
     sql: str = ""
     principal: str = ""
+    seal: str = ""
 
 
 def made(t: Transfer, wish: Wish, now: datetime, address: DataAddress) -> Push:
@@ -88,6 +90,7 @@ def made(t: Transfer, wish: Wish, now: datetime, address: DataAddress) -> Push:
         method=address.method,
         ranged=address.ranged,
         created_at=now,
+        seal=wish.seal,
     )
 
 
@@ -115,6 +118,7 @@ pushes = sa.Table(
     sa.Column("next_at", UtcTime),
     sa.Column("last_error", sa.Text, nullable=False),
     sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("seal", sa.String(64), nullable=False, server_default=""),
     sa.Index("contract_pushes_open", "role", "state"),
 )
 _NAMES: Final = tuple(field.name for field in fields(Push))
@@ -146,6 +150,14 @@ def find(tx: Tx, transfer_id: str, lock: bool = False) -> Push | None:
     query = sa.select(pushes).where(pushes.c.transfer_id == transfer_id)
     row = tx.one(query.with_for_update() if lock else query)
     return None if row is None else _push(row)
+
+
+def sealed(tx: Tx) -> list[Push]:
+    """The pushes that came, or are to come, sealed to this node; the latest first."""
+    c = pushes.c
+    query = sa.select(pushes).where(c.role == Side.CONSUMER.value, c.seal != "")
+    query = query.order_by(c.created_at.desc(), c.transfer_id).limit(limits.CONTRACT_LIST_MAX)
+    return [_push(row) for row in tx.all(query)]
 
 
 def unfinished(tx: Tx, role: Side) -> list[Push]:

@@ -147,6 +147,7 @@ def request(
         purpose=wish.purpose,
         principal=wish.principal,
         use_id=wish.use_id,
+        seal=wish.seal,
     )
     if data_address is not None:
         store_push.insert(tx, store_push.made(transfer, wish, tx.now, data_address))
@@ -213,7 +214,8 @@ def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> T
     )
     store.insert_transfer(tx, transfer)
     if message.data_address is not None:
-        wish = Wish(message.purpose, message.use_id, message.sql, message.principal)
+        asked = (message.purpose, message.use_id, message.sql, message.principal)
+        wish = Wish(*asked, message.seal)
         store_push.insert(tx, store_push.made(transfer, wish, tx.now, message.data_address))
     return _note(desk, tx, transfer, TransferVerb.REQUEST, Side.CONSUMER)
 

@@ -280,6 +280,11 @@ PEER_CALL_S_MAX: Final = 10
 NODE_TICK_S: Final = 5
 HEAD_BYTES_MAX: Final = 65_536
 
+# vault
+VAULT_SHARD_BYTES: Final = 4 << 20  # a shard holds whole record batches, so it may be larger
+VAULT_MANIFEST_BYTES_MAX: Final = 4 << 20
+VAULT_NOTES_LISTED_MAX: Final = 10_000
+
 # protocols.delta
 DELTA_PROFILES_MAX: Final = 64  # of one contract, at once
 DELTA_PROFILE_S: Final = 30 * 86_400

@@ -88,9 +88,9 @@ class _Verbs:
     add_resource = _Verb(calls.add_resource)
     resources = _Verb(calls.resources)
     resource = _Verb(calls.resource)
-    edit_resource = _Verb(calls.edit_resource)
     profile_resource = _Verb(calls.profile_resource)
     sample_resource = _Verb(calls.sample_resource)
+    edit_resource = _Verb(calls.edit_resource)
     submit_resource = _Verb(calls.submit_resource)
     withdraw_resource = _Verb(calls.withdraw_resource)
     add_product = _Verb(calls.add_product)
@@ -116,6 +116,11 @@ class _Verbs:
     contracts = _Verb(calls.contracts)
     contract = _Verb(calls.contract)
     terminate = _Verb(calls.terminate)
+    seal = _Verb(vault.seal)
+    vault_items = _Verb(vault.vault_items)
+    vault_item = _Verb(vault.vault_item)
+    vault_notes = _Verb(vault.vault_notes)
+    vault_destroy = _Verb(vault.vault_destroy)
     make_profile = _Verb(sharing.make_profile)
     profiles = _Verb(sharing.profiles)
     revoke_profile = _Verb(sharing.revoke_profile)
@@ -282,6 +287,10 @@ class Space(_Verbs):
         asked = self.run(verbs.push(contract, sql, purpose, use_id))
         self.run(verbs.arrived(asked, on_progress, timeout_s))
         return self.fetch(asked.id, to)
+
+    def vault_read(self, item: str, purpose: str = "", application: str = "") -> pyarrow.Table:
+        """Open a sealed delivery once more: counted and reported; `application` is recorded."""
+        return vault.read_table(self.target, self._http, item, purpose, application)
 
     def fetch(self, transfer: Transfer | str, to: str | Path) -> Received:
         """Write what a push has brought to `to`, as `receive` does; the node keeps it."""

@@ -20,6 +20,7 @@ from yunhe.protocols.arrow.pusher import Pusher
 from yunhe.protocols.arrow.relay import Books, Consumed, Passing, Relay
 from yunhe.protocols.arrow.router import ENDPOINT, router
 from yunhe.protocols.arrow.wire import Asked
+from yunhe.vault import Vault
 
 __all__ = [
     "ENDPOINT",
@@ -43,6 +44,7 @@ def pushing(
     books: Books,
     standing: Callable[[str], None],
     receipt: Callable[[Consumed], None],
+    vault: Vault,
     config: NodeConfig,
 ) -> tuple[Pusher, Inbox]:
     """Both ends of a push, as one node has them: below its data folder, at its address."""
@@ -54,6 +56,7 @@ def pushing(
         standing,
         plane,
         control,
+        vault.sealing,
         config.data_dir / "push",
         config.development,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -32,7 +32,7 @@ from yunhe.contracts import (
     Why,
 )
 from yunhe.control import Control
-from yunhe.dataplane import DataPlane, Query, Spooled, count_file
+from yunhe.dataplane import DataPlane, IpcCount, Query, Spooled, count_file
 from yunhe.kernel import limits
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import NotFound, Unavailable, YunheError
@@ -76,14 +76,15 @@ class Pusher:
         standing: Callable[[str], None],
         plane: DataPlane,
         control: Control,
+        sealing: Callable[..., Callable[[Iterator[bytes]], Iterator[bytes]]],
         folder: Path,
         development: bool,
     ) -> None:
         """`in_force(contract id)` raises where a contract does not bind, `standing(did)` where a
-        peer is no member any more; results lie in `folder`."""
+        peer is no member any more; `sealing` is the vault's; results lie in `folder`."""
         self._db, self._pushes, self._in_force = db, pushes, in_force
         self._plane, self._control = plane, control
-        self._standing = standing
+        self._standing, self._sealing = standing, sealing
         self._folder, self._development = folder, development
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._owner = secret_file(folder.with_name("push.id")).hex()[:32]
@@ -189,7 +190,11 @@ class Pusher:
         def kept(tx: Tx, laid: Spooled) -> None:
             self._pushes.ready(tx, t.id, laid.rows, laid.bytes, laid.digest)
 
-        self._plane.spool(t.peer_did, query, self._file(t), kept)
+        through = None
+        if push.seal:
+            count = IpcCount()
+            through = self._sealing(contract, push, lambda chunk: _rows_after(count, chunk))
+        self._plane.spool(t.peer_did, query, self._file(t), kept, through)
         return self._pushes.both(t.id)[1]
 
     def _deliver(self, t: Transfer, push: Push) -> None:
@@ -273,6 +278,11 @@ class Pusher:
 
     def _file(self, t: Transfer) -> Path:
         return self._folder / f"{t.id.rpartition(':')[2]}.arrow"
+
+
+def _rows_after(count: IpcCount, chunk: bytes) -> int:
+    count.feed(chunk)
+    return count.rows
 
 
 def _left(push: Push, sending: Sending) -> int:

@@ -20,6 +20,7 @@ SQL: Final = "urn:yunhe:sql"
 PURPOSE: Final = "urn:yunhe:purpose"
 PRINCIPAL: Final = "urn:yunhe:principal"
 USE_ID: Final = "urn:yunhe:useId"
+SEAL: Final = "urn:yunhe:seal"
 METHOD: Final = "method"  # EDC's name for it
 RANGED: Final = "urn:yunhe:ranged"
 _EDC: Final = "https://w3id.org/edc/v0.0.1/ns/"  # before the names that EDC gives to properties
@@ -35,6 +36,7 @@ def wish(message: contracts.TransferRequest) -> Json:
         PURPOSE: message.purpose,
         PRINCIPAL: message.principal,
         USE_ID: message.use_id,
+        SEAL: message.seal,
     }
     return {name: text for name, text in said.items() if text}
 
@@ -77,6 +79,7 @@ def read_wish(body: Body, push: bool) -> dict[str, Any]:
         "purpose": body.text(PURPOSE, "", chars_max=64),
         "principal": body.text(PRINCIPAL, "", chars_max=128),
         "use_id": body.text(USE_ID, "", chars_max=80),
+        "seal": body.text(SEAL, "", chars_max=64),
     }
 
 

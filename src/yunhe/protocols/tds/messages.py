@@ -44,6 +44,8 @@ MESSAGES: Final = {
         Message("SendStatement", "11", patient=True),  # †
         Message("AcknowledgeStatement", "11", patient=True),  # †
         Message("SendReceipt", "11", patient=True),  # †
+        Message("EndVault", "11", patient=True),  # †
+        Message("ReportVault", "11", patient=True),  # †
         Message("GetUseOutcome", "11", patient=True),  # †
         Message("GetProofs", "10"),  # †
     )

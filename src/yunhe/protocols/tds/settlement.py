@@ -10,10 +10,11 @@ from typing import Any
 from yunhe.exchange import Exchange
 from yunhe.identity import Peer
 from yunhe.protocols.tds.router import Handler
+from yunhe.vault import END, REPORT, Vault
 
 
-def settlement(exchange: Exchange) -> dict[str, Handler]:
-    """The handlers of SendReceipt, GetUseOutcome, SendStatement and AcknowledgeStatement.
+def settlement(exchange: Exchange, vault: Vault) -> dict[str, Handler]:
+    """The handlers of receipts, outcomes, statements, their answers, and the vault's notes.
 
     Each is idempotent by the id inside the signed document, so a repeat is answered alike.
     """
@@ -31,9 +32,17 @@ def settlement(exchange: Exchange) -> dict[str, Handler]:
     def outcome(body: dict[str, Any], peer: Peer) -> dict[str, Any]:
         return exchange.use_outcome(peer.did, body)
 
+    def note(body: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        return vault.reported(peer.did, body)
+
+    def ended(body: dict[str, Any], peer: Peer) -> dict[str, Any]:
+        return vault.told_ended(peer.did, body)
+
     return {
         "SendReceipt": receipt,
         "GetUseOutcome": outcome,
         "SendStatement": statement,
         "AcknowledgeStatement": answer,
+        REPORT: note,
+        END: ended,
     }

@@ -1,0 +1,116 @@
+"""`yunhe vault`: sealed deliveries: ask, look, read as the contract says, destroy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yunhe.cli.desk import Desk, command
+from yunhe.cli.errors import BadArgument, unusable
+from yunhe.sdk import require_arrow
+
+app = typer.Typer(help="Sealed deliveries in this node's vault.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ITEM", help="Its id, or how only that id begins.")]
+_ENDINGS = (".arrow", ".parquet")
+
+
+@command(app)
+def fetch(
+    desk: Desk,
+    contract: Annotated[str, typer.Argument(metavar="CONTRACT")],
+    sql: Annotated[str, typer.Option(help="What is sent; else the whole product.")] = "",
+    purpose: Annotated[str, typer.Option(help="Needed where the contract has several.")] = "",
+) -> None:
+    """Ask for a sealed delivery; it comes in the background, and is one use."""
+    with desk.space() as space:
+        found = space.seal(desk.whole(contract, space.contracts), sql, purpose)
+    _shown(desk, found)
+
+
+@command(app, "list")
+def list_(desk: Desk) -> None:
+    """List sealed deliveries, latest first."""
+    with desk.space() as space:
+        found = space.vault_items()
+    heads = desk.say(
+        "ID STATE ROWS BYTES READS CONTRACT", "编号 状态 行数 字节 读取次数 合约"
+    ).split()
+    names = ("id", "state", "rows", "bytes", "reads", "contract_id")
+    desk.show(found, lambda: desk.table(found, dict(zip(names, heads, strict=True))))
+
+
+@command(app)
+def status(desk: Desk, item: Id) -> None:
+    """Show one sealed delivery, and the proof of its destruction where there is one."""
+    with desk.space() as space:
+        found = space.vault_item(_whole(desk, space, item))
+    _shown(desk, found)
+
+
+@command(app)
+def read(
+    desk: Desk,
+    item: Id,
+    out: Annotated[Path, typer.Option(help="Write to an .arrow or .parquet file.")],
+    purpose: Annotated[str, typer.Option(help="What for; default: the only one agreed.")] = "",
+    application: Annotated[str, typer.Option(help="Recorded, and told to the provider.")] = "",
+) -> None:
+    """Open a sealed delivery once more; counted, and reported to the provider."""
+    require_arrow()
+    if out.suffix not in _ENDINGS:
+        raise BadArgument(
+            what=str(out), why="its ending is none of .arrow, .parquet", why_zh="扩展名不符"
+        )
+    with desk.space() as space:
+        table = space.vault_read(_whole(desk, space, item), purpose, application)
+    _write(table, out)
+    facts = {"rows": table.num_rows, "columns": table.schema.names, "file": str(out)}
+    desk.show(facts, f"{out}  {table.num_rows}")
+
+
+@command(app)
+def destroy(
+    desk: Desk,
+    item: Id,
+    reason: Annotated[str, typer.Option(help="Told to the other side and recorded.")],
+) -> None:
+    """Destroy the key of a delivery for good; the signed proof goes to the provider."""
+    with desk.space() as space:
+        found = space.vault_destroy(_whole(desk, space, item), reason)
+    _shown(desk, found)
+
+
+@command(app)
+def notes(desk: Desk, contract: Annotated[str, typer.Argument(metavar="CONTRACT")]) -> None:
+    """List the reads and destructions under a contract, as the receiver signed them."""
+    with desk.space() as space:
+        found = space.vault_notes(desk.whole(contract, space.contracts))
+    heads = desk.say("KIND AT USE ID", "类型 时间 使用 编号").split()
+    names = ("kind", "at", "use_id", "id")
+    desk.show(found, lambda: desk.table(found, dict(zip(names, heads, strict=True))))
+
+
+def _whole(desk: Desk, space: Any, given: str) -> str:
+    return desk.whole(given, lambda: [each["id"] for each in space.vault_items()])
+
+
+def _shown(desk: Desk, found: dict[str, Any]) -> None:
+    desk.show(found, f"{found['id']}  {found['state']}")
+
+
+def _write(table: Any, out: Path) -> None:
+    try:
+        if out.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            pq.write_table(table, out)
+            return
+        import pyarrow as pa
+
+        with pa.ipc.new_file(str(out), table.schema) as writer:
+            writer.write_table(table)
+    except OSError as error:
+        raise unusable(out, error) from error

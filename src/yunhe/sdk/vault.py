@@ -1,0 +1,66 @@
+"""The verbs of the vault, as values like those of `calls`, and reading, which streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from yunhe.sdk.calls import Call, _given, _key, _list_of_objects, _object
+from yunhe.sdk.errors import unreachable
+from yunhe.sdk.model import Contract
+from yunhe.sdk.stream import optional
+from yunhe.sdk.target import API, Target, refusal
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_READ_S = 600.0
+
+
+def seal(
+    contract: Contract | str, sql: str = "", purpose: str = "", use_id: str | None = None
+) -> Call[dict[str, Any]]:
+    """Ask for a sealed delivery to this node's vault (user): what `sql` says, else the product.
+
+    One use; it comes in the background, see `vault_item`.
+    """
+    key = contract if isinstance(contract, str) else contract.id
+    body = {"contract_id": key, **_given(sql=sql, purpose=purpose, use_id=use_id)}
+    return Call("POST", "/vault", _object, body=body)
+
+
+def vault_items() -> Call[list[dict[str, Any]]]:
+    """The sealed deliveries of this node, latest first."""
+    return Call("GET", "/vault", _list_of_objects)
+
+
+def vault_item(item: str) -> Call[dict[str, Any]]:
+    """One sealed delivery: `state` is awaited, sealed or destroyed."""
+    return Call("GET", f"/vault/{_key(item)}", _object)
+
+
+def vault_notes(contract: Contract | str) -> Call[list[dict[str, Any]]]:
+    """Every read and destruction under a contract, signed by the receiver, on either side."""
+    return Call("GET", f"/contracts/{_key(contract)}/vault", _list_of_objects)
+
+
+def vault_destroy(item: str, reason: str) -> Call[dict[str, Any]]:
+    """Destroy the key of a delivery for good (user); the proof goes to the provider."""
+    return Call("POST", f"/vault/{_key(item)}/destroy", _object, body={"reason": reason})
+
+
+def read_table(
+    where: Target, http: httpx.Client, item: str, purpose: str, application: str
+) -> pyarrow.Table:
+    """Open a delivery once more; raises YunheRefused, NodeUnreachable."""
+    ipc = optional("pyarrow.ipc")
+    url = f"{where.base}{API}/vault/{_key(item)}/read"
+    body = {"purpose": purpose, "application": application}
+    try:
+        with http.stream("POST", url, json=body, timeout=_READ_S) as response:
+            if response.status_code != 200:
+                raise refusal(where, response.status_code, response.read())
+            return ipc.open_stream(response.read()).read_all()
+    except httpx.HTTPError as error:
+        raise unreachable(where.base, error) from error

@@ -1,0 +1,230 @@
+"""Sealed delivery between whole nodes: what arrives stays sealed, and ends with its contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from flow.test_push import PLAIN
+from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
+from yunhe.dataplane import IpcCount
+from yunhe.kernel import limits
+from yunhe.sdk import Contract, Terms, YunheRefused
+from yunhe.vault import seal
+from yunhe.vault.errors import SealKeyInvalid, VaultBroken
+
+FACTS = ("urn:uuid:contract", "use-1", "did:web:a", "did:web:r")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    found = three(tmp_path_factory.mktemp("vault"))
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def code(world: World) -> str:
+    return world.product(PLAIN)
+
+
+def delivered(world: World, contract: Contract, **more: Any) -> dict[str, Any]:
+    """A sealed delivery that has come."""
+    space = world["r"].space
+    item = space.seal(contract, **more)
+    until("the delivery", lambda: space.vault_item(item["id"])["state"] == "sealed")
+    return space.vault_item(item["id"])
+
+
+def test_a_delivery_stays_sealed_is_read_and_destroyed(world: World, code: str) -> None:
+    a, r = world["a"].space, world["r"].space
+    contract = world.agree(code)
+    item = delivered(world, contract)
+    assert item["rows"] == 360
+    path = world["r"].node.inbox.file(item["id"])
+    plain = path.read_bytes()
+    count = IpcCount()
+    count.feed(plain)
+    assert (count.rows, count.complete) == (360, True)
+    assert b"age" not in plain  # not even the names of columns
+    table = r.vault_read(item["id"], PURPOSE, "notebook")
+    assert table.schema.names == ["id", "age", "sex"]
+    assert table.num_rows == 360
+    (note,) = until("the provider's note", lambda: a.vault_notes(contract))
+    assert note["kind"] == "read"
+    assert (note["body"]["purpose"], note["body"]["application"]) == (PURPOSE, "notebook")
+    assert [use.rows for use in a.uses(contract)] == [360]
+    a.issue_statement(contract)
+    until("settled", lambda: [s.state for s in a.statements(contract)] == ["settled"])
+
+    keys = [*(world["r"].config.data_dir / "vault").glob("*.key")]
+    done = r.vault_destroy(item["id"], "no longer needed")
+    assert done["state"] == "destroyed"
+    assert not path.exists()
+    assert len([*(world["r"].config.data_dir / "vault").glob("*.key")]) == len(keys) - 1
+    assert r.vault_destroy(item["id"], "again")["destroyed"] == done["destroyed"]
+    with pytest.raises(YunheRefused, match=r"VAULT_DESTROYED|NOTHING_RECEIVED"):
+        r.vault_read(item["id"], PURPOSE)
+    proof = until(
+        "the proof", lambda: [n for n in a.vault_notes(contract) if n["kind"] == "destroyed"]
+    )[0]
+    assert proof["body"] == done["destroyed"]["body"]
+    assert proof["jws"] == done["destroyed"]["jws"]
+
+
+def test_the_end_of_the_contract_destroys_the_key(world: World, code: str) -> None:
+    contract = world.agree(code)
+    item = delivered(world, contract)
+    kept = world["r"].node.inbox.file(item["id"]).read_bytes()
+    world["a"].space.terminate(contract, "breach")
+    r = world["r"].space
+    until("its end", lambda: r.vault_item(item["id"])["state"] == "destroyed", 15)
+    assert r.vault_item(item["id"])["destroyed"]["body"]["why"] == "CONTRACT_TERMINATED"
+    # Whoever has kept a copy of the file has nothing to open it with.
+    folder = world["r"].config.data_dir / "vault"
+    for key in folder.glob("*.key"):
+        file = folder / "copy"
+        file.write_bytes(kept)
+        manifest = seal.examine(file, lambda *_: None)
+        with pytest.raises(VaultBroken):
+            b"".join(seal.unseal(file, manifest, key.read_bytes()))
+        file.unlink()
+
+
+def test_reads_are_counted_against_the_contract(world: World) -> None:
+    terms = Terms.from_json(PLAIN.to_json() | {"uses_max": 3})
+    contract = world.agree(world.product(terms))
+    item = delivered(world, contract)  # the first use
+    r = world["r"].space
+    for _ in range(2):
+        assert r.vault_read(item["id"]).num_rows == 360
+    with pytest.raises(YunheRefused, match="VAULT_USES_EXHAUSTED"):
+        r.vault_read(item["id"])
+    assert r.vault_item(item["id"])["reads"] == 2
+
+
+def test_another_purpose_is_refused_and_free(world: World, code: str) -> None:
+    item = delivered(world, world.agree(code))
+    r = world["r"].space
+    with pytest.raises(YunheRefused, match="VAULT_PURPOSE_REFUSED"):
+        r.vault_read(item["id"], "marketing")
+    assert r.vault_item(item["id"])["reads"] == 0
+
+
+def test_aggregates_come_sealed_too(world: World) -> None:
+    contract = world.agree(world.product(TERMS))
+    item = delivered(world, contract, sql=BY_SEX)
+    assert world["r"].space.vault_read(item["id"]).num_rows == 2
+
+
+def test_a_provider_takes_no_note_of_another_hand(world: World, code: str) -> None:
+    contract = world.agree(code)
+    node, did = world["a"].node, world["r"].did
+    note = {
+        "id": "vault-read-forged",
+        "kind": "read",
+        "contract_id": contract.id,
+        "use_id": "use-1",
+        "receiver": did,
+        "provider": world["a"].did,
+        "at": "2026-01-01T00:00:00Z",
+    }
+    for body in ({}, {"note": note}, {"note": note | {"kind": "x"}, "jws": "a..b"}):
+        with pytest.raises(Exception, match=r"INVALID|BAD_SIGNATURE"):
+            node.vault.reported(did, body)
+    with pytest.raises(Exception, match="BAD_SIGNATURE"):
+        node.vault.reported(did, {"note": note, "jws": "a..b"})
+    with pytest.raises(Exception, match="INVALID"):
+        node.vault.reported("did:web:other", {"note": note, "jws": "a..b"})
+    assert not world["a"].space.vault_notes(contract)
+
+
+# -- the format ----------------------------------------------------------------------------------
+
+
+def stream(rows: int, width: int = 100) -> bytes:
+    table = pa.table({"text": [f"{i:0{width}d}" for i in range(rows)]})
+    out = pa.BufferOutputStream()
+    with pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1000)
+    return bytes(out.getvalue())
+
+
+def sealed(path: Path, plain: bytes) -> bytes:
+    private, public = seal.new_key()
+    count = IpcCount()
+
+    def counted(chunk: bytes) -> int:
+        count.feed(chunk)
+        return count.rows
+
+    chunks = (plain[at : at + 5000] for at in range(0, len(plain), 5000))
+    facts = seal.Facts(*FACTS, public)
+    path.write_bytes(b"".join(seal.seal(chunks, facts, counted, lambda _text: "jws")))
+    return private
+
+
+@pytest.mark.parametrize("rows", [0, 1, 999, 5000])
+def test_what_is_opened_is_what_was_sealed(
+    tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "VAULT_SHARD_BYTES", 50_000)
+    plain = stream(rows)
+    private = sealed(tmp_path / "s", plain)
+    manifest = seal.examine(tmp_path / "s", lambda *_: None)
+    assert manifest.rows == rows
+    assert len(manifest.shards) > 3 or rows < 5000
+    assert b"".join(seal.unseal(tmp_path / "s", manifest, private)) == plain
+    with pytest.raises(VaultBroken):
+        b"".join(seal.unseal(tmp_path / "s", manifest, seal.new_key()[0]))
+
+
+def test_no_byte_of_a_sealed_file_can_be_changed(tmp_path: Path) -> None:
+    file = tmp_path / "s"
+    sealed(file, stream(50))
+    whole = file.read_bytes()
+    for at in range(0, len(whole), 101):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            manifest = seal.examine(file, _signed)
+        except VaultBroken:
+            continue
+        # Padding and framing carry nothing: what was signed is read as it was.
+        assert (manifest.rows, manifest.facts.contract_id) == (50, FACTS[0])
+    for size in range(0, len(whole) - 8, 211):
+        file.write_bytes(whole[:size])
+        with pytest.raises(VaultBroken):
+            seal.examine(file, _signed)
+
+
+def _signed(_provider: str, payload: bytes, jws: str) -> None:
+    """Stands for a signature over the manifest: it must read as JSON of ours."""
+    if jws != "jws" or set(json.loads(payload)) != {"core", "shards", "rows", "tail", "sha256"}:
+        raise VaultBroken(why="the signature", why_zh="签名不符")
+
+
+@pytest.mark.parametrize("key", ["", "x", "A" * 44, "A" * 42 + "=", "é" * 43, "A" * 42 + "B"])
+def test_what_is_no_key_is_refused(key: str) -> None:
+    with pytest.raises(SealKeyInvalid):
+        seal.check_key(key)
+
+
+def test_only_the_provider_ends_a_delivery(world: World, code: str) -> None:
+    contract = world.agree(code)
+    item = delivered(world, contract)
+    vault = world["r"].node.vault
+    for peer, body in (
+        ("did:web:other", {"contract_id": contract.id, "code": "X"}),
+        (world["a"].did, {"contract_id": 7, "code": "X"}),
+        (world["a"].did, {}),
+    ):
+        with pytest.raises(Exception, match="INVALID"):
+            vault.told_ended(peer, body)
+    assert world["r"].space.vault_item(item["id"])["state"] == "sealed"
