@@ -379,6 +379,9 @@ FRAMING: Final = {
     ("a bomb of chunks", "TOO_LARGE|CLOSED"): _chunked(
         (b"10000\r\n" + b" " * 65536 + b"\r\n") * 400, end=True
     ),
+    ("a bomb of chunks, to its end", "TOO_LARGE|CLOSED"): _chunked(
+        (b"10000\r\n" + b" " * 65536 + b"\r\n") * 400 + b"0\r\n\r\n"
+    ),
     ("chunks coded twice", "HTTP_400|RUNS"): lambda aim: send(
         aim, [*head(aim), ("Transfer-Encoding", "gzip, chunked")], _chunks(body()), length=False
     ),

@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from attack import abuse_engine, abuse_flight, abuse_http, abuse_sources, abuse_terms
+from attack import (
+    abuse_engine,
+    abuse_flight,
+    abuse_http,
+    abuse_sources,
+    abuse_terms,
+    inference,
+)
 from attack.world import Target
 
 Act = Callable[[Target], str]
@@ -55,4 +62,5 @@ ABUSES: Final = (
     *_listed("paths", abuse_sources.PATHS),
     *_listed("poisoned", abuse_sources.POISONED),
     *_listed("addresses", abuse_sources.ADDRESSES),
+    *_listed("inference", inference.HELD),
 )

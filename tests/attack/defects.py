@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import importlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable
@@ -30,12 +31,15 @@ from yunhe.dataplane import (
     views,
 )
 from yunhe.identity import guard, jwts, store_access
-from yunhe.kernel import asgi, clock, limits
-from yunhe.protocols.arrow import router, wire
+from yunhe.kernel import asgi, canonical, clock, limits
+from yunhe.protocols.arrow import wire
 from yunhe.protocols.flight import callers
 from yunhe.protocols.flight import kept as tickets
-from yunhe.sources.service import Sources
+from yunhe.sources import local
 
+# the package gives out the function of this name, not the module
+_ROUTER: Final = importlib.import_module("yunhe.protocols.arrow.router")
+_JSON_BYTES_MAX: Final = limits.JSON_BYTES_MAX
 _EARLY: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
@@ -318,6 +322,15 @@ def _loose_json(body: bytes, *_: Any) -> Any:
     return json.loads(body)
 
 
+def _bodies_unbounded() -> None:
+    """Neither what is read nor what is parsed is measured."""
+    limits.JSON_BYTES_MAX = 1 << 40  # type: ignore[misc]
+    given = canonical.loads_strict.__defaults__ or ()
+    canonical.loads_strict.__defaults__ = tuple(
+        1 << 40 if each == _JSON_BYTES_MAX else each for each in given
+    )
+
+
 def _patched(owners: Iterable[Any], name: str, value: Any) -> Callable[[], None]:
     return _all(*(_set(owner, name, value) for owner in owners))
 
@@ -382,7 +395,6 @@ DEFECTS: Final[dict[str, Defect]] = {
     "names unchecked": Defect(_names_unchecked, ("qualified",)),
     "first statement only": Defect(_first_statement, ("statements",)),
     "user's text runs": Defect(_users_text_runs, ("columns", "masks")),
-    "openings unchecked": Defect(_set(gate, "_check_tokens", _nothing), ("statements",)),
     "growth unchecked": Defect(_set(growth, "check", _nothing), ("size",)),
     "depth unchecked": Defect(_set(limits, "SQL_BRACKETS_DEPTH_MAX", 10**6), ("size",)),
     "length unchecked": Defect(_set(limits, "SQL_BYTES_MAX", 10**9), ("size",)),
@@ -410,6 +422,7 @@ DEFECTS: Final[dict[str, Defect]] = {
         _set(aggregate._Split, "_refuse_entity", _nothing), ("probes",)
     ),
     "joins unchecked": Defect(_set(aggregate._Split, "_check_joins", _nothing), ("joins",)),
+    "audit told nothing": Defect(_set(service, "_answered", _nothing), (), ("inference",)),
     # the contract
     "purpose unchecked": Defect(_purpose_unchecked, (), ("terms",)),
     "expiry ignored": Defect(_clock_stands, (), ("terms",)),
@@ -442,11 +455,11 @@ DEFECTS: Final[dict[str, Defect]] = {
     "any audience": Defect(_any_audience, (), ("http_tokens",)),
     "data token of anybody": Defect(_foreign_data_token, (), ("http_tokens",)),
     "data token for ever": Defect(_old_data_token, (), ("http_tokens",)),
-    "membership unchecked": Defect(_set(router, "require_member", _nothing), (), ("http_tokens",)),
-    "bodies unbounded": Defect(_set(limits, "JSON_BYTES_MAX", 1 << 40), (), ("http_bodies",)),
+    "membership unchecked": Defect(_set(_ROUTER, "require_member", _nothing), (), ("http_tokens",)),
+    "bodies unbounded": Defect(_bodies_unbounded, (), ("http_framing",)),
     "loose JSON": Defect(_patched((asgi, wire), "loads_strict", _loose_json), (), ("http_bodies",)),
     "links followed out of the roots": Defect(
-        _set(Sources, "_inside", lambda self, real: True), (), ("paths",)
+        _set(local.Roots, "_inside", lambda self, real: True), (), ("paths",)
     ),
     "every address allowed": Defect(
         _set(guard, "allowed", lambda address, development: True), (), ("addresses",)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attack import abuses, canaries, corpus, fuzz, sabotage
+from attack import abuses, canaries, corpus, fuzz, inference, sabotage
 from attack.faces import FACES, RUNS, Face, PlaneFace
 from attack.world import Target, target
 
@@ -98,6 +98,9 @@ def main() -> int:
             for abuse in abuses.ABUSES:
                 report.note(abuse.name, abuse.group, abuse.due, abuse.wrong(aim))
             _fuzz(aim, given.queries, report)
+            for mode in inference.MODES:
+                for attack in inference.ATTACKS:
+                    print(attack(aim, mode).line())
     report.print()
     print(f"{time.monotonic() - started:.0f} s")
     return 1 if report.red else 0

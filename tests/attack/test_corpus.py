@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from attack import abuses, canaries, corpus, fuzz, runner
+from attack import abuses, canaries, corpus, fuzz, inference, runner
 from attack.faces import FACES, PlaneFace
 from attack.world import Target, target
 
@@ -46,6 +46,12 @@ def test_made_up_queries_answer_as_if_the_policy_were_applied_by_hand(
 @pytest.mark.parametrize("abuse", abuses.ABUSES, ids=lambda each: each.name)
 def test_abuse(aim: Target, abuse: abuses.Abuse) -> None:
     assert not abuse.wrong(aim)
+
+
+def test_groups_alone_are_no_protection_against_differencing(aim: Target) -> None:
+    """The attack is a real one: without the audit it finds everybody."""
+    measured = inference.differencing(aim, "k")
+    assert measured.exact == measured.tried == inference.TARGETS
 
 
 def test_a_leak_would_be_seen() -> None:
