@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from yunhe.contracts import (
     Action,
     AgreementUnreadable,
+    Clamp,
     Constraint,
     Draft,
     Duty,
@@ -22,6 +23,7 @@ from yunhe.contracts import (
     Operator,
     Policy,
     Price,
+    Privacy,
     Rule,
     Term,
     TermNotUnderstood,
@@ -129,6 +131,7 @@ def test_what_is_written_fits_the_dsp_schema(policy: Policy) -> None:
         TERMS,
         replace(TERMS, price=Price(), uses_max=None),
         replace(TERMS, frequency=Frequency(3, "P1D"), pause="PT1M"),
+        replace(TERMS, privacy=Privacy("1", "0.000001", "0.1", 2, 3, (Clamp("p.age", "0", "99"),))),
         replace(TERMS, purposes=("research", "teaching"), price=Price(0, 7)),
     ],
 )
