@@ -112,7 +112,7 @@ class FlightSql:
 
     def __init__(self, plane: Plane) -> None:
         self._watch = Watch()
-        self._watch.start()
+        self._watch.start(lambda _peer: None)
         self._server = Server("grpc://127.0.0.1:0", Known(plane), Desk(self._watch))  # type: ignore[arg-type]
         self._client = flight.FlightClient(f"grpc://127.0.0.1:{self._server.port}")
 

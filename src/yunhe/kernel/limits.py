@@ -315,6 +315,7 @@ FLIGHT_MESSAGE_BYTES_MAX: Final = 256 << 20  # one record batch of a provider
 FLIGHT_BATCH_BYTES_MAX: Final = 8 << 20  # one message to a client; stock ones take 16 MiB
 FLIGHT_STREAMS_MAX: Final = 40
 FLIGHT_WATCH_S: Final = 0.2  # how often a running stream's caller is looked for
+FLIGHT_GOODBYE_S: Final = 1.0  # for running calls to end by themselves at a stop
 FLIGHT_PARAMETERS_MAX: Final = 256
 FLIGHT_CATALOGS_MAX: Final = 64  # contracts listed where the caller names none
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -205,6 +206,46 @@ def test_a_stream_whose_reader_takes_nothing_is_cut_too(world: World, contract: 
     until("the post", lambda: [state for state, _ in uses(world, contract)] == ["posted"])
     assert time.monotonic() - started < 1.5
     assert raw.refused(reader.read_all) == "CONTRACT_TERMINATED"
+
+
+@pytest.fixture
+def second(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Another face of the consumer's node, which the test may stop."""
+    node = world["r"].node
+    face = node._flight()
+    face.start()
+    monkeypatch.setattr(node, "flight", face)
+    yield face
+    face.stop()
+
+
+def test_a_stop_waits_for_nobody_who_takes_nothing(
+    world: World, contract: Contract, second: Any
+) -> None:
+    raw = user(world["r"], contract.id)
+    reader = raw.get(ticket_of(raw.statement(ALL)))
+    reader.read_chunk()
+    started = time.monotonic()
+    second.stop()
+    assert time.monotonic() - started < 5
+    with pytest.raises((flight.FlightError, pa.ArrowException)):
+        reader.read_all()
+    until("the post", lambda: [state for state, _ in uses(world, contract)] == ["posted"])
+
+
+def test_a_client_that_takes_nothing_is_hung_up_on(
+    world: World, contract: Contract, second: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = user(world["r"], contract.id)
+    other = user(world["r"], contract.id)
+    reader = raw.get(ticket_of(raw.statement(ALL)))
+    reader.read_chunk()
+    monkeypatch.setattr(limits, "STALL_S_MAX", 0.5)
+    until("the post", lambda: [state for state, _ in uses(world, contract)] == ["posted"])
+    monkeypatch.undo()
+    with pytest.raises((flight.FlightError, pa.ArrowException)):
+        reader.read_all()
+    assert other.refused(other.read, b"x") == "FLIGHT_MESSAGE_MALFORMED"
 
 
 def test_a_client_that_cancels_is_posted_and_frees_the_worker(

@@ -17,10 +17,12 @@ import pyarrow as pa
 from yunhe.contracts import Contracts
 from yunhe.dataplane import DataPlane
 from yunhe.identity import Identity, Peer
+from yunhe.kernel import limits
 from yunhe.kernel.settings import NodeConfig
 from yunhe.protocols.flight.callers import Callers, Relayed
 from yunhe.protocols.flight.desk import Desk
 from yunhe.protocols.flight.errors import FlightNotListening, TlsNeeded
+from yunhe.protocols.flight.hangup import hang_up
 from yunhe.protocols.flight.reading import Watch
 from yunhe.protocols.flight.server import Server
 
@@ -73,18 +75,22 @@ class Face:
             self._server = Server(location, self._callers, Desk(self._watch), **tls)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise FlightNotListening(str(error), address=self._config.flight_listen) from error
-        self._watch.start()
+        port = self._server.port
+        self._watch.start(lambda peer: hang_up(port, peer))
 
     def stop(self) -> None:
         """Cut what runs, and end; at once, whoever still reads. Idempotent."""
         server, self._server = self._server, None
         if server is None:
             return
-        # gRPC waits for calls that run, so those are cut while it does.
+        # gRPC waits for calls that run, so those are cut while it does, and so are connections.
+        port = server.port
         ending = threading.Thread(target=server.shutdown, daemon=True)
         ending.start()
         self._watch.stop()
-        ending.join(10)
+        ending.join(limits.FLIGHT_GOODBYE_S)
+        while ending.is_alive() and hang_up(port):
+            ending.join(limits.FLIGHT_GOODBYE_S)
 
     def _certificates(self) -> dict[str, Any]:
         config = self._config

@@ -24,6 +24,7 @@ class Context(Protocol):
     """The part of pyarrow's ServerCallContext asked here; good while the call lives."""
 
     def is_cancelled(self) -> bool: ...
+    def peer(self) -> str: ...
 
 
 class Running:
@@ -33,7 +34,7 @@ class Running:
         self, chunks: Chunks, context: Context, handle: bytes, stands: Callable[[], object]
     ) -> None:
         """`stands` raises why the contract no longer binds."""
-        self.context, self.handle = context, handle
+        self.context, self.handle, self.peer = context, handle, context.peer()
         self.moved = monotonic()
         self.why: YunheError | None = None
         self._chunks, self._stands = chunks, stands
@@ -100,9 +101,11 @@ class Watch:
         self._opening = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._hang_up: Callable[[str], object] = lambda _peer: None
 
-    def start(self) -> None:
-        """Start looking."""
+    def start(self, hang_up: Callable[[str], object]) -> None:
+        """Start looking; `hang_up` shuts the connection of a peer that takes nothing."""
+        self._hang_up = hang_up
         self._thread = threading.Thread(target=self._look, name="flight-watch", daemon=True)
         self._thread.start()
 
@@ -151,13 +154,12 @@ class Watch:
         while not self._stop.wait(limits.FLIGHT_WATCH_S):
             now = monotonic()
             with self._lock:
-                gone = [
-                    running
-                    for running in self._running
-                    if running.context.is_cancelled() or now - running.moved > limits.STALL_S_MAX
-                ]
+                gone = [each for each in self._running if each.context.is_cancelled()]
                 left = self._running.difference(gone)
-            for running in gone:
+                stuck = [each for each in left if now - each.moved > limits.STALL_S_MAX]
+            for running in (*gone, *stuck):
                 running.cut()
+            for running in stuck:
+                self._hang_up(running.peer)  # else gRPC would wait for it for ever
             for running in left:
                 running.look()
