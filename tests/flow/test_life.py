@@ -112,9 +112,9 @@ def test_a_hospital_that_dies_is_named_by_its_step(
 def test_a_demo_that_cannot_start_is_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_port(stage: Stage, folder: Path) -> None:
+    def no_port(stage: Stage, folder: Path, *rest: Any) -> None:
         (stage.nodes["a"].home / "node.toml").write_text("name = 1\n", encoding="utf-8")
-        opened(stage, folder)
+        opened(stage, folder, *rest)
 
     module: Any = importlib.import_module("yunhe.demo.run")
     opened = module._open
