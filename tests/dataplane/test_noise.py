@@ -191,3 +191,17 @@ def test_a_budget_without_a_minimum_group_is_no_term() -> None:
     ):
         with pytest.raises(ValueError):
             Privacy.parse(text)
+
+
+def test_the_provider_sees_what_is_left(office) -> None:
+    office.read(COUNT, "u1")
+    found = office.control.privacy_left(PEER, "P1", BUDGET)
+    assert found.to_json() == {
+        "epsilon": "1",
+        "epsilon_spent": "0.1",
+        "epsilon_left": "0.9",
+        "delta": "0.000001",
+        "delta_spent": "0.0000001",
+        "query": "0.1",
+        "answers": 9,
+    }

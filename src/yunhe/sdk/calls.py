@@ -212,7 +212,7 @@ def sample_resource(
     return Call(
         "GET",
         f"/resources/{_key(resource)}/sample",
-        lambda data: list(data["items"]),
+        lambda data: [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]],
         params={"table": table, "rows": rows},
     )
 
@@ -422,6 +422,13 @@ def contracts() -> Call[list[Contract]]:
 def contract(contract_id: str) -> Call[Contract]:
     """One contract of this node."""
     return Call("GET", f"/contracts/{_key(contract_id)}", _one(Contract))
+
+
+def budget(contract: Contract | str) -> Call[dict[str, Any] | None]:
+    """What is left of a contract's privacy budget; None at the consumer, or where there is none."""
+    read = _one(Contract)
+    path = f"/contracts/{_key(contract)}"
+    return Call("GET", path, lambda data: read(data).privacy_left)
 
 
 def terminate(contract: Contract | str, reason: str) -> Call[Contract]:

@@ -115,6 +115,7 @@ class _Verbs:
 
     contracts = _Verb(calls.contracts)
     contract = _Verb(calls.contract)
+    budget = _Verb(calls.budget)
     terminate = _Verb(calls.terminate)
     seal = _Verb(vault.seal)
     vault_items = _Verb(vault.vault_items)
