@@ -1,4 +1,4 @@
-"""PostgreSQL by ADBC: one read-only session a query, its answer streamed as Arrow (binary COPY).
+"""PostgreSQL by ADBC: read-only sessions, answers streamed as Arrow (binary COPY).
 
 In: `[connections.NAME]` of kind postgresql. Out: `database.Database`. The password is read at the
 moment of use; the session cannot write, and the server itself ends what takes too long.
@@ -7,8 +7,9 @@ moment of use; the session cannot write, and the server itself ends what takes t
 from __future__ import annotations
 
 import contextlib
+import logging
+import weakref
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,10 @@ from yunhe.sources.model import TableProfile
 if TYPE_CHECKING:
     from adbc_driver_manager import dbapi
 
+log = logging.getLogger(__name__)
+
+_IDLE_MAX: Final = 2
+_IDLE_S: Final = 30.0
 _TYPES: Final = {
     "bool": "BOOLEAN",
     "int2": "SMALLINT",
@@ -49,6 +54,10 @@ LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
 WHERE a.attrelid = {regclass}::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
+_SETTLE: Final = """
+SELECT set_config(name, CASE name WHEN 'statement_timeout' THEN '{most}' ELSE '30000' END, false)
+FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'idle_session_timeout')
+"""
 _DISTINCT: Final = """
 SELECT attname::text, n_distinct::float8 FROM pg_catalog.pg_stats
 WHERE schemaname || '.' || tablename = (SELECT n.nspname || '.' || c.relname
@@ -58,12 +67,14 @@ WHERE schemaname || '.' || tablename = (SELECT n.nspname || '.' || c.relname
 
 
 class PostgresTable:
-    """One table or view of a PostgreSQL; thread-safe, holds no session."""
+    """One table or view of a PostgreSQL; thread-safe, keeps a session or two for a moment."""
 
     def __init__(self, connection: Connection, locator: Locator) -> None:
         """Raises LocatorNotValid."""
         self._connection, self._locator = connection, locator
         self._relation = base.names_of(locator, 2)
+        self._idle: list[tuple[float, dbapi.Connection]] = []
+        weakref.finalize(self, _closed, self._idle)
 
     @property
     def locator(self) -> Locator:
@@ -140,27 +151,69 @@ class PostgresTable:
 
     @contextlib.contextmanager
     def _session(self, seconds: float) -> Iterator[dbapi.Cursor]:
-        """A cursor that can only read, for at most `seconds` a statement; raises Failed."""
+        """A cursor that can only read, for at most `seconds` a statement; raises Failed.
+
+        What ended well is kept for the next use: connecting costs more than many a query.
+        """
         try:
             from adbc_driver_manager.dbapi import Error
-            from adbc_driver_postgresql import dbapi
         except ImportError as error:
             raise SourceExtraMissing(what=str(self._locator), extra="databases") from error
         try:
-            with (
-                dbapi.connect(self._conninfo(seconds), autocommit=True) as connection,
-                connection.cursor() as cursor,
-            ):
-                yield cursor
+            connection = self._taken(seconds) or self._connected(seconds)
+            try:
+                with connection.cursor() as cursor:
+                    yield cursor
+            except BaseException:
+                connection.close()
+                raise
+            if len(self._idle) < _IDLE_MAX:
+                self._idle.append((monotonic(), connection))
+            else:
+                connection.close()
         except Error as error:
             raise _failed(error) from error
 
-    def _conninfo(self, seconds: float) -> str:
-        text = partial(self._connection.text)
-        allowed = float(text("statement_s", str(seconds)))
+    def _connected(self, seconds: float) -> dbapi.Connection:
+        from adbc_driver_postgresql import dbapi as driver
+
+        connection: dbapi.Connection = driver.connect(self._conninfo(), autocommit=True)
+        try:
+            self._settle(connection, seconds)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _taken(self, seconds: float) -> Any:
+        """A session kept from before that still answers; None where there is none."""
+        from adbc_driver_manager.dbapi import Error
+
+        while True:
+            try:
+                since, connection = self._idle.pop()
+            except IndexError:
+                return None
+            try:
+                if monotonic() - since < _IDLE_S:
+                    self._settle(connection, seconds)
+                    return connection
+            except Error:  # the server has ended it meanwhile
+                log.debug("a kept session of %s is gone", self._connection.name)
+            connection.close()
+
+    def _settle(self, connection: dbapi.Connection, seconds: float) -> None:
+        """Its bounds, for this use; the server itself ends what lies idle (PostgreSQL 14 on)."""
+        allowed = min(float(self._connection.text("statement_s", str(seconds))), seconds)
+        with connection.cursor() as cursor:
+            cursor.execute(_SETTLE.format(most=max(1, round(allowed * 1000))))
+            cursor.fetchall()
+
+    def _conninfo(self) -> str:
+        text = self._connection.text
         settings = {
             "default_transaction_read_only": "on",
-            "statement_timeout": f"{max(1, round(min(allowed, seconds) * 1000))}",
+            "statement_timeout": f"{round(limits.SOURCE_ASK_S_MAX * 1000)}",
             "idle_in_transaction_session_timeout": f"{round(limits.STREAM_S_MAX * 1000)}",
             "DateStyle": "ISO",
             "IntervalStyle": "postgres",
@@ -183,6 +236,11 @@ class PostgresTable:
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         }
         return " ".join(f"{name}={_word(value)}" for name, value in words.items() if value)
+
+
+def _closed(idle: list[tuple[float, dbapi.Connection]]) -> None:
+    while idle:
+        idle.pop()[1].close()
 
 
 def _word(value: str) -> str:
