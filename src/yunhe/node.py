@@ -95,11 +95,7 @@ class Node:
 
     def _supply(self) -> None:
         config = self.config
-        self.sources = sources.Sources(
-            config.data_roots,
-            config.data_dir / "snapshots",
-            sources.Connections(config.connections),
-        )
+        self.sources = sources.of_node(config)
         self.supply = catalog.Supply(self.db, self.evidence, self.sources)
         holding = catalog.Holding(
             config.did, config.subject_code, config.subject_name, config.address
@@ -286,7 +282,7 @@ class Node:
 
     def _tables(self, contract: contracts.Contract) -> Mapping[str, dataplane.TableBinding]:
         product = self.holder.product(contract.product_code)
-        return _bindings(product.tables)
+        return dataplane.bindings(product.tables)
 
     def _peer(self, request: Request) -> identity.Peer:
         source = request.client.host if request.client else "?"
@@ -428,20 +424,7 @@ def _read_terms(policy: dict[str, Any]) -> contracts.Terms:
 def _check_terms(
     terms: contracts.Terms, tables: Sequence[catalog.Table], *, whole: bool
 ) -> list[tuple[str, YunheError]]:
-    return dataplane.term_faults(terms, _bindings(tables), whole=whole)
-
-
-def _bindings(tables: Sequence[catalog.Table]) -> dict[str, dataplane.TableBinding]:
-    return {
-        table.name: dataplane.TableBinding(
-            {column.name: column.type for column in table.columns},
-            table.paths,
-            table.entity_key or None,
-            table.origins,
-            table.resource_id,
-        )
-        for table in tables
-    }
+    return dataplane.term_faults(terms, dataplane.bindings(tables), whole=whole)
 
 
 def first_token(node: Node) -> None:

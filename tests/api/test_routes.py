@@ -186,6 +186,10 @@ def _live(world: World, found: dict[str, Any]) -> None:
     for noun in ("resources", "products"):
         (one,) = get(a, f"/{noun}")["items"]
         get(a, f"/{noun}/{one['id']}", f"/{noun}/{{id}}")
+        if noun == "resources":
+            path = f"/resources/{one['id']}"
+            get(a, f"{path}/profile", "/resources/{id}/profile")
+            get(a, f"{path}/sample?table=patients&rows=1", "/resources/{id}/sample")
     get(r, "/search?q=patients")
     get(r, f"/catalogue/{code}", "/catalogue/{code}")
     get(r, f"/offers/{code}", "/offers/{code}")

@@ -76,7 +76,9 @@ def sample_resource(
     key: str, parts: Parts, _who: Provider, table: TableName, rows: SampleRows = 10
 ) -> dict[str, Any]:
     """The first rows of one of its tables, for the provider's own eyes."""
-    return {"items": parts.holder.sample(key, table, rows)}
+    found = parts.holder.sample(key, table, rows)
+    columns = list(found[0]) if found else []
+    return {"columns": columns, "rows": [list(row.values()) for row in found]}
 
 
 @router.patch("/resources/{key}")

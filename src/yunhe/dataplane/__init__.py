@@ -28,6 +28,7 @@ from yunhe.dataplane.errors import (
     WorkerLost,
     WorkersBusy,
 )
+from yunhe.dataplane.fresh import bindings
 from yunhe.dataplane.gate import govern, read
 from yunhe.dataplane.ipc import IpcCount, count_ipc, message_head
 from yunhe.dataplane.model import Governed, TableBinding
@@ -75,6 +76,7 @@ __all__ = [
     "WorkerLost",
     "WorkersBusy",
     "bind",
+    "bindings",
     "check_terms",
     "count_file",
     "count_ipc",

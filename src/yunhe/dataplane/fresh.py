@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from yunhe.catalog import Table
 from yunhe.contracts import Terms
 from yunhe.dataplane.model import TableBinding
 from yunhe.kernel.errors import YunheError
@@ -30,6 +31,20 @@ class Supply(Protocol):
     ) -> tuple[str, ...]:
         """The files of a table now; raises why there are none under this contract."""
         ...
+
+
+def bindings(tables: Sequence[Table]) -> dict[str, TableBinding]:
+    """The tables of a product as the data plane is told of them."""
+    return {
+        table.name: TableBinding(
+            {column.name: column.type for column in table.columns},
+            table.paths,
+            table.entity_key or None,
+            table.origins,
+            table.resource_id,
+        )
+        for table in tables
+    }
 
 
 def fresh(

@@ -37,7 +37,7 @@ from yunhe.sources.errors import (
 from yunhe.sources.locator import Locator, parse
 from yunhe.sources.model import ColumnProfile, Drift, Snapshot, TableProfile
 from yunhe.sources.port import Live, Piece, Staged
-from yunhe.sources.service import Sources
+from yunhe.sources.service import Sources, of_node
 
 __all__ = [
     "Bounds",
@@ -71,6 +71,7 @@ __all__ = [
     "Stop",
     "TableProfile",
     "arrow_type",
+    "of_node",
     "open_live",
     "parse",
     "quoted",

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 
 from yunhe.kernel import limits
+from yunhe.kernel.settings import NodeConfig
 from yunhe.sources.connected import open_live, open_staged
 from yunhe.sources.connections import Connections
 from yunhe.sources.database import Database
@@ -187,6 +188,12 @@ class Sources:
         except duckdb.Error as error:
             raise _unreadable(error, given) from error
         return first
+
+
+def of_node(config: NodeConfig) -> Sources:
+    """The sources of one node; raises BadSetting for a connection that is not well said."""
+    connections = Connections(config.connections)
+    return Sources(config.data_roots, config.data_dir / "snapshots", connections)
 
 
 def _profiled(files: Sequence[str], origin: str, direct: bool, given: str) -> TableProfile:
