@@ -204,6 +204,9 @@ def _live(world: World, found: dict[str, Any]) -> None:
     item = r.seal(shared)["id"]
     until("the delivery", lambda: r.vault_item(item)["state"] == "sealed")
     r.vault_read(item)
+    r.fabric(BY_SEX.replace("patients", "x.patients"), {"x": contract}, PURPOSE, "fabric-1")
+    get(r, "/fabric/answers")
+    get(r, "/fabric/answers/fabric-1", "/fabric/answers/{id}")
     get(r, "/vault")
     get(r, f"/vault/{item}", "/vault/{id}")
     get(r, f"/contracts/{shared.id}/vault", "/contracts/{id}/vault")
