@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from dataplane.hospital import Hospital
 from dataplane.test_service import PEER, Plane
 from yunhe.contracts import Privacy, Terms, policy_from_terms, terms_from_policy
 from yunhe.control import budget_left
-from yunhe.dataplane import GroupTooSmall, Query, TableBinding
-from yunhe.dataplane.errors import PrivacyNoBounds, PrivacyNotCountable, WorkersBusy
+from yunhe.dataplane import GroupTooSmall, Query, TableBinding, worker
+from yunhe.dataplane.errors import NoiseMissing, PrivacyNoBounds, PrivacyNotCountable, WorkersBusy
 from yunhe.kernel.db import Database
 from yunhe.kernel.errors import YunheError
 
@@ -205,3 +206,11 @@ def test_the_provider_sees_what_is_left(office) -> None:
         "query": "0.1",
         "answers": 9,
     }
+
+
+def test_without_the_engine_nothing_is_given(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "opendp.prelude", None)
+    with pytest.raises(worker.Failure) as failure:
+        worker._add_noise([("a", 12)], 1, [10.0], 1)
+    assert failure.value.code == "NOISE_MISSING"
+    assert "yunhe[dp]" in NoiseMissing().problem()["remedy"]
