@@ -182,6 +182,9 @@ def _check_special(node: exp.Expr) -> None:
         bad = shape not in functions.JOINS
     elif isinstance(node, exp.Group):
         bad = any(node.args.get(name) for name in ("rollup", "cube", "grouping_sets"))
+        bad = bad or not (node.expressions or node.args.get("all"))
+    elif isinstance(node, exp.Select):
+        bad = not node.expressions
     elif isinstance(node, (exp.Limit, exp.Offset)):
         bad = not (isinstance(node.expression, exp.Literal) and node.expression.is_int)
     elif isinstance(node, exp.Interval):
