@@ -118,6 +118,18 @@ def test_another_purpose_is_refused_and_free(world: World, code: str) -> None:
     assert r.vault_item(item["id"])["reads"] == 0
 
 
+def test_a_refused_request_leaves_no_key(world: World, code: str) -> None:
+    contract = world.agree(code)
+    folder = world["r"].config.data_dir / "vault"
+    before = {*folder.iterdir()}
+    space = world["r"].space
+    item = space.seal(contract, use_id="use-of-the-test")
+    until("it", lambda: space.vault_item(item["id"])["state"] == "sealed")
+    with pytest.raises(YunheRefused):
+        space.seal(contract, use_id="use-of-the-test")
+    assert len({*folder.iterdir()} - before) == 1
+
+
 def test_aggregates_come_sealed_too(world: World) -> None:
     contract = world.agree(world.product(TERMS))
     item = delivered(world, contract, sql=BY_SEX)

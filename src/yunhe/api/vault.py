@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from yunhe import contracts, vault
 from yunhe.api.deps import AnyCaller, Parts, User, face
 from yunhe.api.forms import Form, ReasonForm, when
+from yunhe.kernel.errors import YunheError
 
 router = face("use")
 
@@ -37,8 +38,13 @@ class ReadForm(Form):
 def seal(form: SealForm, parts: Parts, who: User) -> dict[str, Any]:
     """Ask for a sealed delivery to this node's vault; it comes in the background."""
     sql = form.sql.replace("\r\n", "\n").strip()
-    wish = contracts.Wish(form.purpose, form.use_id or str(uuid.uuid4()), sql, who.name)
-    asked = parts.inbox.open(form.contract_id, parts.vault.wish(form.contract_id, wish))
+    asks = contracts.Wish(form.purpose, form.use_id or str(uuid.uuid4()), sql, who.name)
+    wish = parts.vault.wish(form.contract_id, asks)
+    try:
+        asked = parts.inbox.open(form.contract_id, wish)
+    except YunheError:
+        parts.vault.forget(wish)
+        raise
     return _item(parts.vault.item(asked.id))
 
 

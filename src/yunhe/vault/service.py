@@ -127,6 +127,10 @@ class Vault:
         _settle(self._folder)
         return replace(wish, seal=public)
 
+    def forget(self, wish: Wish) -> None:
+        """It was not asked for after all: nothing will ever be sealed for its key."""
+        _shred(self._key(wish.seal))
+
     def items(self) -> list[Item]:
         """The sealed deliveries of this node as receiver, the latest first."""
         return [self._item(t, push) for t, push in self._contracts.pushes.sealed()]
