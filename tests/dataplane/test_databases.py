@@ -162,6 +162,33 @@ def test_a_masked_or_filtered_row_never_leaves_the_database(node: Node) -> None:
         assert "CANARY" not in str(node.ask(sql, f"m{at}").to_pylist())
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a'' OR ''1''=''1", "\\'' OR 1=1 --", "$$; DROP TABLE labs; $$", "%s {0} :x ?", "/* */ \\x27"],
+)
+def test_a_text_is_a_text(node: Node, text: str) -> None:
+    _open(node)
+    sql = f"SELECT count(*) n FROM patients WHERE name = '{text}' OR name IN ('{text}')"
+    assert node.ask(sql).to_pylist() == [{"n": 0}]
+    assert node.ask("SELECT count(*) n FROM labs", "u2").to_pylist() == [{"n": 900}]
+
+
+def test_nothing_that_can_raise_on_a_row_is_said_to_the_database(node: Node) -> None:
+    """Else a hidden row would be noticed by the error it makes there."""
+    _open(node)
+    for sql in (
+        "SELECT count(*) FROM patients WHERE 1 / (id - 10) > 0",
+        "SELECT count(*) FROM patients WHERE CAST(name AS INT) > 0",
+        "SELECT count(*) FROM patients WHERE id * 9223372036854775807 > 0",
+        "SELECT sum(id * 4611686018427387904) FROM patients WHERE name LIKE '%a'",
+    ):
+        governed = node.plane.explain(PEER, "c1", sql)
+        (fetch,) = node.plane._databases.planned(governed, node.tables).fetches
+        assert "GROUP" not in fetch.sql
+        assert not any(sign in fetch.sql for sign in ("/", "*", "CAST", "LIKE"))
+        node.ask(sql, f"r{len(sql)}")
+
+
 def test_nothing_can_be_written(node: Node) -> None:
     """Not even by SQL of ours: the session is read only at the server."""
     from yunhe.sources import Bounds, Failed, Stop
@@ -219,7 +246,7 @@ def test_aggregate_only_withholds_small_groups(node: Node) -> None:
     assert answer.num_rows == 3
     assert min(answer["n"].to_pylist()) >= 10
     with pytest.raises(Exception) as refused:
-        node.ask("SELECT count(*) FROM patients WHERE \"Age\" = 20", "u2")
+        node.ask('SELECT count(*) FROM patients WHERE "Age" = 20', "u2")
     assert refused.value.code == "GROUP_TOO_SMALL"
 
 

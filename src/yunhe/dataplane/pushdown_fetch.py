@@ -79,7 +79,7 @@ class Databases:
         Raises SourceDrifted, DataUnavailable.
         """
         placed = {
-            name: self._placed(source, table)
+            name: self._placed(name, source, table)
             for name, table in tables.items()
             if (source := located(table))
         }
@@ -190,8 +190,14 @@ class Databases:
             made.append((name, (str(out),)))
         return tuple(made)
 
-    def _placed(self, source: str, table: TableBinding) -> Placed:
-        placed = self._looked(source)[1]
+    def _placed(self, name: str, source: str, table: TableBinding) -> Placed:
+        try:
+            placed = self._looked(source)[1]
+        except Failed as error:
+            if error.why == "drifted":
+                why, why_zh = "its values are of several kinds", "同一列的值类型不一"
+                raise SourceDrifted(str(error), table=name, why=why, why_zh=why_zh) from error
+            raise _refusal(error) from error
         fits = {
             name: placed.columns[name]
             for name, kind in table.columns.items()
@@ -200,7 +206,7 @@ class Databases:
         return Placed(source, placed.kind, placed.place, placed.relation, fits)
 
     def _looked(self, source: str) -> tuple[Database, Placed]:
-        """The table as it was at most a moment ago."""
+        """The table as it was at most a moment ago; raises Failed, DataUnavailable."""
         with self._lock:
             known = self._tables.get(source)
         if known is not None and monotonic() < known[0]:
@@ -208,8 +214,6 @@ class Databases:
         try:
             database = known[1] if known is not None else self._opened(source)
             columns = {column.name: column for column in database.shape()}
-        except Failed as error:
-            raise _refusal(error) from error
         except YunheError as error:
             raise DataUnavailable(error.code) from error
         placed = Placed(source, database.locator.kind, database.place, database.relation, columns)

@@ -1,0 +1,69 @@
+"""A hospital's database becomes a product: registered, agreed, asked in its place, charged once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flow.test_sources import ROW_TERMS
+from flow.world import World, three, until
+from yunhe.sdk import YunheRefused
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    file = tmp_path / "register.db"
+    con = sqlite3.connect(file)
+    con.execute("CREATE TABLE cases (id INTEGER, age INTEGER, sex TEXT, name TEXT)")
+    rows = [(i, 10 + i, "f" if i % 2 else "m", f"CANARY-{i}") for i in range(20)]
+    con.executemany("INSERT INTO cases VALUES (?, ?, ?, ?)", rows)
+    con.commit()
+    con.close()
+    connections = {"register": {"kind": "sqlite", "file": str(file)}}
+    made = three(tmp_path / "nodes", a={"connections": connections})
+    yield made
+    made.close()
+
+
+def test_a_database_is_registered_agreed_and_asked_in_its_place(
+    world: World, tmp_path: Path
+) -> None:
+    space = world["a"].space
+    texts = {"description_zh": "患者", "description_en": "Patients"}
+    titles = {"title_zh": "登记库", "title_en": "Register"}
+    table = {"name": "patients", "paths": ["sqlite:register/cases"], "entity_key": "id"}
+    resource = space.add_resource({**titles, **texts, "tables": [table]})
+    space.submit_resource(resource)
+    until("the resource's code", lambda: space.resource(resource.id).code)
+    product = space.add_product(
+        {**titles, **texts, "resource_ids": [resource.id], "terms": ROW_TERMS}
+    )
+    space.submit_product(product)
+    code = until("the product's code", lambda: space.own_product(product.id).code)
+    space.list_product(product)
+    until("the listing", lambda: space.own_product(product.id).state == "listed")
+    contract = world.agree(code)
+    found = {row["sex"]: row["n"] for row in world.ask(contract).to_pylist()}
+    assert found == {"m": 6, "f": 6}
+
+    # A value that strays: the column is no number any more. Refused, nothing charged, none told.
+    con = sqlite3.connect(tmp_path / "register.db")
+    con.execute("INSERT INTO cases VALUES (99, 'CANARY-old', 'f', 'x')")
+    con.commit()
+    con.close()
+    refusals: list[YunheRefused] = []
+
+    def refused() -> bool:
+        try:
+            world.ask(contract)
+        except YunheRefused as refusal:
+            refusals.append(refusal)
+        return bool(refusals)
+
+    until("the refusal", refused)
+    assert refusals[0].code == "SOURCE_DRIFTED"
+    assert "CANARY" not in str(refusals[0])
+    assert not [each for each in (world["a"].config.data_dir / "pulled").iterdir() if each.is_dir()]
