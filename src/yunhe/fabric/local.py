@@ -24,6 +24,14 @@ DATA, TRAILER, LOADED = b"D", b"T", b"L"
 _FRAME_BYTES = 1 << 20
 
 
+_MEMORY = (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError)
+
+
+def _code(error: Exception) -> str:
+    """One of two fixed words: nothing of the engine's own text leaves it."""
+    return "MEMORY" if isinstance(error, _MEMORY) else "FAILED"
+
+
 class Local:
     """One connection, one order, one answer."""
 
@@ -60,15 +68,11 @@ class Local:
             self.con.execute("SET lock_configuration = true")
             self._say(LOADED)
             self._answer()
-        except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError):
-            code = "MEMORY"
-        except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError, OSError):
-            code = "FAILED"
+        except (*_MEMORY, duckdb.Error, pa.ArrowException, RuntimeError, ValueError, OSError) as e:
+            code = _code(e)
         self._say(TRAILER, code=code)
 
     def _load(self) -> None:
-        failures: list[BaseException] = []
-
         def one(name: str, fd: int, cursor: duckdb.DuckDBPyConnection) -> None:
             try:
                 with os.fdopen(fd, "rb", buffering=1 << 20) as file:
@@ -78,8 +82,9 @@ class Local:
                     cursor.unregister(f"arriving_{name}")
                     while file.read(1 << 16):
                         pass  # the end mark: the sender must not meet a closed pipe
-            except (duckdb.Error, pa.ArrowException, RuntimeError, ValueError, OSError) as error:
-                failures.append(error)
+            except Exception as error:  # noqa: BLE001  one failed: the others wait for nothing
+                self._say(TRAILER, code=_code(error))
+                os._exit(1)
 
         threads = [
             threading.Thread(target=one, args=(name, fd, self.con.cursor()))
@@ -89,8 +94,6 @@ class Local:
             thread.start()
         for thread in threads:
             thread.join()
-        if failures:
-            raise failures[0]
 
     def _views(self) -> None:
         for name, slot in self._order["slots"].items():

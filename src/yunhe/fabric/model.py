@@ -163,11 +163,7 @@ class Progress:
     bytes: int = 0
     fen: int = 0
     code: str = ""
-
-    @property
-    def charged(self) -> bool:
-        """Whether the provider has released, so that this is billed."""
-        return self.state in ("open", "done") or (self.state == "failed" and self.bytes > 0)
+    charged: bool = False  # the provider has released: whatever comes, this is billed
 
     def to_json(self) -> Json:
         """As answers and progress show it."""

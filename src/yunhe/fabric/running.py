@@ -46,6 +46,7 @@ class Run:
         self._open: dict[str, Passing] = {}
         self._first: tuple[Part, Exception] | None = None  # what failed first
         self._lock = threading.Lock()
+        self._reading = threading.Lock()  # around the engine's pipe: it is closed at the end
         self._done = False
         self._engine: Engine | None = None
         self._held: bytes | None = None
@@ -97,8 +98,10 @@ class Run:
                 engine.end(part.name)
         if self._first is not None:
             part, error = self._first
-            if isinstance(error, (FabricTooLarge, EngineFailed)):
-                raise self._local(error)
+            if isinstance(error, EngineFailed):
+                raise self._local(self._why(engine, error))
+            if isinstance(error, FabricTooLarge):
+                raise error
             why = error.code if isinstance(error, YunheError) else type(error).__name__
             told = self._charged()
             raise FabricPartFailed(
@@ -110,6 +113,14 @@ class Run:
             engine.loaded()
         except EngineFailed as error:
             raise self._local(error) from error
+
+    def _why(self, engine: Engine, error: EngineFailed) -> EngineFailed:
+        """Its last word, where the engine had one: a broken pipe alone does not tell why."""
+        try:
+            engine.loaded()
+        except EngineFailed as said:
+            return said
+        return error
 
     def _bring(self, part: Part) -> None:
         """One part, from its provider into the engine's pipe."""
@@ -149,7 +160,7 @@ class Run:
         price = part.member.terms.price
         with self._lock:
             self._open[part.name] = passing
-            progress.state = "open"
+            progress.state, progress.charged = "open", True
             stopped = self._first is not None
         try:
             if not stopped:
@@ -177,9 +188,8 @@ class Run:
         for each in passing:
             each.close()
 
-    def _local(self, error: Exception) -> YunheError:
-        code = error.code if isinstance(error, EngineFailed) else "MEMORY"
-        if code == "MEMORY":
+    def _local(self, error: EngineFailed) -> YunheError:
+        if error.code == "MEMORY":
             return FabricTooLarge(what="memory", limit=f"{self._memory_mb} MB")
         return FabricLocalFailed(str(error), fabric_id=self.fabric_id, **self._charged())
 
@@ -217,6 +227,10 @@ class Run:
         return self
 
     def __next__(self) -> bytes:
+        with self._reading:
+            return self._step()
+
+    def _step(self) -> bytes:
         held = self._held
         if held is None or self._done:
             self._finish("done", "")
@@ -237,8 +251,11 @@ class Run:
         return True
 
     def close(self) -> None:
-        """Stop here. Idempotent; what the parts delivered was used and stays charged."""
-        self._finish("failed", "READER_GONE")
+        """Stop here. Idempotent, from any thread; what the parts delivered stays charged."""
+        if self._engine is not None and not self._done:
+            self._engine.stop()  # whoever reads in another thread sees the end at once
+        with self._reading:
+            self._finish("failed", "READER_GONE")
 
     def _finish(self, state: str, code: str) -> None:
         with self._lock:
