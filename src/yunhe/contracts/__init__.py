@@ -90,7 +90,7 @@ from yunhe.contracts.policy import (
     policy_from_terms,
     terms_from_policy,
 )
-from yunhe.contracts.privacy import Clamp, Privacy
+from yunhe.contracts.privacy import FEMTO, MICRO, Clamp, Privacy
 from yunhe.contracts.pushes import Pushes
 from yunhe.contracts.rules import TransferVerb, Verb, may_say
 from yunhe.contracts.service import Contracts
@@ -98,9 +98,11 @@ from yunhe.contracts.store_push import Push, PushState, Wish
 from yunhe.contracts.transfers import PULL, PUSH
 
 __all__ = [
+    "FEMTO",
     "HOLD",
     "INHERIT",
     "MESSAGES",
+    "MICRO",
     "PULL",
     "PUSH",
     "Access",

@@ -13,8 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from yunhe.contracts import Privacy, Term, Terms
-from yunhe.contracts.privacy import FEMTO, MICRO
+from yunhe.contracts import FEMTO, MICRO, Privacy, Term, Terms
 from yunhe.control.model import ANSWERS, DENY, Context, Question, Reason, Use, Verdict
 from yunhe.control.store_answers import lock
 from yunhe.kernel.db import Database, Json, Tx, UtcTime, metadata
