@@ -11,7 +11,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from time import monotonic
 
+from yunhe.contracts import Contract
 from yunhe.fabric import inherit, lineage, store
 from yunhe.fabric.errors import (
     FabricAnswerUnknown,
@@ -40,6 +42,7 @@ class Fabric:
         self._did, self._memory_mb = did, memory_mb
         self._running: dict[str, Run] = {}
         self._lock = threading.Lock()
+        self._shown: dict[str, tuple[float, Member]] = {}  # by contract; every part is bound anew
 
     def explain(self, sql: str, aliases: Aliases, purpose: str = "") -> Json:
         """The plan: who sees what, what it costs, what runs where and why. Nothing is charged.
@@ -144,9 +147,21 @@ class Fabric:
                 why_zh=f"涉及 {len(every)} 份合约，应为 1 至 {limits.FABRIC_CONTRACTS_MAX} 份",
             )
         with ThreadPoolExecutor(limits.FABRIC_PARTS_MAX, "fabric-shape") as pool:
-            made = pool.map(lambda each: member(self._market, each), every.values())
+            made = pool.map(self._member, every.values())
             by_id = dict(zip(every, made, strict=True))
         return {alias: tuple(by_id[each.id] for each in of) for alias, of in contracts.items()}
+
+    def _member(self, contract: Contract) -> Member:
+        """The contract as a member; its shapes are asked for again after a while."""
+        with self._lock:
+            at, found = self._shown.get(contract.id, (0.0, None))
+        if found is None or monotonic() - at > limits.FABRIC_SHAPES_KEPT_S:
+            found = member(self._market, contract)
+            with self._lock:
+                if len(self._shown) >= limits.FABRIC_SHAPES_KEPT_MAX:
+                    self._shown.pop(next(iter(self._shown)))
+                self._shown[contract.id] = (monotonic(), found)
+        return replace(found, uses_left=self._market.uses_left(contract))
 
 
 def of_node(db: Database, market: Market, config: NodeConfig) -> Fabric:

@@ -325,7 +325,8 @@ FABRIC_PARTS_MAX: Final = 32  # sub-queries of one query
 FABRIC_ANSWERS_SHOWN_MAX: Final = 200
 FABRIC_LINEAGE_COLUMNS_MAX: Final = 100
 FABRIC_LOCAL_S_MAX: Final = 120.0  # for the last step, from the last part to the first bytes
-FABRIC_START_S_MAX: Final = 30.0
+FABRIC_SHAPES_KEPT_S: Final = 30.0  # a part is bound anew each time, so an old shape is refused
+FABRIC_SHAPES_KEPT_MAX: Final = 256
 FABRIC_BYTES_MAX: Final = 4 << 30  # Arrow bytes that may come to one query
 
 # sources.database: what one query may bring from a database to this node
