@@ -296,8 +296,8 @@ DELTA_GROUP_BYTES: Final = 64 << 20  # of Arrow, in one row group
 DELTA_MESSAGE_BYTES_MAX: Final = 256 << 20  # one record batch of a provider
 DELTA_URL_S: Final = 900.0  # how long the address of a file counts
 DELTA_AGAIN_S: Final = 60.0  # the same query again is the same use, while nothing was fetched
-DELTA_GRACE_S: Final = 5.0  # an address counts so long after every byte has gone out
-DELTA_SERVED_TIMES: Final = 4  # a reader asks for some ranges twice
+DELTA_GRACE_S: Final = 5.0  # an address counts so long after the last byte, once all have gone out
+DELTA_SERVED_TIMES: Final = 64  # readers fetch 5 MiB ahead for each column of each row group
 DELTA_PAGE: Final = 500
 
 # protocols.flight

@@ -149,7 +149,7 @@ class Files:
         with self._lock:
             found.covered = _joined([*found.covered, (start, end)])
             whole = found.covered == [(0, found.laid.bytes)]
-            if whole and found.spent_at is None:
+            if whole:  # a reader that still reads is not cut off
                 found.spent_at = monotonic() + limits.DELTA_GRACE_S
 
     def ended(self, contract_id: str) -> None:
