@@ -193,7 +193,10 @@ class Words:
         if family(node) not in ("date", "timestamp"):
             raise NotPushed(f"{part} stays here")
         if self._postgres:
-            return f"CAST(EXTRACT({part} FROM {self.say(node)}) AS BIGINT)"
+            said = self.say(node)  # an infinite date has no year, and would raise
+            return (
+                f"(CASE WHEN isfinite({said}) THEN CAST(EXTRACT({part} FROM {said}) AS BIGINT) END)"
+            )
         sign = {"YEAR": "%Y", "MONTH": "%m", "DAY": "%d"}[part]
         return f"CAST(strftime('{sign}', {self.say(node)}) AS INTEGER)"
 

@@ -145,6 +145,7 @@ class SqliteTable:
         if not declared:
             raise Failed(FAILED, "no such table")
         names = [(name, _declared(kind)) for _, name, kind, *_ in declared]
+        plain = {name for _, name, kind, *_ in declared if _is_text(kind)}
         asked = []
         for name, kind in names:
             for fit in (kind, "VARCHAR"):
@@ -154,10 +155,11 @@ class SqliteTable:
         found = []
         for at, (name, kind) in enumerate(names):
             typed, texts, values = counts[3 * at : 3 * at + 3]
-            if typed == values:
+            if kind != "VARCHAR" and typed == values:
                 found.append(DatabaseColumn(name, kind))
             elif texts == values:
-                found.append(DatabaseColumn(name, "VARCHAR"))
+                # Of another affinity, SQLite would compare it with '5' as with the number.
+                found.append(DatabaseColumn(name, "VARCHAR", "plain" if name in plain else "text"))
             else:
                 raise Failed(DRIFTED, "a column mixes kinds of values")
         return tuple(found)
@@ -191,6 +193,12 @@ class SqliteTable:
             raise Failed(TIME if ended else why, f"code {code}") from error
         except sqlite3.Error as error:
             raise Failed(FAILED, f"code {getattr(error, 'sqlite_errorcode', 0)}") from error
+
+
+def _is_text(kind: str) -> bool:
+    """Whether a declaration gives TEXT affinity (SQLite, "Datatypes", section 3.1)."""
+    upper = kind.upper()
+    return "INT" not in upper and any(word in upper for word in ("CHAR", "CLOB", "TEXT"))
 
 
 def _declared(kind: str) -> str:
