@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,3 +68,38 @@ class PlainSink:
         self.gate.set()
         self._server.shutdown()
         self._server.server_close()
+
+
+class LyingSink:
+    """Takes half of a ranged push, hangs up, and from then on says that one byte has come."""
+
+    def __init__(self) -> None:
+        self.come = 0
+        self.lied = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/drop"
+
+    def __enter__(self) -> LyingSink:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection:
+                    self._talk(connection)
+
+    def _talk(self, connection: socket.socket) -> None:
+        head = connection.recv(65536)
+        if head.startswith(b"HEAD"):
+            offset = 1 if self.come else 0
+            connection.sendall(b"HTTP/1.1 204 No Content\r\nUpload-Offset: %d\r\n\r\n" % offset)
+        elif self.come:
+            self.lied = True
+        else:
+            while self.come < 25_000_000 and (part := connection.recv(1 << 20)):
+                self.come += len(part)

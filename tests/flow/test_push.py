@@ -6,11 +6,13 @@ import base64
 import hashlib
 import io
 import json
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from flow.sinks import PlainSink
+from flow.sinks import LyingSink, PlainSink
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe.cli import app
 from yunhe.contracts import PUSH, DataAddress, Wish, transfers
@@ -89,7 +91,13 @@ def sink() -> Iterator[PlainSink]:
         found.close()
 
 
-def push_to(world: World, contract: Contract, url: str, wish: Wish | None = None) -> Transfer:
+def push_to(
+    world: World,
+    contract: Contract,
+    url: str,
+    wish: Wish | None = None,
+    ranged: bool = False,
+) -> Transfer:
     """The researcher has the provider push to a third party's address."""
     node = world["r"].node
     ends = node.clock.now() + timedelta(hours=1)
@@ -99,7 +107,7 @@ def push_to(world: World, contract: Contract, url: str, wish: Wish | None = None
             tx,
             contract.id,
             PUSH,
-            DataAddress(url, "third-party-secret", ends),
+            DataAddress(url, "third-party-secret", ends, ranged=ranged),
             wish or Wish(PURPOSE, f"use-{uuid.uuid4()}"),
         )
     )
@@ -179,6 +187,22 @@ def test_an_end_cuts_a_running_push_and_bills_what_left(
     assert not sink.bodies
 
 
+def test_a_receiver_that_denies_what_came_pays_for_it(world: World) -> None:
+    a = world["a"].space
+    contract = world.agree(world.product(WIDE, table="notes"))
+    with LyingSink() as sink:
+        push_to(world, contract, sink.url, ranged=True)
+        until("the lie", lambda: sink.lied)
+        assert sink.come > 20_000_000
+        until("the wait", lambda: (provider_of(world, contract).push or {})["failures"] > 1)
+        r = world["r"].space
+        r.terminate_transfer(r.transfers(contract)[0], "No longer.")
+        until("the end", lambda: (provider_of(world, contract).push or {})["state"] == "cut")
+    (use,) = a.uses(contract)
+    assert use.state == "posted"
+    assert use.rows > ROWS * 0.4
+
+
 @pytest.mark.parametrize(
     ("url", "code"),
     [
@@ -235,7 +259,7 @@ def test_the_inbox_takes_one_transfer_once_and_nothing_else(
 
     with httpx.Client(trust_env=False) as http:
 
-        def put(headers: dict[str, str], content: bytes = data, url: str = address.endpoint) -> str:
+        def put(headers: dict[str, str], content: Any = data, url: str = address.endpoint) -> str:
             got = http.put(url, headers=headers, content=content)
             return str(got.json()["code"]) if got.status_code >= 400 else str(got.status_code)
 
@@ -250,6 +274,11 @@ def test_the_inbox_takes_one_transfer_once_and_nothing_else(
         assert put(ranged(0, 9, 10), data) == "INBOX_TOO_LARGE"
         assert put(good, b"not arrow at all, whatever it says") == "INBOX_MALFORMED"
         assert put(good, data[:-8]) == "INBOX_MALFORMED"
+        free = iter([limits.SPARE_BYTES, limits.SPARE_BYTES - 1])
+        with monkeypatch.context() as full:
+            full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
+            # A body that does not say how long it is.
+            assert put(good, iter([data])) == "INBOX_FULL"
         wrong = base64.b64encode(bytes(32)).decode()
         assert put({**good, "repr-digest": f"sha-256=:{wrong}:"}) == "INBOX_MALFORMED"
         assert put(ranged(half, len(data) - 1), data[half:]) == "INBOX_HALTED"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
+import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -143,3 +146,25 @@ def test_the_whole_product_is_one_table_of_rows() -> None:
     assert one_purpose(Terms(("p",), (), price=Price())) == "p"
     with pytest.raises(PushNeedsPurpose):
         one_purpose(Terms(("p", "q"), ()))
+
+
+@pytest.mark.parametrize("part", [b"HTTP/1.1 100 Continue\r\n\r\n", b"H"])
+def test_an_answer_without_end_holds_no_thread(
+    parcel: Parcel, monkeypatch: pytest.MonkeyPatch, part: bytes
+) -> None:
+    monkeypatch.setattr(limits, "PUSH_ANSWER_S_MAX", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                while True:
+                    connection.sendall(part)
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+        began = time.monotonic()
+        with pytest.raises(ReceiverUnreachable):
+            sending(parcel, url).run(lambda: None)
+    assert time.monotonic() - began < 5

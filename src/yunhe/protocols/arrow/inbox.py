@@ -360,6 +360,9 @@ class Sink:
         except StreamMalformed as error:
             self._drop()
             raise _malformed(str(error)) from error
+        # A body need not say how long it is, and others come beside it.
+        if shutil.disk_usage(self._part.parent).free < limits.SPARE_BYTES:
+            raise InboxFull
         try:
             self._file.write(chunk)
         except OSError as error:

@@ -286,9 +286,10 @@ def _rows_after(count: IpcCount, chunk: bytes) -> int:
 
 
 def _left(push: Push, sending: Sending) -> int:
-    """What has left the node over all attempts, as far as it is known; -1: it is not."""
-    if push.ranged and sending.sent:
-        return sending.sent
+    """What has left the node over all attempts, as far as it is known; -1: it is not.
+
+    Where the receiver says it stands is no measure: it would say so to pay for less than it has.
+    """
     return push.sent if push.sent < 0 else max(push.sent, sending.sent)
 
 

@@ -76,8 +76,7 @@ class Sending:
         self._stopped.set()
         found = self._socket
         if found is not None:
-            with contextlib.suppress(OSError):
-                found.shutdown(socket.SHUT_RDWR)
+            _hang_up(found)
 
     def run(self, watch: Callable[[], None]) -> None:
         """Send what is missing; returns when the receiver has said that it has all.
@@ -109,7 +108,7 @@ class Sending:
         """How much the receiver has; it is asked before every attempt."""
         connection = self._open("HEAD", {})
         try:
-            answer = connection.getresponse()
+            answer = _answer(connection, limits.PUSH_CONNECT_S_MAX)
             self._judge(answer)
             said = answer.headers.get(OFFSET, "")
             if not said.isascii() or not said.isdigit() or int(said) > self._parcel.total:
@@ -138,9 +137,8 @@ class Sending:
                 raise
             except OSError as error:
                 broken = error  # it may have answered before it hung up
-            connection.sock.settimeout(limits.PUSH_ANSWER_S_MAX if broken is None else 1.0)
             try:
-                answer = connection.getresponse()
+                answer = _answer(connection, limits.PUSH_ANSWER_S_MAX if broken is None else 1.0)
             except (OSError, http.client.HTTPException) as error:
                 raise ReceiverUnreachable(str(broken or error), why="it hung up") from error
             self._judge(answer)
@@ -223,3 +221,25 @@ class Sending:
         if status >= 500 or status in _AGAIN:
             raise ReceiverUnreachable(why=f"status {status}")
         raise ReceiverRefused(why=f"status {status}")
+
+
+def _answer(connection: http.client.HTTPConnection, seconds: float) -> http.client.HTTPResponse:
+    """The head of an answer, all of it within `seconds`; raises OSError, HTTPException.
+
+    A head that drips, or a `100 Continue` without end, would hold the thread of a push for ever.
+    """
+    sock = connection.sock
+    end = threading.Timer(seconds, _hang_up, [sock])
+    end.daemon = True
+    end.start()
+    try:
+        sock.settimeout(seconds)
+        return connection.getresponse()
+    finally:
+        end.cancel()
+
+
+def _hang_up(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # Of the connection and not of TLS, whose state belongs to the thread that reads.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
