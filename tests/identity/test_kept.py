@@ -6,7 +6,9 @@ import http.server
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -217,3 +219,31 @@ def test_tls_is_for_the_name_and_not_the_address(secure: int) -> None:
         assert peer.get(f"https://peer.example:{secure}/no-such").status_code == 404
         with pytest.raises(httpx.ConnectError):
             peer.get(f"https://other.example:{secure}/")
+
+
+@pytest.mark.parametrize(
+    ("head", "part"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=", b"y"),
+    ],
+    ids=["head", "trailers", "extension"],
+)
+def test_what_only_drips_is_given_up_in_time(head: bytes, part: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(head)
+                while True:
+                    time.sleep(0.1)
+                    connection.sendall(part)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        with client(True, 0.5) as peer, pytest.raises(httpx.ReadTimeout):
+            peer.get(f"http://127.0.0.1:{server.getsockname()[1]}/x")
+    assert time.monotonic() - began < 3

@@ -7,6 +7,7 @@ costs half of what it does through httpx's own transport, all of which is Python
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import ssl
@@ -202,18 +203,26 @@ class _Body(httpx.SyncByteStream):
         try:
             self.sock.settimeout(write_s)
             self.sock.sendall(message)
-            self.sock.settimeout(self._read_s)
         except TimeoutError as error:
             raise httpx.WriteTimeout(str(error)) from error
         except OSError as error:
             raise httpx.WriteError(str(error)) from error
+        until = self._patience()
         while not self.answer.headed:
-            self._read()
+            self._read(until)
 
-    def _read(self) -> None:
+    def _patience(self) -> float:
+        """When the head, or the next part of the body, must have come, however it drips."""
+        return math.inf if self._read_s is None else time.monotonic() + self._read_s
+
+    def _read(self, until: float) -> None:
         if self.sock is None:
             raise httpx.ReadError("no connection")
         try:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("it only drips")
+            self.sock.settimeout(None if left == math.inf else left)
             data = self.sock.recv(_READ_BYTES)
         except TimeoutError as error:
             raise httpx.ReadTimeout(str(error)) from error
@@ -225,12 +234,14 @@ class _Body(httpx.SyncByteStream):
             self.answer.ended()
 
     def __iter__(self) -> Iterator[bytes]:
+        until = self._patience()
         while True:
             if part := self.answer.take():
                 yield part
+                until = self._patience()
             if self.answer.complete:
                 return
-            self._read()
+            self._read(until)
 
     def close(self) -> None:
         """The end, whole or not; idempotent."""
