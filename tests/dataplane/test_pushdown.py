@@ -299,3 +299,25 @@ def test_an_infinite_date_that_is_hidden_makes_nothing_raise(
     terms = replace(CLEAR, row_filters=(("patients", dear),))
     answer, _ = twin.there(sql, terms)
     assert answer.to_pylist() == [{"n": 270}]
+
+
+def test_equal_tables_of_two_products_are_read_each_where_it_lies(
+    tmp_path: Path, pool: Pool
+) -> None:
+    file = tmp_path / "two.db"
+    con = sqlite3.connect(file)
+    for name, rows in (("ours", 3), ("theirs", 7)):
+        con.execute(f'CREATE TABLE "{name}" (id INTEGER, region TEXT)')
+        con.executemany(f'INSERT INTO "{name}" VALUES (?, ?)', [(n, name) for n in range(rows)])
+    con.commit()
+    con.close()
+    connection = Connection("his", "sqlite", MappingProxyType({"file": str(file)}))
+    databases = Databases(lambda source: opened(connection, parse(source).path), tmp_path / "p")
+    terms = replace(CLEAR, columns=("patients.id", "patients.region"), row_filters=())
+    for name, rows in (("ours", 3), ("theirs", 7)):
+        table = opened(connection, name)
+        types = {column.name: column.type for column in table.shape()}
+        stored = {"patients": TableBinding(types, (str(table.locator),), "id")}
+        twin = Twin({}, stored, databases, pool)
+        answer, _ = twin.there("SELECT region, count(*) n FROM patients GROUP BY region", terms)
+        assert answer.to_pylist() == [{"region": name, "n": rows}]

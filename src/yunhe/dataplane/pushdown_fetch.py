@@ -87,7 +87,11 @@ class Databases:
             return None
         used = {name: placed[name] for name in placed if name in governed.tables}
         types = {name: dict(table.columns) for name, table in tables.items()}
-        known = [(name, tuple(each.columns.items())) for name, each in used.items()]
+        # Where each lies is part of the key: two products may call equal tables by one name.
+        known = [
+            (name, each.source, each.place, each.relation, tuple(each.columns.items()))
+            for name, each in used.items()
+        ]
         pinned = [(name, tuple(columns.items())) for name, columns in types.items()]
         key = (governed.sql, governed.groups_sql, tuple(known), tuple(pinned))
         with self._lock:
