@@ -227,8 +227,9 @@ def test_tls_is_for_the_name_and_not_the_address(secure: int) -> None:
         (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=", b"y"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n", b"y"),
     ],
-    ids=["head", "trailers", "extension"],
+    ids=["head", "trailers", "extension", "body"],
 )
 def test_what_only_drips_is_given_up_in_time(head: bytes, part: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -26,6 +26,7 @@ Open = Callable[[str, str, int, float | None], socket.socket]
 _READ_BYTES: Final = 65536
 _HEAD_BYTES_MAX: Final = 100 * 1024
 _IDLE_S_MAX: Final = 15.0
+_WHOLE_TIMES: Final = 3  # how often the wait for one part the whole answer may take
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _UNSAFE: Final = (b"\r", b"\n", b"\0")
 
@@ -192,6 +193,7 @@ class _Body(httpx.SyncByteStream):
 
     def __init__(self, home: Connections, key: Key, read_s: float | None) -> None:
         self._home, self._key, self._read_s = home, key, read_s
+        self._ends = math.inf  # of the whole answer, however small its parts are
         self._open = True
         self.sock: socket.socket | None = None
         self.answer = _Answer()
@@ -207,13 +209,17 @@ class _Body(httpx.SyncByteStream):
             raise httpx.WriteTimeout(str(error)) from error
         except OSError as error:
             raise httpx.WriteError(str(error)) from error
+        if self._read_s is not None:
+            self._ends = time.monotonic() + _WHOLE_TIMES * self._read_s
         until = self._patience()
         while not self.answer.headed:
             self._read(until)
 
     def _patience(self) -> float:
         """When the head, or the next part of the body, must have come, however it drips."""
-        return math.inf if self._read_s is None else time.monotonic() + self._read_s
+        if self._read_s is None:
+            return math.inf
+        return min(time.monotonic() + self._read_s, self._ends)
 
     def _read(self, until: float) -> None:
         if self.sock is None:
