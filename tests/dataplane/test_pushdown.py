@@ -321,3 +321,34 @@ def test_equal_tables_of_two_products_are_read_each_where_it_lies(
         twin = Twin({}, stored, databases, pool)
         answer, _ = twin.there("SELECT region, count(*) n FROM patients GROUP BY region", terms)
         assert answer.to_pylist() == [{"region": name, "n": rows}]
+
+
+def test_a_domain_of_a_loose_collation_is_compared_by_its_bytes(
+    pg_server: str, tmp_path: Path, pool: Pool
+) -> None:
+    root = sa.make_url(pg_server).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(root, isolation_level="AUTOCOMMIT")
+    with engine.connect() as con:
+        con.exec_driver_sql("DROP DATABASE IF EXISTS loose")
+        con.exec_driver_sql("CREATE DATABASE loose")
+    engine.dispose()
+    engine = sa.create_engine(root.set(database="loose"))
+    with engine.begin() as con:
+        for sql in (
+            "CREATE COLLATION caseless "
+            "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            "CREATE DOMAIN place AS text COLLATE caseless",
+            "CREATE TABLE patients (id BIGINT, region place)",
+            "INSERT INTO patients VALUES (1, 'east'), (2, 'EAST')",
+        ):
+            con.exec_driver_sql(sql)
+    engine.dispose()
+    found = {"host": root.query["host"], "database": "loose", "user": "yunhe"}
+    connection = Connection("his", "postgresql", MappingProxyType(found))
+    table = opened(connection, "patients")
+    types = {column.name: column.type for column in table.shape()}
+    stored = {"patients": TableBinding(types, (str(table.locator),), "id")}
+    databases = Databases(lambda source: opened(connection, parse(source).path), tmp_path / "p")
+    terms = replace(CLEAR, columns=("patients.id",), row_filters=(("patients", "region = 'east'"),))
+    answer, _ = Twin({}, stored, databases, pool).there("SELECT count(*) n FROM patients", terms)
+    assert answer.to_pylist() == [{"n": 1}]

@@ -113,8 +113,9 @@ class Words:
         assert self.base is not None  # noqa: S101 - asked for base columns only
         column = self.base.column(name)
         said = f"{BASE}.{quoted(name)}"
-        if column.native == "text":
-            return f"CAST({said} AS TEXT)"
+        if column.native == "text":  # a domain keeps its own collation through the cast
+            cast = f"CAST({said} AS TEXT)"
+            return self._bytewise(cast) if self._postgres else cast
         if column.native == "double":  # beyond a DOUBLE: no row may raise
             return f"CASE WHEN ABS({said}) < 1e308 THEN CAST({said} AS DOUBLE PRECISION) END"
         return self._bytewise(said) if column.native == "binary" else said
