@@ -334,9 +334,9 @@ def test_a_domain_of_a_loose_collation_is_compared_by_its_bytes(
     engine.dispose()
     engine = sa.create_engine(root.set(database="loose"))
     with engine.begin() as con:
+        loose = "provider = icu, locale = 'und-u-ks-level2', deterministic = false"
         for sql in (
-            "CREATE COLLATION caseless "
-            "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+            f"CREATE COLLATION caseless ({loose})",
             "CREATE DOMAIN place AS text COLLATE caseless",
             "CREATE TABLE patients (id BIGINT, region place)",
             "INSERT INTO patients VALUES (1, 'east'), (2, 'EAST')",
