@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.conftest import Lone, problem
+from yunhe.api.forms import PRIVACY, PRIVACY_LIKE
 
 SAMPLES = {
     r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$": "10/P1D",
@@ -20,6 +21,8 @@ SAMPLES = {
     r"^(null|hash|year|round:\d{1,9}|left:\d{1,4})$": "round:10",
     r"^[A-Za-z_]\w{0,62}$": "patients",
     r"^[A-Za-z0-9:._-]{8,80}$": "use-0000",
+    r"^[A-Za-z0-9:._-]{8,64}$": "fabric-0000",
+    PRIVACY: PRIVACY_LIKE,
 }
 WRONG: dict[str, Any] = {
     "null": None,

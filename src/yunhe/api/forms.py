@@ -23,6 +23,10 @@ from pydantic import (
 from yunhe import contracts
 from yunhe.kernel.clock import iso
 
+# The first five parts, in this order; a clamp a column may follow (contracts.Privacy.parse).
+PRIVACY = r"^epsilon=[0-9.]+;delta=[0-9.]+;query=[0-9.]+;groups=[0-9]+;rows=[0-9]+(;[^;\n]+)*$"
+PRIVACY_LIKE = "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1"
+
 Text = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=20)]
@@ -111,12 +115,15 @@ class TermsForm(Form):
     frequency: Annotated[str, Field(pattern=r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$")] | None = None
     pause: Annotated[str, Field(pattern=r"^P[0-9WDTHMS]{1,40}$")] | None = None
     inherit: Annotated[bool, Field(strict=True)] = False
-    privacy: Annotated[str, Field(max_length=100_000)] | None = None
+    privacy: Annotated[str, Field(pattern=PRIVACY, max_length=100_000)] | None = None
 
     @field_validator("privacy")
     @classmethod
     def _private(cls, text: str | None) -> str | None:
-        return None if text is None else str(contracts.Privacy.parse(text))
+        try:
+            return None if text is None else str(contracts.Privacy.parse(text))
+        except ValueError:
+            raise ValueError(f"no privacy budget; one is e.g. {PRIVACY_LIKE}") from None
 
     @field_validator("frequency")
     @classmethod
