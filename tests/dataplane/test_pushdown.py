@@ -17,7 +17,7 @@ from yunhe.contracts import Terms
 from yunhe.dataplane import Binding, Job, Pool, TableBinding, govern
 from yunhe.dataplane.pushdown_fetch import Databases
 from yunhe.sources.connections import Connection
-from yunhe.sources.database import Database
+from yunhe.sources.database import Database, Failed
 from yunhe.sources.database_postgresql import PostgresTable
 from yunhe.sources.database_sqlite import SqliteTable
 from yunhe.sources.locator import parse
@@ -352,3 +352,25 @@ def test_a_domain_of_a_loose_collation_is_compared_by_its_bytes(
     terms = replace(CLEAR, columns=("patients.id",), row_filters=(("patients", "region = 'east'"),))
     answer, _ = Twin({}, stored, databases, pool).there("SELECT count(*) n FROM patients", terms)
     assert answer.to_pylist() == [{"n": 1}]
+
+
+def test_a_database_whose_texts_are_not_utf8_is_not_asked(pg_server: str) -> None:
+    root = sa.make_url(pg_server).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(root, isolation_level="AUTOCOMMIT")
+    with engine.connect() as con:
+        con.exec_driver_sql("DROP DATABASE IF EXISTS other_bytes")
+        made = "ENCODING 'EUC_CN' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        con.exec_driver_sql(f"CREATE DATABASE other_bytes {made}")
+    engine.dispose()
+    engine = sa.create_engine(root.set(database="other_bytes"))
+    with engine.begin() as con:
+        con.exec_driver_sql("CREATE TABLE patients (id BIGINT, region TEXT)")
+        con.exec_driver_sql("INSERT INTO patients VALUES (1, '\u963f')")
+        # By its bytes there it stands before what it stands behind here: a filter would differ.
+        found = con.exec_driver_sql("SELECT region < '\u4e2d' FROM patients").scalar()
+        assert found is not ("\u963f" < "\u4e2d")
+    engine.dispose()
+    values = {"host": root.query["host"], "database": "other_bytes", "user": "yunhe"}
+    connection = Connection("his", "postgresql", MappingProxyType(values))
+    with pytest.raises(Failed):
+        opened(connection, "patients").shape()

@@ -47,7 +47,8 @@ _TYPES: Final = {
 }
 _SHAPE: Final = """
 SELECT a.attname::text, t.typname::text, a.atttypmod::int8,
-       coalesce(not c.collisdeterministic, false)
+       coalesce(not c.collisdeterministic, false),
+       pg_catalog.current_setting('server_encoding')
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
@@ -96,7 +97,9 @@ class PostgresTable:
         found = self._ask(_SHAPE.format(regclass=self._regclass()))
         if not found:
             raise Failed(FAILED, "no such table")
-        return tuple(_column(*row) for row in found)
+        if found[0][4] != "UTF8":  # its texts stand in another order by their bytes than here
+            raise Failed(FAILED, "its text is not UTF-8")
+        return tuple(_column(*row[:4]) for row in found)
 
     def fetch(self, sql: str, columns: Columns, out: Path, bounds: Bounds, stop: Stop) -> int:
         """As `Database.fetch`."""
