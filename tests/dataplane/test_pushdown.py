@@ -67,6 +67,7 @@ QUERIES = [
     ("SELECT sum(rare) * 2 + count(*) x FROM labs WHERE code IN (1, 2)", True),
     ("SELECT round(avg(value), 2) FROM labs WHERE value BETWEEN 1.5 AND 9", True),
     ("SELECT DISTINCT code FROM labs ORDER BY code DESC", True),
+    ("SELECT max(id) AS a1, code FROM labs GROUP BY code ORDER BY max(value), 2 LIMIT 2", True),
     ("SELECT p.sex, avg(l.value) FROM patients p JOIN labs l ON p.id = l.id GROUP BY 1", True),
     (("SELECT p.sex, count(l.rare) FROM patients p LEFT JOIN labs l ON p.id = l.id AND l.code = 1 "
      "GROUP BY p.sex"), True),

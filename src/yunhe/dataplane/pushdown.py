@@ -91,10 +91,10 @@ class _Planner:
         items: list[tuple[str, str, str]] = []  # name, in our own SQL, in the database's
         swaps: list[tuple[exp.Expr, exp.Expr]] = []
         for at, key in enumerate(keys):
-            items.append((f"k{at}", _render(key), core.key(key)))
-            swaps.append((key, exp.column(f"k{at}", quoted=True)))
+            items.append((f"__k{at}", _render(key), core.key(key)))
+            swaps.append((key, exp.column(f"__k{at}", quoted=True)))
         for at, aggregate in enumerate(aggregates):
-            parts, made = core.aggregate(aggregate, f"a{at}")
+            parts, made = core.aggregate(aggregate, f"__a{at}")
             items += parts
             swaps.append((aggregate, made))
         columns = self._columns(tree, [(name, ours) for name, ours, _ in items])
@@ -155,7 +155,7 @@ class _Planner:
             if part := tree.args.get(name):
                 asked.set(name, part.copy() if name != "joins" else [j.copy() for j in part])
         text = ", ".join(f"{ours} AS {quoted(name)}" for name, ours in items)
-        grouped = ", ".join(ours for name, ours in items if name.startswith("k"))
+        grouped = ", ".join(ours for name, ours in items if name.startswith("__k"))
         body = _render(asked).removeprefix("SELECT")
         tail = f" GROUP BY {grouped}" if grouped else ""
         with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as con:
