@@ -43,7 +43,7 @@ def _value(text: str) -> str | tuple[str, ...]:
 
 
 def _constraints(text: str) -> tuple[Constraint, ...]:
-    parts = [part.strip().split(None, 2) for part in text.split(";") if part.strip()]
+    parts = [part.strip().split(None, 2) for part in re.split(r";\s+", text) if part.strip()]
     return tuple(Constraint(term, operator, _value(value)) for term, operator, value in parts)
 
 
@@ -73,7 +73,7 @@ def _read(lines: list[str]) -> tuple[Policy, Context, str, str, str, str | None]
         elif words[0] == "named":
             named = line.split()[1]
         elif words[0] == "ask":
-            pairs = [part.partition("=") for part in rest.split(";") if part.strip()]
+            pairs = [part.partition("=") for part in re.split(r";\s+", rest) if part.strip()]
             values = {t.strip(): _given(t.strip(), v) for t, _, v in pairs}
             context = Context(words[1], values)
         elif words[0] == "duty":
