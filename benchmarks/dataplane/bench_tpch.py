@@ -183,18 +183,18 @@ def _power(pool: Pool, con: duckdb.DuckDBPyConnection, data: Data) -> list[Resul
     cpu, wall = (_summed(rounds, which) for which in ("cpu", "wall"))
     return [
         Result(
-            "TPC-H SF1, policy on 8 tables, processor time",
-            f"{cpu[0]:.1f} s",
-            f"policy by hand on raw DuckDB: {cpu[1]:.1f} s",
-            cpu[0] / cpu[1],
-            "<= 1.05",
-            cpu[0] / cpu[1] <= 1.05,
-        ),
-        Result(
-            "  by the wall (other programs run beside)",
+            "TPC-H SF1, policy on 8 tables, by the wall",
             f"{wall[0]:.1f} s",
             f"policy by hand on raw DuckDB: {wall[1]:.1f} s",
             wall[0] / wall[1],
+            "<= 1.05",
+            wall[0] / wall[1] <= 1.05,
+        ),
+        Result(
+            "  processor time",
+            f"{cpu[0]:.1f} s",
+            f"policy by hand on raw DuckDB: {cpu[1]:.1f} s",
+            cpu[0] / cpu[1],
             "",
             None,
         ),
