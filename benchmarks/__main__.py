@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 from benchmarks import (
@@ -21,7 +20,7 @@ from benchmarks import (
     data,
     world,
 )
-from benchmarks.common import Result
+from benchmarks.common import Result, show
 
 ALONE: dict[str, Callable[[], list[Result]]] = {
     "aggregate": bench_query.aggregate,
@@ -54,18 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", action="append", choices=[*ALONE, *BETWEEN_NODES])
     asked = set(parser.parse_args().only or [*ALONE, *BETWEEN_NODES])
-    started = time.monotonic()
-    head = f"{'what':<46} {'ours':<14} {'baseline, same run':<46} {'ratio':>8}  {'target':<12}"
-    print(f"Synthetic data from a seed; medians of paired runs.\n\n{head}")
-    missed = []
-    for result in results(asked):
-        print(result.line(), flush=True)
-        if result.holds is False:
-            missed.append(result.name)
-    print(f"\n{time.monotonic() - started:.0f} s; {len(missed)} missed")
-    for name in missed:
-        print(f"  missed: {name}")
-    return 1 if missed else 0
+    return show(results(asked))
 
 
 if __name__ == "__main__":

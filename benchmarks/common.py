@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 
@@ -29,6 +29,22 @@ class Result:
         verdict = {True: "ok", False: "MISSED", None: "reported"}[self.holds]
         left = f"{self.name:<46} {self.ours:<14} {self.baseline:<46}"
         return f"{left} {ratio:>8}  {self.target:<12} {verdict}"
+
+
+def show(results: Iterable[Result]) -> int:
+    """Print the table as its lines come; the exit code, 1 where a target is missed."""
+    started = time.monotonic()
+    head = f"{'what':<46} {'ours':<14} {'baseline, same run':<46} {'ratio':>8}  {'target':<12}"
+    print(f"Synthetic data from a seed; medians of paired runs.\n\n{head}")
+    missed = []
+    for result in results:
+        print(result.line(), flush=True)
+        if result.holds is False:
+            missed.append(result.name)
+    print(f"\n{time.monotonic() - started:.0f} s; {len(missed)} missed")
+    for name in missed:
+        print(f"  missed: {name}")
+    return 1 if missed else 0
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks.common import Result
+from benchmarks.common import Result, show
 
 _PREFIX = "bench_"
 
@@ -42,18 +41,7 @@ def main() -> int:
     if given.list:
         print("\n".join(known))
         return 0
-    started = time.monotonic()
-    head = f"{'what':<46} {'ours':<14} {'baseline, same run':<46} {'ratio':>8}  {'target':<12}"
-    print(f"Synthetic data from a seed; medians of paired runs.\n\n{head}")
-    missed = []
-    for result in results(given.only or known):
-        print(result.line(), flush=True)
-        if result.holds is False:
-            missed.append(result.name)
-    print(f"\n{time.monotonic() - started:.0f} s; {len(missed)} missed")
-    for name in missed:
-        print(f"  missed: {name}")
-    return 1 if missed else 0
+    return show(results(given.only or known))
 
 
 if __name__ == "__main__":

@@ -163,6 +163,18 @@ class Desk:
         when = parse_iso(at) if isinstance(at, str) else at
         return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
+    def revocable(self, found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Rows of what expires or is revoked, in words."""
+        yes, no = self.say("yes", "是"), self.say("no", "否")
+        return [
+            {
+                **each,
+                "expires_at": self.instant(each.get("expires_at")),
+                "revoked": yes if each.get("revoked") else no,
+            }
+            for each in found
+        ]
+
     def count(self, number: int, en: str, zh: str) -> str:
         """`1 use`, `2 uses`; Chinese has no plural, and its measure word comes with `zh`."""
         return self.say(f"{number:,} {en}{'' if number == 1 else 's'}", f"{number:,} {zh}")

@@ -45,15 +45,7 @@ def profiles(desk: Desk, contract: Id) -> None:
         found = space.profiles(desk.whole(contract, space.contracts))
     heads = desk.say("ID PRINCIPAL PURPOSE EXPIRES REVOKED", "编号 申请人 用途 到期 已撤销").split()
     names = ("id", "principal", "purpose", "expires_at", "revoked")
-    yes, no = desk.say("yes", "是"), desk.say("no", "否")
-    rows = [
-        {
-            **each,
-            "expires_at": desk.instant(each.get("expires_at")),
-            "revoked": yes if each.get("revoked") else no,
-        }
-        for each in found
-    ]
+    rows = desk.revocable(found)
     desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
 
 

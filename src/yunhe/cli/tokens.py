@@ -33,15 +33,7 @@ def list_(desk: Desk) -> None:
         found = space.tokens()
     names = ("token_id", "name", "roles", "expires_at", "revoked")
     heads = desk.say("ID NAME ROLES EXPIRES REVOKED", "编号 名称 角色 到期 已撤销").split()
-    yes, no = desk.say("yes", "是"), desk.say("no", "否")
-    rows = [
-        {
-            **each,
-            "expires_at": desk.instant(each.get("expires_at")),
-            "revoked": yes if each.get("revoked") else no,
-        }
-        for each in found
-    ]
+    rows = desk.revocable(found)
     desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
 
 

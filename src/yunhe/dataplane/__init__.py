@@ -35,7 +35,7 @@ from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.parameters import bind, wanted
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
-from yunhe.dataplane.push import Spooled, count_file, one_purpose, settle_file, settle_folder
+from yunhe.dataplane.push import Spooled, count_file, one_purpose
 from yunhe.dataplane.pushdown_fetch import Databases
 from yunhe.dataplane.qualified import unqualified
 from yunhe.dataplane.service import Agreements, DataPlane, Query, Stream
@@ -84,8 +84,6 @@ __all__ = [
     "message_head",
     "one_purpose",
     "read",
-    "settle_file",
-    "settle_folder",
     "term_faults",
     "unqualified",
     "wanted",

@@ -12,13 +12,13 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from yunhe.contracts import Terms
 from yunhe.dataplane.errors import PushNeedsPurpose, PushNeedsSql, PushTooLarge, SpoolFailed
 from yunhe.dataplane.ipc import IpcCount
 from yunhe.dataplane.model import TableBinding
 from yunhe.kernel import limits
+from yunhe.kernel.durable import settle_file, settle_folder
 
 _READ_BYTES = 1 << 20
 _LOOK_BYTES = 64 << 20  # how often the room on the disk is looked at
@@ -90,21 +90,6 @@ def lay_down(chunks: Iterable[bytes], path: Path, watch: Callable[[], None]) -> 
 def _room(folder: Path) -> None:
     if shutil.disk_usage(folder).free < limits.SPARE_BYTES:
         raise OSError(errno.ENOSPC, "what is left is kept for the database")
-
-
-def settle_file(file: BinaryIO) -> None:
-    """What was written is on the disk when this returns."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def settle_folder(folder: Path) -> None:
-    """The names in `folder` are on the disk when this returns."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def count_file(path: Path, bytes_max: int | None = None) -> IpcCount:

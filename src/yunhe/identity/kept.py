@@ -8,7 +8,6 @@ costs half of what it does through httpx's own transport, all of which is Python
 from __future__ import annotations
 
 import math
-import select
 import socket
 import ssl
 import threading
@@ -19,6 +18,8 @@ from typing import Final
 
 import httptools
 import httpx
+
+from yunhe.kernel.sockets import quiet
 
 Key = tuple[str, str, int]  # scheme, host, port
 Open = Callable[[str, str, int, float | None], socket.socket]
@@ -157,7 +158,7 @@ class Connections:
                 sock, since = idle.pop()
                 if not idle:
                     del self._idle[key]
-            if time.monotonic() - since < _IDLE_S_MAX and _quiet(sock):
+            if time.monotonic() - since < _IDLE_S_MAX and quiet(sock):
                 return sock
             _close(sock)
 
@@ -266,16 +267,6 @@ def _message(request: httpx.Request) -> bytes:
     if any(mark in line for line in lines for mark in _UNSAFE):
         raise httpx.LocalProtocolError("a line of the head holds more than one")
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
-
-
-def _quiet(sock: socket.socket) -> bool:
-    """Whether a kept connection stands: a readable one was closed, or says what none asked."""
-    try:
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return not poll.poll(0)
-    except (OSError, ValueError):
-        return False
 
 
 def _close(sock: socket.socket | None) -> None:

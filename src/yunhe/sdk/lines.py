@@ -7,10 +7,10 @@ would else pay for a new connection each time; http.client, because pyarrow read
 from __future__ import annotations
 
 import http.client
-import select
 import threading
 from collections.abc import Mapping
 
+from yunhe.kernel.sockets import quiet
 from yunhe.sdk.errors import unreachable
 from yunhe.sdk.target import API, Target
 
@@ -85,7 +85,7 @@ class Lines:
                 if not self._idle:
                     return None
                 connection = self._idle.pop()
-            if _quiet(connection):
+            if quiet(connection.sock):
                 return connection
             connection.close()
 
@@ -95,13 +95,3 @@ class Lines:
         if where.tls is not None:
             return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=where.tls)
         return http.client.HTTPConnection(host, port, timeout=timeout_s)
-
-
-def _quiet(connection: http.client.HTTPConnection) -> bool:
-    """Whether it still stands: one that is readable between two answers was closed over there."""
-    try:
-        poll = select.poll()
-        poll.register(connection.sock, select.POLLIN)
-        return not poll.poll(0)
-    except (OSError, ValueError, TypeError):
-        return False

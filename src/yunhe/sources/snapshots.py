@@ -22,6 +22,7 @@ from time import monotonic, time
 from typing import Any, Final
 
 from yunhe.kernel import limits
+from yunhe.kernel.durable import settle_file, settle_folder
 from yunhe.kernel.errors import YunheError
 from yunhe.sources.errors import SourceAway, SourceOverBound, SourceUnreadable
 from yunhe.sources.model import Drift, Snapshot
@@ -143,14 +144,9 @@ class Snapshots:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            settle_file(file)
         beside.replace(path)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        settle_folder(self._folder)
 
     def _sweep(self) -> None:
         """Remove what no manifest names any more and no query can still be reading."""

@@ -33,6 +33,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Database, Tx
+from yunhe.kernel.durable import settle_file, settle_folder
 from yunhe.kernel.errors import Invalid, YunheError
 from yunhe.kernel.keys import verify_jws_detached
 from yunhe.kernel.outbox import enqueue
@@ -122,9 +123,8 @@ class Vault:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             file.write(private)
-            file.flush()
-            os.fsync(file.fileno())
-        _settle(self._folder)
+            settle_file(file)
+        settle_folder(self._folder)
         return replace(wish, seal=public)
 
     def forget(self, wish: Wish) -> None:
@@ -381,15 +381,6 @@ def _shred(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         with path.open("r+b") as file:
             file.write(os.urandom(32))
-            file.flush()
-            os.fsync(file.fileno())
+            settle_file(file)
         path.unlink()
-    _settle(path.parent)
-
-
-def _settle(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    settle_folder(path.parent)

@@ -38,11 +38,10 @@ from yunhe.dataplane import (
     StreamMalformed,
     count_file,
     one_purpose,
-    settle_file,
-    settle_folder,
 )
 from yunhe.kernel import limits
 from yunhe.kernel.db import Database
+from yunhe.kernel.durable import settle_file, settle_folder
 from yunhe.kernel.errors import (
     Conflict,
     Invalid,

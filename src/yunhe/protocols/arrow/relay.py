@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import select
 import socket
 import ssl
 import threading
@@ -27,6 +26,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.kernel.errors import Unavailable, YunheError
 from yunhe.kernel.outlet import Outlet
+from yunhe.kernel.sockets import quiet
 from yunhe.protocols.arrow import wire
 
 
@@ -300,7 +300,7 @@ class Relay:
         with contextlib.suppress(IndexError):
             while True:
                 connection = idle.pop()
-                if _quiet(connection):
+                if quiet(connection.sock):
                     return connection
                 connection.close()
         return None
@@ -444,17 +444,6 @@ def _more(response: http.client.HTTPResponse, into: memoryview) -> int:
     got = response.fp.readinto1(into[:left])
     vars(response)["chunk_left"] = left - got
     return got
-
-
-def _quiet(connection: _Connection) -> bool:
-    """Whether a kept connection still stands: one that is readable was closed by its other side,
-    and a request written to it would be in doubt for nothing."""
-    try:
-        poll = select.poll()
-        poll.register(connection.sock, select.POLLIN)
-        return not poll.poll(0)
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def _problem(response: http.client.HTTPResponse) -> dict[str, Any] | None:
