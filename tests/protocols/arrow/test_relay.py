@@ -313,6 +313,16 @@ def test_a_kept_connection_that_was_closed_is_tried_once_anew(desk: Desk) -> Non
     assert desk.books.told[-1][:2] == ("receipt", "use-2")
 
 
+@pytest.mark.parametrize("chunks", [False, True])
+def test_a_kept_connection_takes_the_next_use(desk: Desk, chunks: bool) -> None:
+    whole = chunked(ipc()) + b"0\r\n\r\n" if chunks else head("200 OK", ipc())
+    desk.provider.answers = [(whole, "keep"), (whole, "keep")]
+    list(desk.open("use-1"))
+    list(desk.open("use-2"))
+    assert desk.provider.connections == 1
+    assert [asked["use_id"] for asked in desk.provider.seen] == ["use-1", "use-2"]
+
+
 def test_a_kept_connection_that_dies_on_the_request_repeats_the_same_use(desk: Desk) -> None:
     whole = head("200 OK", ipc())
     desk.provider.answers = [(whole, "keep"), (b"", "close"), (whole, "keep")]

@@ -425,6 +425,7 @@ class Passing:
             self._settle()
         finally:
             if reusable:
+                self._response.close()  # one of known length stays open at its end, and bars more
                 self._give_back()
             else:
                 self._connection.close()
