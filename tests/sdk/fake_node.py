@@ -29,6 +29,8 @@ TERMS = {
     "pause": None,
     "inherit": False,
     "privacy": None,
+    "applications": [],
+    "release": None,
 }
 OFFER = {
     "offer_id": "offer-1",

@@ -27,7 +27,12 @@ from yunhe.kernel.clock import iso
 PRIVACY = r"^epsilon=[0-9.]+;delta=[0-9.]+;query=[0-9.]+;groups=[0-9]+;rows=[0-9]+(;[^;\n]+)*$"
 PRIVACY_LIKE = "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1"
 
+RELEASE = r"^(aggregate|model-metrics|predictions-to-host|review)(;(k|rows|digits|bytes)=[0-9]+)+$"
+RELEASE_LIKE = "aggregate;k=10;rows=100;digits=4;bytes=65536"
+
 Text = Annotated[str, Field(max_length=2000)]
+PROGRAM = r"^[^@#\s]{1,256}(@[^@#\s]{1,64})?(#(sm3|sha256):[0-9a-f]{64})?$"
+Program = Annotated[str, Field(pattern=PROGRAM)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=20)]
 Fen = Annotated[int, Field(ge=0, le=10**12, strict=True)]
@@ -116,6 +121,8 @@ class TermsForm(Form):
     pause: Annotated[str, Field(pattern=r"^P[0-9WDTHMS]{1,40}$")] | None = None
     inherit: Annotated[bool, Field(strict=True)] = False
     privacy: Annotated[str, Field(pattern=PRIVACY, max_length=100_000)] | None = None
+    applications: Annotated[list[Program], Field(max_length=50)] = []
+    release: Annotated[str, Field(pattern=RELEASE, max_length=100)] | None = None
 
     @field_validator("privacy")
     @classmethod
@@ -124,6 +131,14 @@ class TermsForm(Form):
             return None if text is None else str(contracts.Privacy.parse(text))
         except ValueError:
             raise ValueError(f"no privacy budget; one is e.g. {PRIVACY_LIKE}") from None
+
+    @field_validator("release")
+    @classmethod
+    def _released(cls, text: str | None) -> str | None:
+        try:
+            return None if text is None else str(contracts.Release.parse(text))
+        except ValueError:
+            raise ValueError(f"no release rule; one is e.g. {RELEASE_LIKE}") from None
 
     @field_validator("frequency")
     @classmethod
@@ -155,6 +170,8 @@ class TermsForm(Form):
             pause=self.pause,
             inherit=self.inherit,
             privacy=contracts.Privacy.parse(self.privacy) if self.privacy else None,
+            applications=tuple(self.applications),
+            release=contracts.Release.parse(self.release) if self.release else None,
         )
 
 
@@ -174,6 +191,8 @@ def terms_json(terms: contracts.Terms) -> dict[str, Any]:
         "pause": terms.pause,
         "inherit": terms.inherit,
         "privacy": None if terms.privacy is None else str(terms.privacy),
+        "applications": list(terms.applications),
+        "release": None if terms.release is None else str(terms.release),
     }
 
 

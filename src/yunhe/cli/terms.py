@@ -78,6 +78,8 @@ def _lines(desk: Desk, terms: Terms) -> Mapping[str, str]:
         desk.say("masks", "脱敏"): ", ".join(f"{c} {m}" for c, m in terms.masks),
         desk.say("minimum group", "最小分组"): str(terms.minimum_group),
         desk.say("privacy budget", "隐私预算"): terms.privacy or "–",
+        desk.say("applications", "限定应用"): ", ".join(terms.applications) or free,
+        desk.say("release", "放行规则"): terms.release or "–",
         desk.say("how often", "频次"): terms.frequency or free,
         desk.say("pause", "间隔"): terms.pause or "–",
         desk.say("passed on with its policy", "策略随传"): desk.say(*_YES_NO[terms.inherit]),

@@ -92,6 +92,7 @@ from yunhe.contracts.policy import (
 )
 from yunhe.contracts.privacy import FEMTO, MICRO, Clamp, Privacy
 from yunhe.contracts.pushes import Pushes
+from yunhe.contracts.release import Release, ReleaseKind, covers
 from yunhe.contracts.rules import TransferVerb, Verb, may_say
 from yunhe.contracts.service import Contracts
 from yunhe.contracts.store_push import Push, PushState, Wish
@@ -160,6 +161,8 @@ __all__ = [
     "PushState",
     "Pushes",
     "Recorder",
+    "Release",
+    "ReleaseKind",
     "Rule",
     "Side",
     "State",
@@ -185,6 +188,7 @@ __all__ = [
     "Why",
     "Wish",
     "beyond",
+    "covers",
     "differing",
     "duration_s",
     "from_payload",

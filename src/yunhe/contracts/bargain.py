@@ -13,6 +13,7 @@ from datetime import datetime
 
 from yunhe.contracts.frequency import Frequency, duration_s
 from yunhe.contracts.policy import Constraint, Duty, Policy, Price, Rule, Terms
+from yunhe.contracts.release import covers, within
 
 RuleKey = tuple[str, str, frozenset[object], frozenset[object]]
 
@@ -45,6 +46,8 @@ def nearest(asked: Terms, furthest: Terms, now: datetime) -> Terms:
         pause=_longest(asked.pause, furthest.pause),
         inherit=asked.inherit or furthest.inherit,
         privacy=furthest.privacy,  # noise and its budget are the provider's to set
+        applications=_programs(asked.applications, furthest.applications),
+        release=furthest.release,
     )
 
 
@@ -80,6 +83,10 @@ def short_of(offered: Terms, worst: Terms) -> tuple[str, ...]:
         short.append("pause")
     if offered.privacy not in (None, worst.privacy):
         short.append("privacy")
+    if not _open_to(offered.applications, worst.applications):
+        short.append("applications")
+    if offered.release not in (None, worst.release):
+        short.append("release")
     if offered.inherit and not worst.inherit:
         short.append("inherit")
     return tuple(short)
@@ -130,12 +137,25 @@ def _normal(terms: Terms) -> Terms:
         columns=tuple(sorted(set(terms.columns))),
         row_filters=tuple(sorted(set(terms.row_filters))),
         masks=tuple(sorted(set(terms.masks), key=lambda m: (m.column, m.method))),
+        applications=tuple(sorted(set(terms.applications))),
     )
 
 
 def _within(asked: Iterable[str], allowed: tuple[str, ...]) -> tuple[str, ...]:
     wanted = set(asked)
     return tuple(name for name in allowed if name in wanted) or allowed
+
+
+def _programs(asked: tuple[str, ...], furthest: tuple[str, ...]) -> tuple[str, ...]:
+    """No list is open to all, so asking for one is asking for less."""
+    return within(asked, furthest) if furthest else asked
+
+
+def _open_to(offered: tuple[str, ...], worst: tuple[str, ...]) -> bool:
+    """Whether every application of `worst` may be used under `offered`; none: every there is."""
+    if not offered:
+        return True
+    return bool(worst) and all(any(covers(o, w) for o in offered) for w in worst)
 
 
 def _least(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from yunhe.contracts.errors import TermNotUnderstood
 from yunhe.contracts.frequency import Frequency, Window, duration_s, window_of
 from yunhe.contracts.privacy import Privacy
+from yunhe.contracts.release import Release
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.clock import iso, parse_iso
 from yunhe.kernel.errors import YunheError
@@ -97,6 +98,7 @@ class Term(StrEnum):
     MASK_METHOD = "maskMethod"
     PAY_PER = "payPer"
     PRIVACY_BUDGET = "privacyBudget"
+    RELEASE_RULE = "releaseRule"  # what leaves an application that runs beside the data
     TIME_INTERVAL = "timeInterval"  # ODRL: the least time between two uses
 
 
@@ -253,6 +255,8 @@ class Terms:
     pause: str | None = None  # ISO 8601: the least time between two uses
     inherit: bool = False  # passed on only together with this policy
     privacy: Privacy | None = None  # noisy statistics only, within a budget; needs minimum_group
+    applications: tuple[str, ...] = ()  # used by these only; `id[@version][#alg:hex]`
+    release: Release | None = None  # what leaves them, beside the data; needs applications
 
 
 def policy_from_terms(terms: Terms) -> Policy:
@@ -277,6 +281,10 @@ def policy_from_terms(terms: Terms) -> Policy:
         constraints.append(Constraint(Term.TIME_INTERVAL, Operator.EQ, terms.pause))
     if terms.privacy is not None:
         constraints.append(Constraint(Term.PRIVACY_BUDGET, Operator.EQ, str(terms.privacy)))
+    if terms.applications:
+        constraints.append(Constraint(Term.APPLICATION, Operator.IS_ANY_OF, terms.applications))
+    if terms.release is not None:
+        constraints.append(Constraint(Term.RELEASE_RULE, Operator.EQ, str(terms.release)))
     duties = [
         Duty(
             Action.DESENSITIZE,
@@ -326,6 +334,8 @@ def terms_from_policy(policy: Policy) -> Terms:
     masks: list[Mask] = []
     if got.get("privacy") and not got.get("minimum_group"):
         raise TermNotUnderstood(term=Term.PRIVACY_BUDGET, value="without minimumGroup")
+    if got.get("release") and not got.get("applications"):
+        raise TermNotUnderstood(term=Term.RELEASE_RULE, value="without application")
     prices = {"use": 0, "row": 0}
     for duty in rule.duties:
         _read_duty(duty, masks, prices)
@@ -345,6 +355,7 @@ _NUMBERS: dict[tuple[str, str], str] = {
 _SETS: dict[tuple[str, str], str] = {
     (Term.PURPOSE, Operator.IS_ANY_OF): "purposes",
     (Term.DATA_FIELD, Operator.IS_PART_OF): "columns",
+    (Term.APPLICATION, Operator.IS_ANY_OF): "applications",
 }
 
 
@@ -363,6 +374,8 @@ def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str
             name, value = "expires_at", parse_iso(str(c.value))
         elif key == (Term.PRIVACY_BUDGET, Operator.EQ):
             name, value = "privacy", Privacy.parse(str(c.value))
+        elif key == (Term.RELEASE_RULE, Operator.EQ):
+            name, value = "release", Release.parse(str(c.value))
         else:
             raise TermNotUnderstood(term=c.term, value=f"{c.operator} {c.value}")
     except ValueError as error:

@@ -109,6 +109,14 @@ class PrivacyNotApplied(UseDeniedError):
     zh = "合约只允许加噪统计（{expected}），而引擎不会如此输出。"
 
 
+class ReleaseRuleNotApplied(UseDeniedError):
+    code = "RELEASE_RULE_NOT_APPLIED"
+    en = "The contract lets results out only by the rule '{expected}', beside the data."
+    zh = "合约仅允许在数据所在地按规则“{expected}”放行结果。"
+    mend_en = "Run an agreed application at the provider: yunhe apps run."
+    mend_zh = "请在提供方运行约定的应用：yunhe apps run。"
+
+
 class PrivacyBudgetSpent(UseDeniedError):
     code = "PRIVACY_BUDGET_SPENT"
     en = "The privacy budget of {expected} is spent: {given} is left, too little for this answer."

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
-from yunhe.contracts import Privacy
+from yunhe.contracts import Privacy, Release
 from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.money import parse_yuan
 
@@ -98,6 +98,11 @@ def code(text: str) -> str:
 def privacy(text: str) -> str:
     """A privacy budget, in its one spelling."""
     return str(Privacy.parse(text))
+
+
+def release(text: str) -> str:
+    """A release rule, in its one spelling."""
+    return str(Release.parse(text))
 
 
 def region(text: str) -> str:

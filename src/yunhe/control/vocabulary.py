@@ -97,6 +97,7 @@ TERMS: dict[str, Kind] = {
     Term.RECIPIENT: _words(_WORDS),
     Term.MINIMUM_GROUP: _ordered(frozenset({_O.EQ, _O.GT, _O.GTEQ}), values.number),
     Term.PRIVACY_BUDGET: _words(frozenset({_O.EQ}), values.privacy),
+    Term.RELEASE_RULE: _words(frozenset({_O.EQ}), values.release),
 }
 
 _CODES: dict[str, str] = {
@@ -121,6 +122,7 @@ _CODES: dict[str, str] = {
     Term.RECIPIENT: "RECIPIENT_NOT_AGREED",
     Term.MINIMUM_GROUP: "MINIMUM_GROUP_NOT_APPLIED",
     Term.PRIVACY_BUDGET: "PRIVACY_NOT_APPLIED",
+    Term.RELEASE_RULE: "RELEASE_RULE_NOT_APPLIED",
     Term.FREQUENCY: "FREQUENCY_EXCEEDED",
     Term.TIME_INTERVAL: "FREQUENCY_EXCEEDED",
 }

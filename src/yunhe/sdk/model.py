@@ -67,6 +67,8 @@ class Terms:
     pause: str | None = None  # "PT1M": the least time between two uses
     inherit: bool = False  # passed on only together with this policy
     privacy: str | None = None  # "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1;t.c=0..9"
+    applications: tuple[str, ...] = ()  # used by these only: "id[@version][#sha256:hex]"
+    release: str | None = None  # what leaves them: "aggregate;k=10;rows=100;digits=4;bytes=65536"
 
     def to_json(self) -> dict[str, Any]:
         """The wire form of `docs/api.md`."""
@@ -84,6 +86,8 @@ class Terms:
             "pause": self.pause,
             "inherit": self.inherit,
             "privacy": self.privacy,
+            "applications": list(self.applications),
+            "release": self.release,
         }
 
     @classmethod
@@ -108,6 +112,8 @@ class Terms:
             pause=data.get("pause"),
             inherit=data.get("inherit", False),
             privacy=data.get("privacy"),
+            applications=_texts("applications", data.get("applications", ())),
+            release=data.get("release"),
         )
 
     def but(self, changes: Mapping[str, Any] | None) -> Terms:
