@@ -102,6 +102,8 @@ def test_the_example_of_the_page_runs(client: Client, tmp_path: Path) -> None:
     client.save(tmp_path)
     done = stock.run(example, folder=tmp_path)
     assert done.stdout.strip() == "360 rows: id age sex", done.stderr
+    readme = (stock.ROOT / "README.md").read_text("utf-8")
+    assert f"```python\n{example}```" in readme, "the README shows the example that runs"
 
 
 def test_a_limit_is_pushed_down_and_predicates_are_hints(
