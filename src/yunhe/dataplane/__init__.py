@@ -7,12 +7,14 @@ the gate is evidence (`use.denied`). The consumer's relay uses `IpcCount` and `c
 
 from __future__ import annotations
 
+from yunhe.dataplane.beside import Laid, Wanted
 from yunhe.dataplane.errors import (
     AggregateOnly,
     BadLiteral,
     ColumnNotAgreed,
     DataUnavailable,
     GroupTooSmall,
+    InputTooLarge,
     NameQualified,
     ParameterRefused,
     ParametersDiffer,
@@ -28,6 +30,7 @@ from yunhe.dataplane.errors import (
     WorkerLost,
     WorkersBusy,
 )
+from yunhe.dataplane.feed import Fed, FeedingPlane
 from yunhe.dataplane.fresh import bindings
 from yunhe.dataplane.gate import govern, read
 from yunhe.dataplane.ipc import IpcCount, count_ipc, message_head
@@ -50,10 +53,14 @@ __all__ = [
     "DataPlane",
     "DataUnavailable",
     "Databases",
+    "Fed",
+    "FeedingPlane",
     "Governed",
     "GroupTooSmall",
+    "InputTooLarge",
     "IpcCount",
     "Job",
+    "Laid",
     "NameQualified",
     "ParameterRefused",
     "ParametersDiffer",
@@ -72,6 +79,7 @@ __all__ = [
     "Stream",
     "StreamMalformed",
     "TableBinding",
+    "Wanted",
     "WorkerLimits",
     "WorkerLost",
     "WorkersBusy",

@@ -385,6 +385,14 @@ class PushTooLarge(TooLarge):
     mend_zh = "请用 SQL 分批推送。"
 
 
+class InputTooLarge(TooLarge):
+    code = "INPUT_TOO_LARGE"
+    en = "A table is larger than an application may be given: {limit} bytes or rows."
+    zh = "数据表超过可提供给应用的上限：{limit}（字节或行）。"
+    mend_en = "Have the application declare fewer columns, or agree on a narrower row filter."
+    mend_zh = "请让应用声明更少的列，或约定更窄的行过滤条件。"
+
+
 class SpoolFailed(Unavailable):
     code = "SPOOL_FAILED"
     en = "The node could not lay the result of a push on its disk."

@@ -29,6 +29,7 @@ from yunhe.control import (
     answered,
 )
 from yunhe.dataplane import noise
+from yunhe.dataplane.beside import as_released, environment
 from yunhe.dataplane.bounding import buckets
 from yunhe.dataplane.fresh import Supply, fresh
 from yunhe.dataplane.kept import KeptGate
@@ -77,6 +78,7 @@ class Query:
     purpose: str
     principal: str = ""
     rows_max: int | None = None
+    application: str = ""  # the program that asks, once its digest is known to be so
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,7 @@ class DataPlane:
         """Contract, gate, admit, and the query runs up to its first bytes; still reserved."""
         contract = self._contracts.in_force(query.contract_id, peer_did)
         tables = self._tables(contract)
-        terms = contract.terms
+        terms = as_released(contract.terms, query.application)
         try:
             governed = self._gate.govern(contract.id, query.sql, tables, terms)
         except (Denied, Invalid, TooLarge) as refusal:
@@ -264,6 +266,7 @@ class DataPlane:
             fields=governed.fields,
             rows_max=min(bound for bound in bounds if bound is not None),
             question=question,
+            environment=environment(terms, query.application),
         )
         grant = self._control.admit(use)
         watch = _Watch(lambda: self._contracts.in_force(contract.id, peer_did))

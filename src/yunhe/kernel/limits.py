@@ -284,6 +284,10 @@ HEAD_BYTES_MAX: Final = 65_536
 VAULT_SHARD_BYTES: Final = 4 << 20  # a shard holds whole record batches, so it may be larger
 VAULT_MANIFEST_BYTES_MAX: Final = 4 << 20
 VAULT_NOTES_LISTED_MAX: Final = 10_000
+VAULT_PROOF_S: Final = 3_600  # after a contract's end, until a missing proof is overdue
+VAULT_DUE_TAKEN_MAX: Final = 200  # overdue proofs taken up at once
+VAULT_SQL_BYTES_MAX: Final = 256 << 20  # plain bytes of a delivery that a worker holds in memory
+VAULT_ANSWER_BYTES_MAX: Final = 64 << 20  # of one query over a sealed delivery
 
 # protocols.delta
 DELTA_PROFILES_MAX: Final = 64  # of one contract, at once
@@ -318,6 +322,32 @@ FLIGHT_WATCH_S: Final = 0.2  # how often a running stream's caller is looked for
 FLIGHT_GOODBYE_S: Final = 1.0  # for running calls to end by themselves at a stop
 FLIGHT_PARAMETERS_MAX: Final = 256
 FLIGHT_CATALOGS_MAX: Final = 64  # contracts listed where the caller names none
+
+# apps
+APP_CODE_BYTES_MAX: Final = 256 << 10  # SQL or Python
+APP_MODEL_BYTES_MAX: Final = 64 << 20  # ONNX
+APP_PIECE_BYTES: Final = 1 << 20  # of a package or a result, in one message
+APP_MANIFEST_BYTES_MAX: Final = 64 << 10
+APP_TABLES_MAX: Final = 8
+APP_COLUMNS_MAX: Final = 200
+APP_PARAMETERS_MAX: Final = 20
+APP_PARAMETER_CHARS_MAX: Final = 1_000
+APP_INPUT_ROWS_MAX: Final = 20_000_000
+APP_INPUT_BYTES_MAX: Final = 2 << 30
+APP_GROUPS_MAX: Final = 10_000
+APP_GROUPS_BYTES_MAX: Final = 8 << 20
+APP_OUTPUT_BYTES_MAX: Final = 64 << 20  # of what a program writes, before the rule is applied
+APP_LOG_BYTES_MAX: Final = 64 << 10  # of what a program prints, kept for its host
+APP_MEMORY_MB_MAX: Final = 4_096
+APP_SECONDS_MAX: Final = 600
+APP_THREADS_MAX: Final = 64
+APP_JOBS_AT_ONCE: Final = 2
+APP_JOBS_WAITING_MAX: Final = 64
+APP_JOBS_OF_ONE_MAX: Final = 16  # waiting or running under one contract
+APP_LISTED_MAX: Final = 200
+APP_LOOK_S: Final = 0.25  # how often a running program's contract is asked for
+APP_ASK_S: Final = 2.0  # how often the author's node asks for what becomes of its jobs
+APP_RESULT_KEEP_S: Final = 7 * 86_400  # then the host removes what was released
 
 # fabric
 FABRIC_CONTRACTS_MAX: Final = 64  # contracts one query names

@@ -1,0 +1,147 @@
+"""`FeedingPlane`: the data plane with one more door, that of programs beside the data.
+
+In: an authenticated peer and what its application declares. Out: one reserved use, its governed
+tables as files, and the groups that may be told of. Nothing leaves by this: the caller releases
+and posts the Grant with what the release rule lets out, or voids it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from yunhe.contracts import Contract
+from yunhe.control import Answered, Grant, Use
+from yunhe.dataplane.beside import Laid, Wanted, as_released, bounded, environment
+from yunhe.dataplane.errors import InputTooLarge, RowsOverLimit
+from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.pool import Job
+from yunhe.dataplane.process import Running
+from yunhe.dataplane.push import lay_down
+from yunhe.dataplane.service import DataPlane, Query, _answered, _Watch
+from yunhe.kernel import limits
+from yunhe.kernel.errors import Denied, Invalid, TooLarge
+
+
+@dataclass(frozen=True)
+class Fed:
+    """A reserved use whose data lies ready; `groups` is None where none were asked for."""
+
+    grant: Grant
+    tables: Mapping[str, Laid]
+    groups: Path | None = None
+    answered: Answered | None = None
+
+
+class FeedingPlane(DataPlane):
+    """The door for applications; everything else as `DataPlane`."""
+
+    def feed(self, peer_did: str, query: Query, wanted: Wanted, folder: Path) -> Fed:
+        """Reserve one use and lay the governed tables of `wanted` down in `folder`.
+
+        `query` names the use; its SQL is not looked at. Raises the refusals of contracts, gate,
+        control and pool, and InputTooLarge; after any of them nothing is charged.
+        """
+        contract = self._contracts.in_force(query.contract_id, peer_did)
+        tables = self._tables(contract)
+        terms = contract.terms
+        grouped: Governed | None = None
+        try:
+            governed = {
+                table: self._gate.govern(contract.id, wanted.rows_sql(table), tables, terms)
+                for table in sorted(wanted.tables)
+            }
+            if wanted.groups is not None:
+                strict = as_released(terms, query.application)
+                grouped = self._gate.govern(contract.id, wanted.groups_sql(), tables, strict)
+        except (Denied, Invalid, TooLarge) as refusal:
+            self._record_refusal(peer_did, query, refusal)
+            raise
+        tables = self._fresh(contract, tables, sorted(governed))
+        bounds = (query.rows_max, terms.rows_max, limits.RESULT_ROWS_MAX)
+        use = Use(
+            use_id=query.use_id,
+            contract_id=contract.id,
+            peer_did=peer_did,
+            principal=query.principal,
+            purpose=query.purpose,
+            fields=frozenset().union(*(each.fields for each in governed.values())),
+            rows_max=min(bound for bound in bounds if bound is not None),
+            environment=environment(terms, query.application),
+        )
+        grant = self._control.admit(use)
+        watch = _Watch(lambda: self._contracts.in_force(contract.id, peer_did))
+        try:
+            laid = {
+                table: self._lay(contract, tables, each, folder / f"{table}.arrow", watch)
+                for table, each in governed.items()
+            }
+            if grouped is None:
+                return Fed(grant, laid)
+            return self._with_groups(contract, tables, grouped, Fed(grant, laid), folder, watch)
+        except BaseException as error:
+            self._void(grant, error)
+            raise
+
+    def _lay(
+        self,
+        contract: Contract,
+        tables: Mapping[str, TableBinding],
+        governed: Governed,
+        path: Path,
+        watch: _Watch,
+    ) -> Laid:
+        job = Job(governed.sql, rows_max=limits.APP_INPUT_ROWS_MAX)
+        try:
+            running = self._started(contract, tables, governed, job, watch)
+        except RowsOverLimit as over:
+            raise InputTooLarge(limit=limits.APP_INPUT_ROWS_MAX) from over
+        try:
+            done = lay_down(bounded(iter(running)), path, watch)
+        except RowsOverLimit as over:
+            raise InputTooLarge(limit=limits.APP_INPUT_ROWS_MAX) from over
+        finally:
+            running.close()
+        return Laid(path, done.rows, done.bytes)
+
+    def _with_groups(
+        self,
+        contract: Contract,
+        tables: Mapping[str, TableBinding],
+        grouped: Governed,
+        fed: Fed,
+        folder: Path,
+        watch: _Watch,
+    ) -> Fed:
+        job = Job(grouped.sql, grouped.groups_sql, grouped.k, limits.APP_GROUPS_MAX)
+        running = self._started(contract, tables, grouped, job, watch)
+        path = folder / "groups.arrow"
+        try:
+            lay_down(_small(iter(running)), path, watch)
+            return replace(fed, groups=path, answered=_answered(contract, grouped, running))
+        finally:
+            running.close()
+
+    def _started(
+        self,
+        contract: Contract,
+        tables: Mapping[str, TableBinding],
+        governed: Governed,
+        job: Job,
+        watch: _Watch,
+    ) -> Running:
+        binding = self._binding(contract, tables)
+        if self._databases is not None:
+            return self._databases.run(self._pool, binding, job, governed, tables, watch)
+        return self._pool.run(binding, job, watch)
+
+
+def _small(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Groups are read in memory; they are few."""
+    seen = 0
+    for chunk in chunks:
+        seen += len(chunk)
+        if seen > limits.APP_GROUPS_BYTES_MAX:
+            raise InputTooLarge(limit=limits.APP_GROUPS_BYTES_MAX)
+        yield chunk
