@@ -80,6 +80,7 @@ class NodeConfig:
     eddsa_peers: tuple[str, ...] = ()
     workers: int = 2
     worker_memory_mb: int = 2048
+    worker_sandbox: str = ""
     query_seconds_max: int = 60
     flight_listen: str = ""
     flight_tls_cert: str = ""
@@ -92,6 +93,11 @@ class NodeConfig:
     def did(self) -> str:
         """The node's did:web, made from its public address."""
         return did_of(self.address)
+
+    @property
+    def sandbox(self) -> str:
+        """`require` or `best`: as set, else strict outside development."""
+        return self.worker_sandbox or ("best" if self.development else "require")
 
     @property
     def database(self) -> str:
@@ -239,6 +245,9 @@ def _check(config: NodeConfig, kinds: Mapping[str, str]) -> None:
         raise BadSetting(name="roles", why=f"choose from {known}", why_zh=f"可选 {known}")
     if config.review not in ("manual", "auto"):
         raise BadSetting(name="review", why="manual or auto", why_zh="须为 manual 或 auto")
+    if config.worker_sandbox not in ("", "require", "best"):
+        why, zh = "require or best", "须为 require 或 best"
+        raise BadSetting(name="worker_sandbox", why=why, why_zh=zh)
     check_address("address", config.address, config.development)
     if bool(config.parent_address) != bool(config.parent_did):
         lacking = "parent_did" if config.parent_address else "parent_address"
