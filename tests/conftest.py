@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,50 @@ def pg_url(pg_server: str) -> Iterator[str]:
     with admin.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[Path]:
+    """The socket of a real MariaDB, run by a non-root user; skipped where it is absent.
+
+    User `yunhe` with password `pw` may do anything, `reader` with `r'"\\ü` only read.
+    """
+    server = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    share = Path("/usr/share/mysql")
+    tables = [share / f"mysql_system_tables{tail}.sql" for tail in ("", "_data")]
+    if server is None or not all(file.exists() for file in tables):
+        pytest.skip("MariaDB is not installed (apt: mariadb-server-core); .ci/run installs it")
+    home = Path(tempfile.mkdtemp(prefix="yunhe-my-"))
+    for folder in ("data", "tmp"):
+        (home / folder).mkdir()
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        as_user = ["runuser", "-u", "nobody", "--"]
+        for each in (home, home / "data", home / "tmp"):
+            shutil.chown(each, "nobody")
+    run = [*as_user, server, "--no-defaults", f"--datadir={home}/data", f"--tmpdir={home}/tmp"]
+    run += ["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M"]
+    system = ["CREATE DATABASE mysql;", "USE mysql;", *(file.read_text() for file in tables)]
+    users = [
+        "FLUSH PRIVILEGES;",
+        "CREATE USER yunhe@localhost IDENTIFIED BY 'pw';",
+        "GRANT ALL ON *.* TO yunhe@localhost;",
+        "CREATE USER reader@localhost IDENTIFIED BY 'r''\"\\\\ü';",
+        "GRANT SELECT ON *.* TO reader@localhost;",
+        "CREATE DATABASE pushed CHARACTER SET gbk;",
+    ]
+    boot = "\n".join([*system, *users, ""]).encode()
+    subprocess.run([*run, "--bootstrap"], input=boot, check=True, capture_output=True)
+    listen = [f"--socket={home}/s", f"--pid-file={home}/pid", "--skip-networking", "--skip-log-bin"]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen([*run, *listen], stdout=log, stderr=log)
+    until = time.monotonic() + 30
+    while not (home / "s").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    yield home / "s"
+    process.terminate()
+    process.wait(30)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture

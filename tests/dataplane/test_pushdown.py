@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import MappingProxyType
 
 import duckdb
 import pyarrow as pa
+import pymysql
 import pytest
 import sqlalchemy as sa
 
@@ -18,13 +20,14 @@ from yunhe.dataplane import Binding, Job, Pool, TableBinding, govern
 from yunhe.dataplane.pushdown_fetch import Databases
 from yunhe.sources.connections import Connection
 from yunhe.sources.database import Database, Failed
+from yunhe.sources.database_mysql import MysqlTable
 from yunhe.sources.database_postgresql import PostgresTable
 from yunhe.sources.database_sqlite import SqliteTable
 from yunhe.sources.locator import parse
 
 PATIENTS = """
     SELECT i::BIGINT AS id, 20 + i % 60 AS "Age",
-        CASE WHEN i % 10 = 0 THEN 'CANARY-' || i WHEN i % 7 = 0 THEN 'Ä' || i WHEN i % 11 = 0
+        CASE WHEN i % 10 = 0 THEN 'CANARY-' || i WHEN i % 7 = 0 THEN '中' || i WHEN i % 11 = 0
             THEN 'a''b' ELSE 'Name ' || i END AS name,
         CASE WHEN i % 10 = 0 THEN 'west' ELSE 'east' END AS region,
         (CASE WHEN i % 10 = 0 THEN 77777 ELSE 66666 END)::BIGINT AS salary,
@@ -95,7 +98,7 @@ QUERIES = [
     (("SELECT name, sum(value) FROM patients p JOIN labs l ON p.id = l.id "
      "WHERE p.id < 9 AND l.value > 1 GROUP BY name"), None),
 ]  # fmt: skip
-KINDS = ("postgresql", "sqlite")
+KINDS = ("postgresql", "sqlite", "mysql")
 
 
 @dataclass
@@ -165,6 +168,8 @@ def opened(connection: Connection, name: str) -> Database:
     locator = parse(f"{connection.kind}:{connection.name}/{name}")
     if connection.kind == "sqlite":
         return SqliteTable(connection, locator)
+    if connection.kind == "mysql":
+        return MysqlTable(connection, locator)
     return PostgresTable(connection, locator)
 
 
@@ -189,6 +194,8 @@ def fill(kind: str, folder: Path, url: str, frames: dict[str, pa.Table]) -> Conn
         con.commit()
         con.close()
         return Connection("his", "sqlite", MappingProxyType({"file": str(file)}))
+    if kind == "mysql":
+        return _fill_mysql(url, frames)
     engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
     names = {"int64": "BIGINT", "int32": "INTEGER", "double": "DOUBLE PRECISION",
              "bool": "BOOLEAN", "date32[day]": "DATE", "timestamp[us]": "TIMESTAMP"}  # fmt: skip
@@ -214,6 +221,32 @@ def fill(kind: str, folder: Path, url: str, frames: dict[str, pa.Table]) -> Conn
     )
 
 
+def _fill_mysql(socket: str, frames: dict[str, pa.Table]) -> Connection:
+    """In the Chinese national encoding, under a collation that calls `a`, `A` and `a ` equal."""
+    names = {"int64": "BIGINT", "int32": "INTEGER", "double": "DOUBLE", "bool": "BOOLEAN",
+             "date32[day]": "DATE", "timestamp[us]": "DATETIME"}  # fmt: skip
+    con = pymysql.connect(unix_socket=socket, user="yunhe", password="pw", database="pushed",
+                          charset="utf8mb4", autocommit=False)  # fmt: skip
+    with con, con.cursor() as cursor:
+        for name, frame in frames.items():
+            columns = ", ".join(
+                f"`{f.name}` {names.get(str(f.type), 'VARCHAR(100)')}" for f in frame.schema
+            )
+            cursor.execute(f"DROP TABLE IF EXISTS `{name}`")
+            cursor.execute(f"CREATE TABLE `{name}` ({columns}) CHARACTER SET gbk")
+            marks = ", ".join(["%s"] * len(frame.schema))
+            rows = [tuple(row.values()) for row in frame.to_pylist()]
+            cursor.executemany(f"INSERT INTO `{name}` VALUES ({marks})", rows)
+        con.commit()
+    values = {"host": socket, "database": "pushed", "user": "yunhe"}
+    return Connection(
+        "his",
+        "mysql",
+        MappingProxyType(values),
+        MappingProxyType({"password": "env:YUNHE_TEST_MY"}),
+    )
+
+
 @pytest.fixture(params=KINDS, scope="module")
 def twin(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pool: Pool
@@ -229,6 +262,9 @@ def twin(
             con.exec_driver_sql("CREATE DATABASE pushed")
         engine.dispose()
         url = str(sa.make_url(url).set(database="pushed"))
+    if request.param == "mysql":
+        url = str(request.getfixturevalue("mysql_server"))
+        os.environ["YUNHE_TEST_MY"] = "pw"
     return _twin(request.param, tmp_path_factory.mktemp(request.param), pool, url)
 
 

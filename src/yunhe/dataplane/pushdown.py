@@ -216,7 +216,7 @@ class _Core:
             return [(name, _render(node), said)], column
         if not isinstance(node, (exp.Sum, exp.Avg)) or kind not in ("int", "decimal", "double"):
             raise NotPushed(f"{node.key.upper()} of a {kind} stays here")
-        if kind == "int" and words.kind == "sqlite":
+        if kind == "int" and words.spelling.small_sums:
             return self._halved(node, name)
         total = _render(exp.Sum(this=inner.copy()))
         shipped = [(name, total, f"SUM({words.say(inner)})")]
@@ -266,6 +266,8 @@ class _Core:
         """A policy subquery: the columns that are used of it, and its filter."""
         source, placed = self._sources[at], self._placed[at]
         words, select = Words(placed.kind, placed), source.this
+        for item in select.selects:
+            words.key_columns(item)
         items = [f"{words.say(item.unalias())} AS {quoted(item.alias)}" for item in select.selects]
         where = select.args.get("where")
         tail = "" if where is None else f" WHERE {words.say(where.this)}"

@@ -129,5 +129,6 @@ def _order(tree: exp.Select, policy: exp.Select, words: Words) -> str:
             raise NotPushed("the order stays here")
         way = "DESC" if each.args.get("desc") else "ASC"
         nulls = "FIRST" if each.args.get("nulls_first") else "LAST"
-        said.append(f"{words.ordered(base)} {way} NULLS {nulls}")
+        words.key_columns(base)
+        said.append(words.spelling.order(words.ordered(base), way, nulls))
     return f" ORDER BY {', '.join(said)}"

@@ -1,6 +1,6 @@
 """Governed SQL said in a database's own words, or not at all.
 
-In: nodes of a governed query, typed. Out: text for PostgreSQL or SQLite that means the same on
+In: nodes of a governed query, typed. Out: text for one kind of database that means the same on
 every row: what differs between engines (collation, NULL order, integer division, text case) is
 either written out or raises NotPushed, and then that part runs in our own engine. Only total
 functions are said: no row that the policy hides can make the database raise.
@@ -15,6 +15,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from yunhe.dataplane.pushdown_spelling import SPELLINGS
 from yunhe.sources import DatabaseColumn, quoted
 
 BASE: Final = "__base"  # the table itself, inside its policy subquery
@@ -39,7 +40,7 @@ class Placed:
     """One table of a product as it lies in a database."""
 
     source: str  # its locator
-    kind: str  # postgresql | sqlite
+    kind: str  # postgresql | sqlite | mysql
     place: str  # tables of one place can be joined there
     relation: tuple[str, ...]
     columns: Mapping[str, DatabaseColumn]
@@ -56,13 +57,9 @@ class Words:
     """What one engine says; `base` is the table that `__base` stands for, where there is one."""
 
     def __init__(self, kind: str, base: Placed | None = None) -> None:
-        self.kind, self.base = kind, base
-        if kind not in ("postgresql", "sqlite"):
+        if kind not in SPELLINGS:
             raise NotPushed(f"{kind} is not asked")
-
-    @property
-    def _postgres(self) -> bool:
-        return self.kind == "postgresql"
+        self.base, self.spelling = base, SPELLINGS[kind]
 
     def say(self, node: exp.Expr) -> str:
         """A value or predicate; raises NotPushed."""
@@ -106,22 +103,19 @@ class Words:
     def ordered(self, node: exp.Expr) -> str:
         """A value by which is ordered: texts by their bytes, as our own engine does."""
         said = self.say(node)
-        return self._bytewise(said) if family(node) == "text" else said
+        return self.spelling.bytewise(said) if family(node) == "text" else said
 
     def raw(self, name: str) -> str:
         """A column of the base table, its values of the type that was described."""
         assert self.base is not None  # noqa: S101 - asked for base columns only
         column = self.base.column(name)
-        said = f"{BASE}.{quoted(name)}"
-        if column.native == "text":  # a domain keeps its own collation through the cast
-            cast = f"CAST({said} AS TEXT)"
-            return self._bytewise(cast) if self._postgres else cast
-        if column.native == "double":  # beyond a DOUBLE: no row may raise
-            return f"CASE WHEN ABS({said}) < 1e308 THEN CAST({said} AS DOUBLE PRECISION) END"
-        return self._bytewise(said) if column.native == "binary" else said
+        return self.spelling.raw(column, f"{BASE}.{quoted(name)}")
 
-    def _bytewise(self, said: str) -> str:
-        return f'({said} COLLATE "C")' if self._postgres else f"({said} COLLATE BINARY)"
+    def key_columns(self, node: exp.Expr) -> None:
+        """Raise NotPushed for texts too long to be grouped or ordered by there."""
+        for column in node.find_all(exp.Column):
+            if self.base is not None and self.base.column(column.name).native in ("long", "bytes"):
+                raise NotPushed(f"{column.name} is too long to be grouped by there")
 
     def _column(self, node: exp.Column) -> str:
         if node.table == BASE:
@@ -140,7 +134,7 @@ class Words:
         if isinstance(node, exp.Null):
             return "NULL"
         if node.args.get("is_string"):
-            return text(node.name)
+            return self._text(node.name)
         if not re.fullmatch(r"\d{1,18}(\.\d{1,18})?", node.name, re.ASCII):
             raise NotPushed(f"the number {node.name[:40]} stays here")
         return node.name
@@ -155,8 +149,9 @@ class Words:
         kind = self._same(left, right)
         said = [self._as(part, kind) for part in (left, right)]
         both = all(not isinstance(part, exp.Literal) for part in (left, right))
-        if kind == "text" and (not self._postgres or both or isinstance(node, _ORDERED)):
-            said = [self._bytewise(each) for each in said]
+        plain = self.spelling.plain_equality and not both and not isinstance(node, _ORDERED)
+        if kind == "text" and not plain:
+            said = [self.spelling.bytewise(each) for each in said]
         return f"({said[0]} {_SIGNS[type(node)]} {said[1]})"
 
     def _in(self, node: exp.In) -> str:
@@ -164,8 +159,8 @@ class Words:
             raise NotPushed("IN over a query stays here")
         kind = self._same(node.this.unnest(), *(part.unnest() for part in node.expressions))
         said = self._as(node.this.unnest(), kind)
-        if kind == "text" and not self._postgres:
-            said = self._bytewise(said)
+        if kind == "text" and not self.spelling.plain_equality:
+            said = self.spelling.bytewise(said)
         return f"({said} IN ({', '.join(self._as(p.unnest(), kind) for p in node.expressions)}))"
 
     def _case(self, node: exp.Case) -> str:
@@ -193,34 +188,30 @@ class Words:
     def _part(self, node: exp.Expr, part: str) -> str:
         if family(node) not in ("date", "timestamp"):
             raise NotPushed(f"{part} stays here")
-        if self._postgres:
-            said = self.say(node)  # an infinite date has no year, and would raise
-            return (
-                f"(CASE WHEN isfinite({said}) THEN CAST(EXTRACT({part} FROM {said}) AS BIGINT) END)"
-            )
-        sign = {"YEAR": "%Y", "MONTH": "%m", "DAY": "%d"}[part]
-        return f"CAST(strftime('{sign}', {self.say(node)}) AS INTEGER)"
+        return self.spelling.part(part, self.say(node))
 
     def _left(self, node: exp.Left) -> str:
         inner, size = node.this.unnest(), node.expression
         value = inner.this if isinstance(inner, (exp.Cast, exp.TryCast)) else inner
         if family(value) != "text" or not (isinstance(size, exp.Literal) and size.is_int):
             raise NotPushed("LEFT stays here")
-        word = "LEFT(" if self._postgres else "SUBSTR("
-        start = "" if self._postgres else "1, "
-        return f"{word}{self.say(value)}, {start}{int(size.name)})"
+        return self.spelling.left(self.say(value), int(size.name))
+
+    def _text(self, value: str) -> str:
+        if "\0" in value:
+            raise NotPushed("a NUL stays here")
+        return self.spelling.text(value)
 
     def _as(self, node: exp.Expr, kind: str) -> str:
         """A side of a comparison: text literals become what they are compared with."""
         if not (isinstance(node, exp.Literal) and node.is_string) or kind == "text":
             return self.say(node)
         if kind == "date" and _DATE.fullmatch(node.name):
-            return f"DATE '{node.name}'" if self._postgres else text(node.name)
+            return self.spelling.date(node.name)
         if kind == "timestamp":
             full = node.name if _STAMP.fullmatch(node.name) else f"{node.name} 00:00:00"
             if _STAMP.fullmatch(full):
-                full = full.replace("T", " ")
-                return f"TIMESTAMP '{full}'" if self._postgres else text(full)
+                return self.spelling.stamp(full.replace("T", " "))
         raise NotPushed(f"a text compared with a {kind} stays here")
 
     def _same(self, *parts: exp.Expr) -> str:
@@ -247,7 +238,7 @@ class Words:
 
     def _numbers(self, parts: tuple[exp.Expr, ...]) -> bool:
         """SQLite compares a whole number with a fraction exactly, we as DOUBLE: not alike."""
-        if self._postgres:
+        if not self.spelling.exact_numbers:
             return True
         values = {family(part) for part in parts if not isinstance(part, (exp.Literal, exp.Neg))}
         return values == {"double"}
@@ -283,10 +274,3 @@ def family_of(kind: exp.DataType) -> str:
         "TEXT": "text",
     }
     return known.get(name, "unknown")
-
-
-def text(value: str) -> str:
-    """A text literal; no backslash means anything in these engines."""
-    if "\0" in value:
-        raise NotPushed("a NUL stays here")
-    return "'" + value.replace("'", "''") + "'"

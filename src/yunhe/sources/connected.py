@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from yunhe.sources.connections import Connections
 from yunhe.sources.database import Database
+from yunhe.sources.database_mysql import MysqlTable
 from yunhe.sources.database_postgresql import PostgresTable
 from yunhe.sources.database_sqlite import SqliteTable
 from yunhe.sources.errors import LocatorNotValid
@@ -32,6 +33,8 @@ def open_live(locator: Locator, connections: Connections) -> Database:
     connection = connections.get(locator.connection, locator.kind)
     if locator.kind == "postgresql":
         return PostgresTable(connection, locator)
+    if locator.kind == "mysql":
+        return MysqlTable(connection, locator)
     if locator.kind == "sqlite":
         return SqliteTable(connection, locator)
     raise _absent(locator)
