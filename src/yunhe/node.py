@@ -172,6 +172,7 @@ class Node:
             crash=self.crash,
             supply=self.supply,
             databases=dataplane.Databases(self.sources.live, config.data_dir / "pulled"),
+            region_of=self.identity.region_of,
         )
         log, key, name = self.evidence, self.keys.key("did"), self.identity.jose_name
         self.vault = vault.of_node(

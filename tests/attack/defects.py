@@ -251,7 +251,7 @@ def _late_termination() -> None:
 
 
 def _nothing_owed() -> None:
-    Control._fee = lambda self, tx, contract_id, rows: 0  # type: ignore[method-assign]
+    Control._fee = lambda self, tx, contract_id, rows: (0, False)  # type: ignore[method-assign]
 
 
 def _one_worker_for_all() -> None:

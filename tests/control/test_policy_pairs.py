@@ -51,13 +51,22 @@ def _given(term: str, text: str) -> str | int | datetime | frozenset[str]:
     value = _value(text)
     if isinstance(value, tuple):
         return frozenset(value)
-    if term == "time":
+    if term in ("time", "hours"):
         return parse_iso(value)
     counted = term in _NUMBERS or often.counts(term)
     return int(value) if re.fullmatch(r"\d+", value) and counted else value
 
 
-_NUMBERS = {"count", "dateRecord", "dataSize", "payAmount", "minimumGroup", "timeWindow"}
+_NUMBERS = {
+    "count",
+    "dateRecord",
+    "dataSize",
+    "recordTotal",
+    "sizeTotal",
+    "payAmount",
+    "minimumGroup",
+    "timeWindow",
+}
 
 
 def _read(lines: list[str]) -> tuple[Policy, Context, str, str, str, str | None]:

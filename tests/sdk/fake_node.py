@@ -31,6 +31,11 @@ TERMS = {
     "privacy": None,
     "applications": [],
     "release": None,
+    "bytes_max": None,
+    "rows_total": None,
+    "bytes_total": None,
+    "hours": None,
+    "regions": [],
 }
 OFFER = {
     "offer_id": "offer-1",

@@ -30,6 +30,10 @@ PRIVACY_LIKE = "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1"
 RELEASE = r"^(aggregate|model-metrics|predictions-to-host|review)(;(k|rows|digits|bytes)=[0-9]+)+$"
 RELEASE_LIKE = "aggregate;k=10;rows=100;digits=4;bytes=65536"
 
+HOURS = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Daily)(-[A-Z][a-z]{2})? [0-9]{2}:[0-9]{2}-[^\n]*$"
+HOURS_LIKE = "Mon-Fri 09:00-12:00 13:30-18:00, Sat 09:00-12:00 Asia/Shanghai"
+MANY = Field(max_length=100)
+
 Text = Annotated[str, Field(max_length=2000)]
 PROGRAM = r"^[^@#\s]{1,256}(@[^@#\s]{1,64})?(#(sm3|sha256):[0-9a-f]{64})?$"
 Program = Annotated[str, Field(pattern=PROGRAM)]
@@ -123,6 +127,11 @@ class TermsForm(Form):
     privacy: Annotated[str, Field(pattern=PRIVACY, max_length=100_000)] | None = None
     applications: Annotated[list[Program], Field(max_length=50)] = []
     release: Annotated[str, Field(pattern=RELEASE, max_length=100)] | None = None
+    bytes_max: Count | None = None
+    rows_total: Count | None = None
+    bytes_total: Count | None = None
+    hours: Annotated[str, Field(pattern=HOURS, max_length=500)] | None = None
+    regions: Annotated[list[Annotated[str, Field(pattern=r"^([0-9]{2}){1,3}$")]], MANY] = []
 
     @field_validator("privacy")
     @classmethod
@@ -131,6 +140,14 @@ class TermsForm(Form):
             return None if text is None else str(contracts.Privacy.parse(text))
         except ValueError:
             raise ValueError(f"no privacy budget; one is e.g. {PRIVACY_LIKE}") from None
+
+    @field_validator("hours")
+    @classmethod
+    def _hourly(cls, text: str | None) -> str | None:
+        try:
+            return None if text is None else str(contracts.Hours(text))
+        except ValueError:
+            raise ValueError(f"no hours of use; they are e.g. {HOURS_LIKE}") from None
 
     @field_validator("release")
     @classmethod
@@ -172,6 +189,11 @@ class TermsForm(Form):
             privacy=contracts.Privacy.parse(self.privacy) if self.privacy else None,
             applications=tuple(self.applications),
             release=contracts.Release.parse(self.release) if self.release else None,
+            bytes_max=self.bytes_max,
+            rows_total=self.rows_total,
+            bytes_total=self.bytes_total,
+            hours=contracts.Hours(self.hours) if self.hours else None,
+            regions=tuple(self.regions),
         )
 
 
@@ -193,6 +215,11 @@ def terms_json(terms: contracts.Terms) -> dict[str, Any]:
         "privacy": None if terms.privacy is None else str(terms.privacy),
         "applications": list(terms.applications),
         "release": None if terms.release is None else str(terms.release),
+        "bytes_max": terms.bytes_max,
+        "rows_total": terms.rows_total,
+        "bytes_total": terms.bytes_total,
+        "hours": None if terms.hours is None else str(terms.hours),
+        "regions": list(terms.regions),
     }
 
 

@@ -62,6 +62,10 @@ def price(desk: Desk, per_use_fen: int, per_row_fen: int) -> str:
     return desk.say(f"CNY {use} a use, {row} a row", f"每次 {use} 元，每行 {row} 元")
 
 
+def _amount(bound: int | None, free: str) -> str:
+    return free if bound is None else str(bound)
+
+
 _YES_NO = {True: ("yes", "是"), False: ("no", "否")}
 
 
@@ -72,8 +76,13 @@ def _lines(desk: Desk, terms: Terms) -> Mapping[str, str]:
         desk.say("purposes", "用途"): ", ".join(terms.purposes),
         desk.say("columns", "可见列"): ", ".join(terms.columns),
         desk.say("until", "到期"): until,
-        desk.say("uses", "次数"): str(free if terms.uses_max is None else terms.uses_max),
-        desk.say("rows a use", "单次行数"): str(free if terms.rows_max is None else terms.rows_max),
+        desk.say("uses", "次数"): _amount(terms.uses_max, free),
+        desk.say("rows a use", "单次行数"): _amount(terms.rows_max, free),
+        desk.say("bytes a use", "单次字节数"): _amount(terms.bytes_max, free),
+        desk.say("rows in all", "合计行数"): _amount(terms.rows_total, free),
+        desk.say("bytes in all", "合计字节数"): _amount(terms.bytes_total, free),
+        desk.say("hours", "使用时段"): terms.hours or free,
+        desk.say("regions", "限定地域"): ", ".join(terms.regions) or free,
         desk.say("rows where", "行过滤"): "; ".join(f"{t}: {p}" for t, p in terms.row_filters),
         desk.say("masks", "脱敏"): ", ".join(f"{c} {m}" for c, m in terms.masks),
         desk.say("minimum group", "最小分组"): str(terms.minimum_group),

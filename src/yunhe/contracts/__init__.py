@@ -38,6 +38,7 @@ from yunhe.contracts.events import (
     TransferMoved,
 )
 from yunhe.contracts.frequency import Frequency, duration_s, window_of
+from yunhe.contracts.hours import Hours
 from yunhe.contracts.messages import (
     MESSAGES,
     ContractAcceptance,
@@ -141,6 +142,7 @@ __all__ = [
     "Draft",
     "Duty",
     "Frequency",
+    "Hours",
     "Mask",
     "Message",
     "MessageMisaddressed",

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from yunhe.contracts.frequency import Frequency, duration_s
+from yunhe.contracts.hours import Hours
 from yunhe.contracts.policy import Constraint, Duty, Policy, Price, Rule, Terms
 from yunhe.contracts.release import covers, within
 
@@ -45,6 +46,11 @@ def nearest(asked: Terms, furthest: Terms, now: datetime) -> Terms:
         frequency=_least_often(asked.frequency, furthest.frequency),
         pause=_longest(asked.pause, furthest.pause),
         inherit=asked.inherit or furthest.inherit,
+        bytes_max=_least_count(asked.bytes_max, furthest.bytes_max),
+        rows_total=_least_count(asked.rows_total, furthest.rows_total),
+        bytes_total=_least_count(asked.bytes_total, furthest.bytes_total),
+        hours=_shorter(asked.hours, furthest.hours),
+        regions=_places(asked.regions, furthest.regions),
         privacy=furthest.privacy,  # noise and its budget are the provider's to set
         applications=_programs(asked.applications, furthest.applications),
         release=furthest.release,
@@ -87,6 +93,11 @@ def short_of(offered: Terms, worst: Terms) -> tuple[str, ...]:
         short.append("applications")
     if offered.release not in (None, worst.release):
         short.append("release")
+    short += [name for name in _VOLUMES if _sooner(getattr(offered, name), getattr(worst, name))]
+    if _shorter(worst.hours, offered.hours) != worst.hours:
+        short.append("hours")
+    if _places(worst.regions, offered.regions) != worst.regions:
+        short.append("regions")
     if offered.inherit and not worst.inherit:
         short.append("inherit")
     return tuple(short)
@@ -138,6 +149,7 @@ def _normal(terms: Terms) -> Terms:
         row_filters=tuple(sorted(set(terms.row_filters))),
         masks=tuple(sorted(set(terms.masks), key=lambda m: (m.column, m.method))),
         applications=tuple(sorted(set(terms.applications))),
+        regions=tuple(sorted(set(terms.regions))),
     )
 
 
@@ -181,6 +193,23 @@ def _longest(asked: str | None, furthest: str | None) -> str | None:
     if furthest is None or asked is None:
         return asked or furthest
     return asked if duration_s(asked) >= duration_s(furthest) else furthest
+
+
+def _shorter(asked: Hours | None, furthest: Hours | None) -> Hours | None:
+    """The asked hours where they certainly lie within `furthest`, which else it is."""
+    if furthest is None or asked is None:
+        return asked or furthest
+    return asked if asked.within(furthest) else furthest
+
+
+def _places(asked: tuple[str, ...], furthest: tuple[str, ...]) -> tuple[str, ...]:
+    """The asked regions that lie within `furthest` (none: anywhere), else all of those."""
+    if not furthest or not asked:
+        return asked or furthest
+    return tuple(code for code in asked if code.startswith(furthest)) or furthest
+
+
+_VOLUMES = ("bytes_max", "rows_total", "bytes_total")
 
 
 def _sooner(offered: datetime | int | None, worst: datetime | int | None) -> bool:

@@ -7,6 +7,7 @@ Unknown words are kept verbatim so that a round trip is lossless, and deny when 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from yunhe.contracts.errors import TermNotUnderstood
 from yunhe.contracts.frequency import Frequency, Window, duration_s, window_of
+from yunhe.contracts.hours import Hours
 from yunhe.contracts.privacy import Privacy
 from yunhe.contracts.release import Release
 from yunhe.kernel.canonical import loads_strict
@@ -100,6 +102,9 @@ class Term(StrEnum):
     PRIVACY_BUDGET = "privacyBudget"
     RELEASE_RULE = "releaseRule"  # what leaves an application that runs beside the data
     TIME_INTERVAL = "timeInterval"  # ODRL: the least time between two uses
+    RECORD_TOTAL = "recordTotal"  # rows of all uses together
+    SIZE_TOTAL = "sizeTotal"  # bytes of all uses together
+    HOURS = "hours"  # weekdays and times of day in a zone (T14 U-07)
 
 
 Value = str | tuple[str, ...]
@@ -257,6 +262,11 @@ class Terms:
     privacy: Privacy | None = None  # noisy statistics only, within a budget; needs minimum_group
     applications: tuple[str, ...] = ()  # used by these only; `id[@version][#alg:hex]`
     release: Release | None = None  # what leaves them, beside the data; needs applications
+    bytes_max: int | None = None  # delivered bytes a use
+    rows_total: int | None = None  # delivered rows, all uses together
+    bytes_total: int | None = None  # delivered bytes, all uses together
+    hours: Hours | None = None  # when a use may run
+    regions: tuple[str, ...] = ()  # GB/T 2260: where the consumer is registered; none: anywhere
 
 
 def policy_from_terms(terms: Terms) -> Policy:
@@ -269,8 +279,18 @@ def policy_from_terms(terms: Terms) -> Policy:
         constraints.append(Constraint(Term.TIME, Operator.LTEQ, iso(terms.expires_at)))
     if terms.uses_max is not None:
         constraints.append(Constraint(Term.COUNT, Operator.LTEQ, str(terms.uses_max)))
-    if terms.rows_max is not None:
-        constraints.append(Constraint(Term.DATE_RECORD, Operator.LTEQ, str(terms.rows_max)))
+    for term, amount in (
+        (Term.DATE_RECORD, terms.rows_max),
+        (Term.RECORD_TOTAL, terms.rows_total),
+        (Term.DATA_SIZE, terms.bytes_max),
+        (Term.SIZE_TOTAL, terms.bytes_total),
+    ):
+        if amount is not None:
+            constraints.append(Constraint(term, Operator.LTEQ, str(amount)))
+    if terms.hours is not None:
+        constraints.append(Constraint(Term.HOURS, Operator.EQ, str(terms.hours)))
+    if terms.regions:
+        constraints.append(Constraint(Term.REGION, Operator.IS_ANY_OF, tuple(terms.regions)))
     for table, predicate in terms.row_filters:
         constraints.append(Constraint(Term.VALUE_EXPRESSION, Operator.EQ, (table, predicate)))
     if terms.minimum_group:
@@ -297,14 +317,9 @@ def policy_from_terms(terms: Terms) -> Policy:
     ]
     for per, fen in (("use", terms.price.per_use), ("row", terms.price.per_row)):
         if fen:
-            amount = Constraint(Term.PAY_AMOUNT, Operator.EQ, f"{yuan(fen)} CNY")
-            duties.append(
-                Duty(
-                    Action.COMPENSATE,
-                    (amount, Constraint(Term.PAY_PER, Operator.EQ, per)),
-                    "post",
-                )
-            )
+            price = Constraint(Term.PAY_AMOUNT, Operator.EQ, f"{yuan(fen)} CNY")
+            per_what = Constraint(Term.PAY_PER, Operator.EQ, per)
+            duties.append(Duty(Action.COMPENSATE, (price, per_what), "post"))
     rule = Rule("permission", Action.READ, tuple(constraints), tuple(duties))
     return Policy((rule,), True if terms.inherit else None)
 
@@ -351,10 +366,15 @@ _NUMBERS: dict[tuple[str, str], str] = {
     (Term.COUNT, Operator.LTEQ): "uses_max",
     (Term.DATE_RECORD, Operator.LTEQ): "rows_max",
     (Term.MINIMUM_GROUP, Operator.GTEQ): "minimum_group",
+    (Term.DATA_SIZE, Operator.LTEQ): "bytes_max",
+    (Term.RECORD_TOTAL, Operator.LTEQ): "rows_total",
+    (Term.SIZE_TOTAL, Operator.LTEQ): "bytes_total",
 }
+_REGION: Final = re.compile(r"[0-9]{2}(?:[0-9]{2}){0,2}", re.ASCII)
 _SETS: dict[tuple[str, str], str] = {
     (Term.PURPOSE, Operator.IS_ANY_OF): "purposes",
     (Term.DATA_FIELD, Operator.IS_PART_OF): "columns",
+    (Term.REGION, Operator.IS_ANY_OF): "regions",
     (Term.APPLICATION, Operator.IS_ANY_OF): "applications",
 }
 
@@ -370,10 +390,14 @@ def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str
             value = _whole_number(c.value)
         elif (name := _SETS.get(key)) is not None:
             value = (c.value,) if isinstance(c.value, str) else tuple(c.value)
+            if name == "regions" and not (value and all(map(_REGION.fullmatch, value))):
+                raise ValueError(str(c.value))
         elif key == (Term.TIME, Operator.LTEQ):
             name, value = "expires_at", parse_iso(str(c.value))
         elif key == (Term.PRIVACY_BUDGET, Operator.EQ):
             name, value = "privacy", Privacy.parse(str(c.value))
+        elif key == (Term.HOURS, Operator.EQ):
+            name, value = "hours", Hours(str(c.value))
         elif key == (Term.RELEASE_RULE, Operator.EQ):
             name, value = "release", Release.parse(str(c.value))
         else:

@@ -8,6 +8,7 @@ ContractEnded.
 
 from __future__ import annotations
 
+from yunhe.control.again import check_hours
 from yunhe.control.bodies import arrived
 from yunhe.control.budget import Budget, answer_kept
 from yunhe.control.budget import left as budget_left
@@ -88,3 +89,4 @@ __all__ = [
     "compile_policy",
     "refusal",
 ]
+    "check_hours",

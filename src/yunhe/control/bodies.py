@@ -5,15 +5,41 @@ In: a `Use`, a row. Out: JSON bodies of entries; TooLarge or Invalid for what no
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import sqlalchemy as sa
 
+from yunhe.contracts import ContractInForce, TermNotUnderstood, Terms
 from yunhe.control.model import Posted, Use
+from yunhe.control.volume import opened
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import Invalid, TooLarge
+
+
+def quota_of(event: ContractInForce) -> dict[str, Any]:
+    """The quota row of a contract that has come into force; nothing is left of one not read."""
+    contract = event.contract
+    terms: Terms | None = None
+    with contextlib.suppress(TermNotUnderstood):
+        terms = contract.terms
+    uses_max = 0 if terms is None else terms.uses_max
+    return {
+        "contract_id": contract.id,
+        "peer_did": contract.peer_did,
+        "policy": contract.policy.to_json(),
+        "state": "in_force",
+        "version": contract.version,
+        "uses_max": uses_max,
+        "uses_left": uses_max,
+        "uses_spent": 0,
+        "rows_max": 0 if terms is None else terms.rows_max,
+        "expires_at": contract.expires_at if terms is None else terms.expires_at,
+        "opened_at": event.at,
+        **({} if terms is None else opened(terms)),
+    }
 
 
 def bound(use: Use) -> None:
@@ -27,8 +53,8 @@ def bound(use: Use) -> None:
     for what, size, limit in sizes:
         if size > limit:
             raise TooLarge(what=what, limit=limit)
-    if not use.use_id or use.rows_max < 0:
-        raise Invalid(why="use_id must not be empty and rows_max must not be negative")
+    if not use.use_id or use.rows_max < 0 or (use.bytes_max or 0) < 0:
+        raise Invalid(why="use_id must not be empty and its bounds must not be negative")
 
 
 def asked(use: Use) -> dict[str, Any]:
@@ -42,6 +68,7 @@ def asked(use: Use) -> dict[str, Any]:
         "purpose": use.purpose,
         "fields": sorted(use.fields),
         "rows_max": use.rows_max,
+        **({} if use.bytes_max is None else {"bytes_max": use.bytes_max}),
         "asked_at": iso(use.at) if use.at else None,
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from yunhe.contracts import ContractExpired, ContractTerminated, TermNotUnderstood
 from yunhe.control.model import Verdict
+from yunhe.kernel.clock import iso
 from yunhe.kernel.errors import Conflict, Denied, Internal, NotFound, RateLimited, YunheError
 
 _NEW_TERMS = "Ask within the agreed terms, or negotiate a contract that has this."
@@ -79,8 +80,16 @@ class FrequencyExceeded(UseDeniedError):
     code = "FREQUENCY_EXCEEDED"
     en = "The contract may not be used this often: {term} {operator} {expected}; counted: {given}."
     zh = "使用过于频繁：合约约定 {term} {operator} {expected}，当前计为 {given}。"
-    mend_en = "Wait for the next window, or negotiate a contract that may be used more often."
-    mend_zh = "请等待下一个时间窗口，或协商更高的使用频次。"
+    mend_en = "Ask again from {again} on, or negotiate a contract that may be used more often."
+    mend_zh = "请于 {again} 起再次使用，或协商更高的使用频次。"
+
+
+class OutsideAgreedHours(UseDeniedError):
+    code = "OUTSIDE_AGREED_HOURS"
+    en = "The contract may be used {expected}; now it is {given}."
+    zh = "合约约定的使用时段为 {expected}，当前为 {given}。"
+    mend_en = "Ask again from {again} on, or negotiate other hours."
+    mend_zh = "请于 {again} 起再次使用，或另行协商使用时段。"
 
 
 class RowsExceeded(UseDeniedError):
@@ -95,6 +104,22 @@ class VolumeExceeded(UseDeniedError):
     code = "VOLUME_EXCEEDED"
     en = "The request is over the agreed volume {expected} bytes."
     zh = "请求超出约定的数据量 {expected} 字节。"
+
+
+class TotalRowsSpent(UseDeniedError):
+    code = "TOTAL_ROWS_SPENT"
+    en = "The {expected} rows of all uses together are delivered, or held by uses under way."
+    zh = "合约各次使用合计的 {expected} 行已交付完，或正被进行中的使用占用。"
+    mend_en = "Wait for the uses under way, whose rest is given back, or negotiate more rows."
+    mend_zh = "请等待进行中的使用结束（未交付部分会退还），或协商更多行数。"
+
+
+class TotalVolumeSpent(UseDeniedError):
+    code = "TOTAL_VOLUME_SPENT"
+    en = "The {expected} bytes of all uses together are delivered, or held by uses under way."
+    zh = "合约各次使用合计的 {expected} 字节已交付完，或正被进行中的使用占用。"
+    mend_en = "Wait for the uses under way, whose rest is given back, or negotiate more volume."
+    mend_zh = "请等待进行中的使用结束（未交付部分会退还），或协商更大的数据量。"
 
 
 class MinimumGroupNotApplied(UseDeniedError):
@@ -135,6 +160,8 @@ class RegionNotAgreed(UseDeniedError):
     code = "REGION_NOT_AGREED"
     en = "The place of use '{given}' is not agreed; the contract says {expected}."
     zh = "使用地域“{given}”未经约定；合约约定为 {expected}。"
+    mend_en = "The place is the region of the connector's registration; negotiate for this one."
+    mend_zh = "使用地域取自接入连接器登记所在地区；请就该地区另行协商。"
 
 
 class AddressNotAgreed(UseDeniedError):
@@ -343,6 +370,7 @@ def refusal(verdict: Verdict) -> YunheError:
     facts: dict[str, Any] = {
         "rule": verdict.rule,
         "reasons": [each.to_json() for each in verdict.reasons],
+        "again": _UNSAID if verdict.again is None else iso(verdict.again),
     }
     if reason is not None:
         expected = reason.expected

@@ -26,6 +26,7 @@ from yunhe.control.probes import (
     Probe,
     SetProbe,
     expression_probe,
+    hours_probe,
     ordered_probe,
     unknown_bits,
 )
@@ -237,6 +238,8 @@ def _values(constraint: Constraint) -> tuple[str, tuple[object, ...]] | str:
     try:
         if kind.family == "expression":
             return constraint.term, (value,)
+        if kind.family == "hours":
+            return constraint.term, (kind.read(str(value)),)
         if kind.family == "set":
             texts = (value,) if isinstance(value, str) else value
             if not texts:
@@ -259,6 +262,8 @@ def _probe(given_term: str, group: Sequence[Entry]) -> Probe:
         return ordered_probe(group, kind.of)
     if kind.family == "expression":
         return expression_probe(group)
+    if kind.family == "hours":
+        return hours_probe(group)
     return SetProbe(group, kind.read, kind.inside, kind.overlaps)
 
 

@@ -17,13 +17,15 @@ class Grant:
     """The right to one use, minted by `Control.admit` alone.
 
     `terms` are what the engine must enforce: row filters, masks, minimum group, at most
-    `rows_max` rows, no column outside of `fields`. Not a dataclass, so `replace` has no hold on
-    it; it can be neither constructed, changed, copied nor unpickled. The database is asked again
-    at every further step, so that even an object made by force opens nothing.
+    `rows_max` rows and `bytes_max` bytes (None: no bound), no column outside of `fields`. Not a
+    dataclass, so `replace` has no hold on it; it can be neither constructed, changed, copied nor
+    unpickled. The database is asked again at every further step, so that even an object made by
+    force opens nothing.
     """
 
     __slots__ = (
         "action",
+        "bytes_max",
         "contract_id",
         "fields",
         "peer_did",
@@ -41,6 +43,7 @@ class Grant:
     purpose: str
     fields: frozenset[str]
     rows_max: int
+    bytes_max: int | None
     terms: Terms
     version: int
 

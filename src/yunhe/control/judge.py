@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from yunhe.contracts import Policy, Term, TermNotUnderstood, Terms, terms_from_policy
-from yunhe.control import budget, store, values
+from yunhe.control import budget, store, values, volume
+from yunhe.control.again import again
 from yunhe.control.evaluate import Compiled, compile_policy
 from yunhe.control.model import DENY, Context, Given, Reason, Use, Verdict
 from yunhe.kernel import limits
@@ -75,14 +76,19 @@ class Judge:
         standing = self.standing(row)
         if standing.terms is None:
             return _no(use, *standing.problems), row, None
+        if reserving and (standing.compiled.counted or volume.totalled(row)):
+            store.hold_quota(tx, row.contract_id)
+            row = store.find_quota(tx, use.contract_id) or row  # as it stands now that it is held
+        use = volume.capped(use, row, standing.terms)
         context = _context(tx, use, row, standing.terms)
         if standing.compiled.counted:
-            if reserving:
-                store.hold_quota(tx, row.contract_id)
             counted = _counted(tx, row, standing.compiled)
             context = Context(context.action, {**context.values, **counted})
         verdict = standing.compiled.evaluate(context)
         verdict = budget.judged(tx, use, standing.terms, verdict, reserving)
+        if not verdict.allowed:
+            later = again(tx, verdict.code, row, standing.terms)
+            verdict = verdict if later is None else replace(verdict, again=later)
         return verdict, row, standing.terms
 
 
@@ -115,7 +121,9 @@ def _counted(tx: Tx, row: sa.Row[Any], compiled: Compiled) -> dict[str, Given]:
 def _context(tx: Tx, use: Use, row: sa.Row[Any], terms: Terms) -> Context:
     given: dict[str, Given] = {
         **use.environment,
+        **volume.given(use, row),
         Term.TIME: tx.now,
+        Term.HOURS: tx.now,
         Term.TIME_WINDOW: int((tx.now - row.opened_at).total_seconds()),
         Term.COUNT: row.uses_spent + 1,
         Term.DATE_RECORD: use.rows_max,

@@ -21,6 +21,7 @@ ALLOW, DENY = "allow", "deny"
 ANSWERS = (
     "GROUP_TOO_SMALL",
     "ROWS_OVER_LIMIT",
+    "BYTES_OVER_LIMIT",
     "QUERY_FAILED",
     "DATA_UNAVAILABLE",
     "QUERY_MEMORY",
@@ -116,6 +117,7 @@ class Verdict:
     outcomes: tuple[tuple[CompiledRule, int], ...] = ()
     duties: tuple[Duty, ...] = ()
     extra: tuple[Reason, ...] = ()  # reasons that belong to no compiled constraint
+    again: datetime | None = None  # of a denial: when waiting alone would have mended it
 
     @property
     def allowed(self) -> bool:
@@ -166,7 +168,9 @@ class Use:
     """One use somebody asks for. `use_id` is the caller's: the same id never charges twice.
 
     `fields`: "table.column" names that the request touches; `rows_max`: the most rows that may be
-    delivered, which is what a crash is billed at; `at`: when the caller says it asked (recorded;
+    delivered, which is what a crash is billed at, and `bytes_max` the most bytes (None: not bounded
+    by the caller); `cut`: the engine stops at the Grant's bounds, so that rows may be lowered to
+    what is left of the contract; `at`: when the caller says it asked (recorded;
     decisions read the node's own clock); `environment`: further context the node knows of.
     """
 
@@ -181,6 +185,8 @@ class Use:
     at: datetime | None = None
     environment: Mapping[str, Given] = field(default_factory=dict)
     question: Question | None = None  # needed where the terms state a privacy budget
+    bytes_max: int | None = None
+    cut: bool = False
 
 
 class EntryReceipt(Protocol):
@@ -237,6 +243,10 @@ class Quota:
     uses_spent: int
     rows_max: int | None
     expires_at: datetime | None
+    rows_total: int | None
+    rows_left: int | None
+    bytes_total: int | None
+    bytes_left: int | None
 
 
 @dataclass(frozen=True)

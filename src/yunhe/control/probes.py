@@ -145,6 +145,18 @@ class SetProbe:
         return inside, overlap
 
 
+def hours_probe(entries: Sequence[Entry]) -> Probe:
+    """Weekly hours: `given` is the instant."""
+    unknown = unknown_bits(entries)
+
+    def probe(given: Given) -> int:
+        if not isinstance(given, datetime) or given.tzinfo is None:
+            return unknown
+        return sum(entry.mask for entry in entries if entry.values[0].holds(given))
+
+    return probe
+
+
 def expression_probe(entries: Sequence[Entry]) -> Probe:
     """Row filters: `given` is the set of filters the engine promises to apply.
 

@@ -17,12 +17,11 @@ from yunhe.contracts import (
     ContractTerminated,
     Policy,
     Privacy,
-    TermNotUnderstood,
     Terms,
     terms_from_policy,
 )
-from yunhe.control import budget, store
-from yunhe.control.bodies import arrived, asked, bound, posted, posting
+from yunhe.control import budget, store, volume
+from yunhe.control.bodies import arrived, asked, bound, posted, posting, quota_of
 from yunhe.control.errors import (
     ContractChanged,
     CorrectionRefused,
@@ -83,30 +82,8 @@ class Control:
     # -- contracts --------------------------------------------------------------------------
 
     def _open(self, tx: Tx, event: ContractInForce) -> None:
-        contract = event.contract
-        if contract.role != "provider":
-            return  # the consumer's node admits nothing under it
-        try:
-            terms = contract.terms
-            uses_max, rows_max, expires_at = terms.uses_max, terms.rows_max, terms.expires_at
-        except TermNotUnderstood:
-            uses_max, rows_max, expires_at = 0, 0, contract.expires_at
-        store.open_quota(
-            tx,
-            {
-                "contract_id": contract.id,
-                "peer_did": contract.peer_did,
-                "policy": contract.policy.to_json(),
-                "state": "in_force",
-                "version": contract.version,
-                "uses_max": uses_max,
-                "uses_left": uses_max,
-                "uses_spent": 0,
-                "rows_max": rows_max,
-                "expires_at": expires_at,
-                "opened_at": event.at,
-            },
-        )
+        if event.contract.role == "provider":  # the consumer's node admits nothing under it
+            store.open_quota(tx, quota_of(event))
 
     def _close(self, tx: Tx, event: ContractEnded) -> None:
         contract = event.contract
@@ -145,7 +122,7 @@ class Control:
                 self._deny(tx, use, verdict)
                 return refusal(verdict)
             if store.reserve(tx, use.contract_id, row.version):
-                return self._reserve(tx, use, row, terms, verdict)
+                return self._reserve(tx, volume.capped(use, row, terms), row, terms, verdict)
         return ContractChanged()
 
     def _reserve(self, tx: Tx, use: Use, row: Any, terms: Terms, verdict: Verdict) -> Grant:
@@ -159,6 +136,7 @@ class Control:
                 "action": use.action,
                 "purpose": use.purpose,
                 "rows_max": use.rows_max,
+                "bytes_max": use.bytes_max,
                 "state": "reserved",
                 "complete": True,
                 "reserved_at": tx.now,
@@ -168,6 +146,8 @@ class Control:
             # Two callers with one id met here; this one's reserve is rolled back with the verb.
             raise self._again(tx, use, store.find_use(tx, use.use_id))
         budget.reserve(tx, use, terms)
+        if volume.totalled(row):
+            volume.hold(tx, use)
         body = asked(use) | {"rule": verdict.rule, "version": row.version, "at": iso(tx.now)}
         receipt = self._evidence.record(tx, "use.admitted", body)
         tx.emit(UseAdmitted(use.use_id, use.contract_id, use.peer_did, receipt.entry_id, tx.now))
@@ -179,6 +159,7 @@ class Control:
             purpose=use.purpose,
             fields=use.fields,
             rows_max=use.rows_max,
+            bytes_max=use.bytes_max,
             terms=terms,
             version=row.version,
         )
@@ -288,7 +269,7 @@ class Control:
     def _post(self, tx: Tx, row: Any, rows: int, byte_count: int, complete: bool) -> Posted:
         if row.state == "posted":
             return posted(row)
-        fee = self._fee(tx, row.contract_id, rows)
+        fee, totalled = self._fee(tx, row.contract_id, rows)
         body = posting(tx, row, rows, byte_count, fee) | {"complete": complete}
         receipt = self._evidence.record(tx, "use.posted", body)
         values = {
@@ -300,6 +281,8 @@ class Control:
         }
         if not store.post_use(tx, row.use_id, values):
             raise UseOutOfOrder(state=row.state, verb="posted")
+        if totalled:
+            volume.settle(tx, row, rows, byte_count)
         tx.emit(
             UsePosted(
                 row.use_id,
@@ -331,6 +314,7 @@ class Control:
         if not store.void_use(tx, row.use_id, why):
             raise UseOutOfOrder(state=row.state, verb="voided")
         budget.give_back(tx, row.use_id, why)
+        volume.give_back(tx, row)
         most = limits.ANSWERS_GIVEN_BACK_MAX
         if why not in ANSWERS or store.voided(tx, row.contract_id, ANSWERS, most + 1) <= most:
             store.give_back(tx, row.contract_id)
@@ -414,7 +398,7 @@ class Control:
                 raise CorrectionRefused(why="the use is not posted")
             if rows < arrived(row.rows, row.bytes or 0):
                 raise CorrectionRefused(why="more than that must have arrived")
-            fee = self._fee(tx, row.contract_id, rows)
+            fee, totalled = self._fee(tx, row.contract_id, rows)
             body = posting(tx, row, rows, byte_count, fee)
             entry = self._evidence.record(
                 tx, "use.corrected", body | {"rows_before": row.rows, "receipt": receipt}
@@ -429,6 +413,8 @@ class Control:
                 raise CorrectionRefused(
                     why="it was delivered whole" if row.complete else "the figure is not lower"
                 )
+            if totalled:
+                volume.lower(tx, row, rows, byte_count)
             tx.emit(
                 UseCorrected(
                     use_id,
@@ -488,10 +474,11 @@ class Control:
             raise GrantForged(detail=f"no such use: {grant.use_id}")
         return row
 
-    def _fee(self, tx: Tx, contract_id: str, rows: int) -> int:
+    def _fee(self, tx: Tx, contract_id: str, rows: int) -> tuple[int, bool]:
+        """What so many rows cost, and whether the contract bounds all its uses together."""
         row = store.find_quota(tx, contract_id)
         if row is None:
             raise GrantForged(detail=f"no quota for {contract_id}")
         terms = self._judge.standing(row).terms
         price = (terms or terms_from_policy(Policy.from_json(row.policy))).price
-        return charge(price.per_use, price.per_row, rows)
+        return charge(price.per_use, price.per_row, rows), volume.totalled(row)

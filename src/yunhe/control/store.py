@@ -32,6 +32,10 @@ quota = sa.Table(
     sa.Column("opened_at", UtcTime, nullable=False),
     sa.Column("ended_at", UtcTime),
     sa.Column("end_reason", sa.Text),
+    sa.Column("rows_total", sa.BigInteger),  # NULL: no bound on all uses together
+    sa.Column("rows_left", sa.BigInteger),
+    sa.Column("bytes_total", sa.BigInteger),
+    sa.Column("bytes_left", sa.BigInteger),
     sa.CheckConstraint("uses_left >= 0", name="uses_left_not_negative"),
     sa.CheckConstraint("uses_spent >= 0", name="uses_spent_not_negative"),
 )
@@ -55,6 +59,7 @@ use = sa.Table(
     sa.Column("reserved_at", UtcTime, nullable=False),
     sa.Column("ended_at", UtcTime),
     sa.Column("why", sa.Text),
+    sa.Column("bytes_max", sa.BigInteger),
     sa.CheckConstraint("rows <= rows_max", name="rows_within_grant"),
     sa.Index("control_use_by_contract", "contract_id", "reserved_at"),
     sa.Index("control_use_by_state", "state", "reserved_at"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from yunhe.contracts import Action, Operator, Term, duration_s
+from yunhe.contracts import Action, Hours, Operator, Term, duration_s
 from yunhe.control import values
 from yunhe.control.probes import Match
 
@@ -29,7 +29,7 @@ _WORDS = _FIELDS | {_O.NEQ}
 class Kind:
     """How the given value of a term compares.
 
-    `family`: "ordered" (of type `of`), "set" (with `inside`, `overlaps`) or "expression".
+    `family`: "ordered" (of type `of`), "set" (with `inside`, `overlaps`), "hours" or "expression".
     """
 
     family: str
@@ -98,6 +98,9 @@ TERMS: dict[str, Kind] = {
     Term.MINIMUM_GROUP: _ordered(frozenset({_O.EQ, _O.GT, _O.GTEQ}), values.number),
     Term.PRIVACY_BUDGET: _words(frozenset({_O.EQ}), values.privacy),
     Term.RELEASE_RULE: _words(frozenset({_O.EQ}), values.release),
+    Term.RECORD_TOTAL: _ordered(_RANGE, values.number),
+    Term.SIZE_TOTAL: _ordered(_RANGE, values.size),
+    Term.HOURS: Kind("hours", frozenset({_O.EQ}), Hours),
 }
 
 _CODES: dict[str, str] = {
@@ -123,6 +126,9 @@ _CODES: dict[str, str] = {
     Term.MINIMUM_GROUP: "MINIMUM_GROUP_NOT_APPLIED",
     Term.PRIVACY_BUDGET: "PRIVACY_NOT_APPLIED",
     Term.RELEASE_RULE: "RELEASE_RULE_NOT_APPLIED",
+    Term.RECORD_TOTAL: "TOTAL_ROWS_SPENT",
+    Term.SIZE_TOTAL: "TOTAL_VOLUME_SPENT",
+    Term.HOURS: "OUTSIDE_AGREED_HOURS",
     Term.FREQUENCY: "FREQUENCY_EXCEEDED",
     Term.TIME_INTERVAL: "FREQUENCY_EXCEEDED",
 }

@@ -11,6 +11,7 @@ from yunhe.dataplane.beside import Laid, Wanted
 from yunhe.dataplane.errors import (
     AggregateOnly,
     BadLiteral,
+    BytesOverLimit,
     ColumnNotAgreed,
     DataUnavailable,
     GroupTooSmall,
@@ -41,7 +42,8 @@ from yunhe.dataplane.process import Running, WorkerLimits
 from yunhe.dataplane.push import Spooled, count_file, one_purpose
 from yunhe.dataplane.pushdown_fetch import Databases
 from yunhe.dataplane.qualified import unqualified
-from yunhe.dataplane.service import Agreements, DataPlane, Query, Stream
+from yunhe.dataplane.service import Agreements, DataPlane, Query
+from yunhe.dataplane.stream import Stream
 from yunhe.dataplane.views import check_terms, term_faults
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "BadLiteral",
     "Binding",
     "ColumnNotAgreed",
+    "BytesOverLimit",
     "DataPlane",
     "DataUnavailable",
     "Databases",

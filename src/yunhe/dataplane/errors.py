@@ -281,6 +281,14 @@ class RowsOverLimit(TooLarge):
     mend_zh = "请增加 LIMIT 或过滤条件，或改用聚合。"
 
 
+class BytesOverLimit(TooLarge):
+    code = "BYTES_OVER_LIMIT"
+    en = "The result is larger than this use may deliver ({bytes_max} bytes)."
+    zh = "结果数据量超过本次使用的上限（{bytes_max} 字节）。"
+    mend_en = "Ask for fewer columns or rows, or aggregate."
+    mend_zh = "请减少列或行，或改用聚合。"
+
+
 class QueryTimeout(TooLarge):
     code = "QUERY_TIMEOUT"
     en = "The query took longer than it may and was stopped."
@@ -404,6 +412,7 @@ class SpoolFailed(Unavailable):
 _SAID = (
     GroupsTooMany,
     NoiseMissing,
+    BytesOverLimit,
     RowsOverLimit,
     QueryTimeout,
     QueryMemory,

@@ -19,7 +19,8 @@ from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Job
 from yunhe.dataplane.process import Running
 from yunhe.dataplane.push import lay_down
-from yunhe.dataplane.service import DataPlane, Query, _answered, _Watch
+from yunhe.dataplane.service import DataPlane, Query, _answered
+from yunhe.dataplane.stream import Watch
 from yunhe.kernel import limits
 from yunhe.kernel.errors import Denied, Invalid, TooLarge
 
@@ -68,10 +69,11 @@ class FeedingPlane(DataPlane):
             purpose=query.purpose,
             fields=frozenset().union(*(each.fields for each in governed.values())),
             rows_max=min(bound for bound in bounds if bound is not None),
-            environment=environment(terms, query.application),
+            environment={**environment(terms, query.application), **self._place(contract)},
+            cut=True,
         )
         grant = self._control.admit(use)
-        watch = _Watch(lambda: self._contracts.in_force(contract.id, peer_did))
+        watch = Watch(lambda: self.stands(contract.id, peer_did))
         try:
             laid = {
                 table: self._lay(contract, tables, each, folder / f"{table}.arrow", watch)
@@ -90,7 +92,7 @@ class FeedingPlane(DataPlane):
         tables: Mapping[str, TableBinding],
         governed: Governed,
         path: Path,
-        watch: _Watch,
+        watch: Watch,
     ) -> Laid:
         job = Job(governed.sql, rows_max=limits.APP_INPUT_ROWS_MAX)
         try:
@@ -112,7 +114,7 @@ class FeedingPlane(DataPlane):
         grouped: Governed,
         fed: Fed,
         folder: Path,
-        watch: _Watch,
+        watch: Watch,
     ) -> Fed:
         job = Job(grouped.sql, grouped.groups_sql, grouped.k, limits.APP_GROUPS_MAX)
         running = self._started(contract, tables, grouped, job, watch)
@@ -129,7 +131,7 @@ class FeedingPlane(DataPlane):
         tables: Mapping[str, TableBinding],
         governed: Governed,
         job: Job,
-        watch: _Watch,
+        watch: Watch,
     ) -> Running:
         binding = self._binding(contract, tables)
         if self._databases is not None:

@@ -48,6 +48,7 @@ class Job:
 class Pool:
     """At most `size` workers with a contract, `spare` more unbound and ready; dead ones replaced.
 
+    bytes_max: int | None = None  # of the Arrow stream; None: no bound
     The spare ones come on top: a new contract's first query never waits for a process to start.
 
     Use as a context manager or call `start` and `stop`. Thread-safe.

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from yunhe.dataplane.errors import (
     BY_CODE,
+    BytesOverLimit,
     DataUnavailable,
     GroupTooSmall,
     QueryFailed,
@@ -278,6 +279,7 @@ class Running:
     def __iter__(self) -> Iterator[bytes]:
         try:
             while size := self._next_frame():
+                    "bytes_max": self._job.bytes_max,
                 while size:
                     part = self._process.chunk(size, self._until, self._on_tick)
                     size -= len(part)
@@ -316,7 +318,8 @@ class Running:
     def _finish(self, code: str) -> None:
         """The trailer has come, so the worker is free for the next query of its contract."""
         # After these two the connection may hold what is left of a result: a new one is cleaner.
-        self._release(usable=code not in (QueryMemory.code, RowsOverLimit.code))
+        over = (RowsOverLimit.code, BytesOverLimit.code)
+        self._release(usable=code not in (QueryMemory.code, *over))
         if code == GroupTooSmall.code:
             raise GroupTooSmall(minimum_group=self._job.k)
         if code == RowsOverLimit.code:
@@ -330,12 +333,25 @@ class Running:
 
     def stop(self) -> None:
         """Kill the worker from any thread; whoever reads in another sees the end at once."""
+        self._check_bounds(rows, size)
         with self._own:
             if self._give_back is not None:
                 self._process.stop()
+    def _check_bounds(self, rows: int, size: int) -> None:
+        """The Grant's bounds hold whatever the worker sends: nothing of this frame goes out."""
+        most = self._job
+        if most.rows_max is not None and self.rows + rows > most.rows_max:
+            self.close()
+            raise RowsOverLimit(rows_max=most.rows_max)
+        if most.bytes_max is not None and self.bytes + size > most.bytes_max:
+            self.close()
+            raise BytesOverLimit(bytes_max=most.bytes_max)
+
 
     def _release(self, *, usable: bool) -> None:
         with self._own:
             give_back, self._give_back = self._give_back, None
         if give_back is not None:
             give_back(usable)
+        if code == BytesOverLimit.code:
+            raise BytesOverLimit(bytes_max=self._job.bytes_max)

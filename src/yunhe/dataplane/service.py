@@ -14,10 +14,9 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 from typing import Any, Protocol, TypeVar
 
-from yunhe.contracts import Contract, Transfer
+from yunhe.contracts import Contract, Term, Transfer
 from yunhe.control import (
     Answered,
     Control,
@@ -27,7 +26,9 @@ from yunhe.control import (
     Use,
     answer_kept,
     answered,
+    check_hours,
 )
+from yunhe.control.model import Given
 from yunhe.dataplane import noise
 from yunhe.dataplane.beside import as_released, environment
 from yunhe.dataplane.bounding import buckets
@@ -38,6 +39,7 @@ from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running
 from yunhe.dataplane.push import Spooled, lay_down, one_purpose, whole_product
 from yunhe.dataplane.pushdown_fetch import Databases, located
+from yunhe.dataplane.stream import Stream, Watch
 from yunhe.dataplane.views import views
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
@@ -45,7 +47,6 @@ from yunhe.kernel.clock import iso
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import Denied, Internal, Invalid, TooLarge, Unavailable, YunheError
-from yunhe.kernel.outlet import Outlet
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ class _Begun:
 
     governed: Governed
     grant: Grant
-    watch: _Watch
+    watch: Watch
     running: Running
     answered: Answered | None  # in aggregate-only mode
     noised: list[Any] | None  # under a privacy budget: what is given, unless it was kept before
@@ -109,13 +110,16 @@ class DataPlane:
         crash: CrashPoints,
         supply: Supply | None = None,
         databases: Databases | None = None,
+        region_of: Callable[[str], str] | None = None,
     ) -> None:
         """`tables` gives the tables of a contract's product; `mask_secret` keys the hash masks.
 
         `supply` gives their files as they are now; without it they are as the tables say.
-        `databases` asks tables that lie in one; without it there are none.
+        `databases` asks tables that lie in one; without it there are none. `region_of`
+        a DID is where it is registered (GB/T 2260), empty where that is not known.
         """
         self._supply, self._databases = supply, databases
+        self._region_of = region_of or (lambda _did: "")
         self._db, self._evidence = db, evidence
         self._contracts, self._control, self._tables = contracts, control, tables
         self._pool, self._mask_secret, self._crash = pool, mask_secret, crash
@@ -175,6 +179,18 @@ class DataPlane:
     ) -> Mapping[str, TableBinding]:
         """The tables with their files as they are now; raises SourceDrifted, SnapshotNotMade."""
         return tables if self._supply is None else fresh(tables, contract.terms, used, self._supply)
+
+    def stands(self, contract_id: str, peer_did: str | None = None) -> Contract:
+        """The contract, if data may flow under it now; raises why it does not bind, and
+        OutsideAgreedHours."""
+        contract = self._contracts.in_force(contract_id, peer_did)
+        check_hours(contract.terms, self._db.clock.now())
+        return contract
+
+    def _place(self, contract: Contract) -> Mapping[str, Given]:
+        """Where the other party is, as a term; asked only where the contract minds."""
+        found = self._region_of(contract.peer_did) if contract.terms.regions else ""
+        return {Term.REGION: found} if found else {}
 
     def prepare(self, contract_id: str) -> None:
         """A transfer was opened: where it is the contract's first, have a worker ready for it.
@@ -266,10 +282,11 @@ class DataPlane:
             fields=governed.fields,
             rows_max=min(bound for bound in bounds if bound is not None),
             question=question,
-            environment=environment(terms, query.application),
+            environment={**environment(terms, query.application), **self._place(contract)},
+            cut=True,
         )
         grant = self._control.admit(use)
-        watch = _Watch(lambda: self._contracts.in_force(contract.id, peer_did))
+        watch = Watch(lambda: self.stands(contract.id, peer_did))
         try:
             running = self._run(contract, tables, governed, grant, watch, kept)
         except BaseException as error:
@@ -323,13 +340,21 @@ class DataPlane:
         tables: Mapping[str, TableBinding],
         governed: Governed,
         grant: Grant,
-        watch: _Watch,
+        watch: Watch,
         kept: list[Any] | None,
     ) -> Running:
         if not governed.fields <= grant.fields:  # the Grant's word is the engine's law
             raise Denied(detail="the governed query reads more than was granted")
         recipe = None if governed.recipe is None else governed.recipe.to_json()
-        job = Job(governed.sql, governed.groups_sql, governed.k, grant.rows_max, recipe, kept)
+        job = Job(
+            governed.sql,
+            governed.groups_sql,
+            governed.k,
+            grant.rows_max,
+            recipe,
+            kept,
+            grant.bytes_max,
+        )
         binding = self._binding(contract, tables)
         if self._databases is not None:
             return self._databases.run(self._pool, binding, job, governed, tables, watch)
@@ -400,101 +425,3 @@ def _version(path: str) -> tuple[str, str]:
     except OSError:
         return ("", "")
     return (str(found.st_size), str(found.st_mtime_ns))
-
-
-class _Watch:
-    """Asks, at most every half second, whether the contract still stands."""
-
-    def __init__(self, ask: Callable[[], object]) -> None:
-        self._ask = ask
-        self._next = monotonic() + limits.STREAM_CHECK_S
-
-    def __call__(self) -> None:
-        if monotonic() >= self._next:
-            self._ask()
-            self._next = monotonic() + limits.STREAM_CHECK_S
-
-
-class Stream:
-    """The released result: iterate for Arrow IPC bytes. Posted exactly once, at its end.
-
-    The end is the last byte, an error (a terminated contract cuts within a second), or `close`:
-    the HTTP face must call `close` when the client goes away. Then what was handed out is posted.
-    """
-
-    def __init__(
-        self,
-        running: Running,
-        governed: Governed,
-        grant: Grant,
-        post: Callable[[Grant, int, int, bool], None],
-        crash: CrashPoints,
-        watch: Callable[[], None],
-    ) -> None:
-        self.use_id = grant.use_id
-        self.groups_withheld = running.groups_withheld
-        self.governed = governed
-        self._running, self._chunks = running, iter(running)
-        self._grant, self._settle = grant, post
-        self._crash, self._watch = crash, watch
-        self._started = self._posted = False
-        self._lock = threading.Lock()  # a client may leave while another thread reads
-
-    @property
-    def rows(self) -> int:
-        """Rows handed out so far; a frame counts from its first byte."""
-        return self._running.rows
-
-    @property
-    def byte_count(self) -> int:
-        """Bytes handed out so far."""
-        return self._running.bytes
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        chunk = self._step(lambda: next(self._chunks, None))
-        if chunk is None:
-            raise StopIteration
-        return chunk
-
-    def _step(self, step: Callable[[], T | None]) -> T | None:
-        """Hand out the next piece; None, once posted, at the end."""
-        with self._lock:
-            if self._posted:
-                return None
-            self._crash.at("after_first_byte" if self._started else "before_first_byte")
-            self._started = True
-            try:
-                self._watch()
-                piece = step()
-            except BaseException:
-                self._post(complete=False)
-                raise
-            if piece is None:
-                self._post(complete=True)
-            return piece
-
-    def pour(self, outlet: Outlet) -> bool:
-        """As `__next__`, from the worker's pipe straight to the connection; False at the end."""
-        return self._step(lambda: self._running.pour(outlet, self._watch)) is True
-
-    def close(self) -> None:
-        """Stop here and post what was handed out. Idempotent; from any thread."""
-        self._running.stop()
-        with self._lock:
-            self._post(complete=False)
-
-    def _post(self, *, complete: bool) -> None:
-        if self._posted:
-            return
-        self._posted = True
-        self._running.close()
-        self._settle(self._grant, self.rows, self.byte_count, complete)
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

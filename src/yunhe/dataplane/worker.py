@@ -135,7 +135,11 @@ class Worker:
             schema = pa.schema([field.with_name(name) for field, name in named])
             self._send(SCHEMA, [memoryview(schema.serialize())])
             return
+            size = 0
         except duckdb.IOException:
+                size += sum(map(len, payload))
+                if job["bytes_max"] is not None and size > job["bytes_max"]:
+                    raise Failure("BYTES_OVER_LIMIT")
             code = "DATA_UNAVAILABLE"
         except (Failure, duckdb.Error, pa.ArrowException, RuntimeError, ValueError):
             code = "QUERY_FAILED"

@@ -27,7 +27,7 @@ from yunhe.identity.status import PATH as STATUS_PATH
 from yunhe.identity.status import StatusBook, StatusCheck
 from yunhe.identity.tokens import ApiTokens
 from yunhe.identity.wallet import Wallet
-from yunhe.kernel import canonical, keys, suites
+from yunhe.kernel import canonical, ids, keys, suites
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import YunheError
@@ -211,6 +211,19 @@ class Identity:
             member = self.check_credential(shown)
             if member.issuer != self.own_did:
                 self.status.check(member.status, member.issuer)
+
+    def region_of(self, did: str) -> str:
+        """The four digits (GB/T 2260) in a peer's connector code, by a credential that counts now;
+        empty where none tells a place: no such credential, or an industry's code (N04 5.3)."""
+        shown = self.peers.credential_of(did)
+        if not shown:
+            return ""
+        try:
+            self.check_standing(did)
+            region = ids.parse(self.check_credential(shown).code).region
+        except YunheError:
+            return ""
+        return "" if region.startswith("00") else region
 
     def trust_roots(self) -> tuple[tuple[str, tuple[Jwk, ...]], ...]:
         """The registrars whose credentials count here, with their keys."""

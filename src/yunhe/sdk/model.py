@@ -69,6 +69,11 @@ class Terms:
     privacy: str | None = None  # "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1;t.c=0..9"
     applications: tuple[str, ...] = ()  # used by these only: "id[@version][#sha256:hex]"
     release: str | None = None  # what leaves them: "aggregate;k=10;rows=100;digits=4;bytes=65536"
+    bytes_max: int | None = None  # of one use
+    rows_total: int | None = None  # of all uses together
+    bytes_total: int | None = None  # of all uses together
+    hours: str | None = None  # "Mon-Fri 09:00-18:00 Asia/Shanghai"
+    regions: tuple[str, ...] = ()  # GB/T 2260 codes; none: anywhere
 
     def to_json(self) -> dict[str, Any]:
         """The wire form of `docs/api.md`."""
@@ -88,6 +93,11 @@ class Terms:
             "privacy": self.privacy,
             "applications": list(self.applications),
             "release": self.release,
+            "bytes_max": self.bytes_max,
+            "rows_total": self.rows_total,
+            "bytes_total": self.bytes_total,
+            "hours": self.hours,
+            "regions": list(self.regions),
         }
 
     @classmethod
@@ -114,6 +124,11 @@ class Terms:
             privacy=data.get("privacy"),
             applications=_texts("applications", data.get("applications", ())),
             release=data.get("release"),
+            bytes_max=data.get("bytes_max"),
+            rows_total=data.get("rows_total"),
+            bytes_total=data.get("bytes_total"),
+            hours=data.get("hours"),
+            regions=_texts("regions", data.get("regions", ())),
         )
 
     def but(self, changes: Mapping[str, Any] | None) -> Terms:

@@ -234,7 +234,7 @@ class Pusher:
         the consumer is no member any more."""
         if self._stop.is_set():
             raise _Halted
-        self._in_force(t.contract_id)
+        self._plane.stands(t.contract_id)
         if self._pushes.both(t.id)[0].state is not TransferState.STARTED:
             raise _Halted
         self._standing(t.peer_did)

@@ -47,6 +47,10 @@ class Door(Protocol):
         """One of them; raises why not."""
         ...
 
+    def stands(self, contract_id: str) -> Contract:
+        """One of them, if data may flow under it now; raises why not."""
+        ...
+
     def schema(self, contract_id: str, sql: str) -> bytes:
         """The schema a query would have; no use."""
         ...
@@ -96,6 +100,10 @@ class OwnDoor:
         """A contract in force."""
         return self._contracts.in_force(contract_id)
 
+    def stands(self, contract_id: str) -> Contract:
+        """As `agreement`; the provider looks at its clock."""
+        return self.agreement(contract_id)
+
     def schema(self, contract_id: str, sql: str) -> bytes:
         """As the provider tells it."""
         return self._relay.describe(contract_id, sql).get("", b"")
@@ -127,6 +135,10 @@ class PeerDoor:
         if contract_id != self._contract_id:
             raise AgreementsDiffer
         return self._contracts.in_force(contract_id, self._did)
+
+    def stands(self, contract_id: str) -> Contract:
+        """The one, if data may flow now."""
+        return self._plane.stands(self.agreement(contract_id).id, self._did)
 
     def schema(self, contract_id: str, sql: str) -> bytes:
         """Of the governed query."""

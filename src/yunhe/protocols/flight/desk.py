@@ -93,7 +93,7 @@ class Desk:
                 if not batches.schema.equals(_schema(ticket.schema)):
                     raise SchemaChanged
                 running = Running(
-                    chunks, context, handle, lambda: caller.door.agreement(ticket.contract_id)
+                    chunks, context, handle, lambda: caller.door.stands(ticket.contract_id)
                 )
                 return Reading(batches, running, self._watch)
             except BaseException:
