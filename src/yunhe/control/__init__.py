@@ -86,7 +86,7 @@ __all__ = [
     "answered",
     "arrived",
     "budget_left",
+    "check_hours",
     "compile_policy",
     "refusal",
 ]
-    "check_hours",

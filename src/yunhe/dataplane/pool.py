@@ -43,12 +43,12 @@ class Job:
     rows_max: int | None = None
     recipe: dict[str, Any] | None = None  # noise.Recipe: `groups_sql` gives exact numbers
     groups: list[Any] | None = None  # the kept answer, in place of a new one
+    bytes_max: int | None = None  # of the Arrow stream; None: no bound
 
 
 class Pool:
     """At most `size` workers with a contract, `spare` more unbound and ready; dead ones replaced.
 
-    bytes_max: int | None = None  # of the Arrow stream; None: no bound
     The spare ones come on top: a new contract's first query never waits for a process to start.
 
     Use as a context manager or call `start` and `stop`. Thread-safe.

@@ -259,6 +259,7 @@ class Running:
                     "groups_sql": self._job.groups_sql,
                     "k": self._job.k,
                     "rows_max": self._job.rows_max,
+                    "bytes_max": self._job.bytes_max,
                     "prints_max": limits.PRINTS_MAX,
                     "recipe": self._job.recipe,
                     "groups": self._job.groups,
@@ -279,7 +280,6 @@ class Running:
     def __iter__(self) -> Iterator[bytes]:
         try:
             while size := self._next_frame():
-                    "bytes_max": self._job.bytes_max,
                 while size:
                     part = self._process.chunk(size, self._until, self._on_tick)
                     size -= len(part)
@@ -312,31 +312,10 @@ class Running:
             said = json.loads(self._process.payload(size, self._until))
             self._finish(said["code"])
             return 0
+        self._check_bounds(rows, size)
         self.rows += rows
         return size
 
-    def _finish(self, code: str) -> None:
-        """The trailer has come, so the worker is free for the next query of its contract."""
-        # After these two the connection may hold what is left of a result: a new one is cleaner.
-        over = (RowsOverLimit.code, BytesOverLimit.code)
-        self._release(usable=code not in (QueryMemory.code, *over))
-        if code == GroupTooSmall.code:
-            raise GroupTooSmall(minimum_group=self._job.k)
-        if code == RowsOverLimit.code:
-            raise RowsOverLimit(rows_max=self._job.rows_max)
-        if code:
-            raise BY_CODE.get(code, QueryFailed)()
-
-    def close(self) -> None:
-        """End the query now if it has not ended; its worker dies. Idempotent."""
-        self._release(usable=False)
-
-    def stop(self) -> None:
-        """Kill the worker from any thread; whoever reads in another sees the end at once."""
-        self._check_bounds(rows, size)
-        with self._own:
-            if self._give_back is not None:
-                self._process.stop()
     def _check_bounds(self, rows: int, size: int) -> None:
         """The Grant's bounds hold whatever the worker sends: nothing of this frame goes out."""
         most = self._job
@@ -347,11 +326,32 @@ class Running:
             self.close()
             raise BytesOverLimit(bytes_max=most.bytes_max)
 
+    def _finish(self, code: str) -> None:
+        """The trailer has come, so the worker is free for the next query of its contract."""
+        # After these two the connection may hold what is left of a result: a new one is cleaner.
+        over = (RowsOverLimit.code, BytesOverLimit.code)
+        self._release(usable=code not in (QueryMemory.code, *over))
+        if code == GroupTooSmall.code:
+            raise GroupTooSmall(minimum_group=self._job.k)
+        if code == RowsOverLimit.code:
+            raise RowsOverLimit(rows_max=self._job.rows_max)
+        if code == BytesOverLimit.code:
+            raise BytesOverLimit(bytes_max=self._job.bytes_max)
+        if code:
+            raise BY_CODE.get(code, QueryFailed)()
+
+    def close(self) -> None:
+        """End the query now if it has not ended; its worker dies. Idempotent."""
+        self._release(usable=False)
+
+    def stop(self) -> None:
+        """Kill the worker from any thread; whoever reads in another sees the end at once."""
+        with self._own:
+            if self._give_back is not None:
+                self._process.stop()
 
     def _release(self, *, usable: bool) -> None:
         with self._own:
             give_back, self._give_back = self._give_back, None
         if give_back is not None:
             give_back(usable)
-        if code == BytesOverLimit.code:
-            raise BytesOverLimit(bytes_max=self._job.bytes_max)

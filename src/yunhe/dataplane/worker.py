@@ -98,7 +98,11 @@ class Worker:
             elif job["groups_sql"]:
                 withheld = self._groups(job["groups_sql"], job["k"])
                 prints = self._prints(job["prints_max"])
+            size = 0
             for payload, rows in self._frames(job["sql"], job["rows_max"], told):
+                size += sum(map(len, payload))
+                if job["bytes_max"] is not None and size > job["bytes_max"]:
+                    raise Failure("BYTES_OVER_LIMIT")
                 if not sent:
                     self._say(HEADER, groups_withheld=withheld, prints=prints, noised=noised)
                 sent += 1
@@ -135,11 +139,7 @@ class Worker:
             schema = pa.schema([field.with_name(name) for field, name in named])
             self._send(SCHEMA, [memoryview(schema.serialize())])
             return
-            size = 0
         except duckdb.IOException:
-                size += sum(map(len, payload))
-                if job["bytes_max"] is not None and size > job["bytes_max"]:
-                    raise Failure("BYTES_OVER_LIMIT")
             code = "DATA_UNAVAILABLE"
         except (Failure, duckdb.Error, pa.ArrowException, RuntimeError, ValueError):
             code = "QUERY_FAILED"
