@@ -7,10 +7,12 @@ chunks are the bytes of one Arrow IPC stream, forwarded without looking into the
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
@@ -31,6 +33,9 @@ class Binding:
     tables: tuple[tuple[str, tuple[str, ...]], ...]  # table -> files
     mask_key: str = field(repr=False, default="")
     audit_key: str = field(repr=False, default="")
+    # Which files the names mean: a worker sees those that stood there when it was bound. Filled
+    # in by the pool.
+    stood: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,18 @@ class Pool:
         self._refill_at = 0.0
         self._open = False
         self._keeper: threading.Thread | None = None
+        # Workers die with the thread that starts them: it is this one's only, and lives as long.
+        self._starter: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
         """Start the spare workers and the thread that replaces what dies; raises EngineUntested."""
         check_engine(development=self._development)
         self._open = True
+        if self._starter is None:
+            self._starter = ThreadPoolExecutor(1, "worker-starter")
         for _ in range(self._spare):
             self._alive += 1
-            self._idle.append((None, Process(self._limits)))
+            self._idle.append((None, self._process()))
         self._keeper = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
         self._keeper.start()
 
@@ -102,6 +111,7 @@ class Pool:
             self._keeper.join()
             self._keeper = None
         self._reap()
+        self._end_starter()
 
     def __enter__(self) -> Pool:
         self.start()
@@ -116,16 +126,18 @@ class Pool:
         job: Job,
         on_tick: Callable[[], None] | None = None,
         ended: Callable[[], None] | None = None,
+        load: Callable[[Process], None] | None = None,
     ) -> Running:
         """Run `job` on a worker of `binding` up to its first bytes.
 
         `on_tick` is called at least every half second while waiting; what it raises ends the
         query. The caller must exhaust or `close` the result, which gives the worker back. `ended`
         is called then, or before what is raised here, and the worker is of this one use: what it
-        is bound to is gone.
+        is bound to is gone. `load` gives a fresh worker tables that lie in no file.
         Raises the fixed refusals: GROUP_TOO_SMALL, QUERY_*, ROWS_OVER_LIMIT, WORKER_LOST,
         WORKERS_BUSY.
         """
+        binding = _stands(binding)
         try:
             process = self._take(binding)
         except BaseException:
@@ -140,6 +152,8 @@ class Pool:
 
         try:
             if not process.bound:
+                if load is not None:
+                    load(process)
                 process.bind(dict(binding.tables), binding.mask_key, binding.audit_key)
             running = Running(process, job, give_back, on_tick)
         except BaseException:
@@ -163,6 +177,7 @@ class Pool:
 
         Raises the fixed refusals QUERY_FAILED, DATA_UNAVAILABLE, WORKER_LOST, WORKERS_BUSY.
         """
+        binding = _stands(binding)
         process = self._take(binding)
         usable = False
         try:
@@ -199,10 +214,25 @@ class Pool:
                     return process
                 self._lost(process, taken=True)
         try:
-            return Process(self._limits)
+            return self._process()
         except BaseException:
             self._lost(None, taken=True)
             raise
+
+    def _process(self) -> Process:
+        starter = self._starter
+        if starter is None:
+            raise WorkersBusy("the pool is stopped")
+        return starter.submit(Process, self._limits).result()
+
+    def _end_starter(self) -> None:
+        """Once the pool is stopped and its last worker gone: they would die with it."""
+        with self._changed:
+            if self._open or self._alive:
+                return
+            starter, self._starter = self._starter, None
+        if starter is not None:
+            starter.shutdown(wait=False)
 
     def _choose(self, binding: Binding) -> Process | None:
         """An idle worker of this contract, else an unbound one if there is, or can be, room."""
@@ -253,6 +283,7 @@ class Pool:
             self._alive -= 1
             self._taken -= taken
             self._changed.notify_all()
+        self._end_starter()
 
     def _keep(self) -> None:
         """Bind what is near, keep `spare` unbound workers while there is room, reap the ended."""
@@ -276,7 +307,7 @@ class Pool:
 
     def _start_spare(self) -> None:
         try:
-            process = Process(self._limits)
+            process = self._process()
         except OSError as error:  # no descriptor or process to be had now
             log.warning("no spare worker could be started: %s", error)
             self._refill_at = monotonic() + limits.WORKER_WAIT_S_MAX
@@ -292,6 +323,7 @@ class Pool:
             return
         if binding is None:
             return
+        binding = _stands(binding)
         with self._changed:
             known = any(bound == binding for bound, _ in self._idle)
             if known or not any(bound is None for bound, _ in self._idle):
@@ -321,3 +353,17 @@ class Pool:
     def _wants_spare(self) -> bool:
         unbound = sum(1 for bound, _ in self._idle if bound is None)
         return unbound < self._spare and self._alive < self._size + self._spare
+
+
+def _stands(binding: Binding) -> Binding:
+    """With the files that its names mean now: one that was replaced needs a new worker."""
+    stood = []
+    for _, paths in binding.tables:
+        for path in paths:
+            try:
+                found = os.stat(path)
+            except OSError:  # the worker's to tell
+                stood.append((0, 0))
+            else:
+                stood.append((found.st_dev, found.st_ino))
+    return replace(binding, stood=tuple(stood))

@@ -32,9 +32,10 @@ from yunhe.dataplane.errors import (
     RowsOverLimit,
     WorkerLost,
 )
-from yunhe.kernel import limits
+from yunhe.kernel import limits, sandbox
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.outlet import Outlet, Tick
+from yunhe.kernel.walls import BEST, REQUIRE, SandboxMissing
 
 if TYPE_CHECKING:
     from yunhe.dataplane.pool import Job
@@ -57,10 +58,15 @@ class WorkerLimits:
     stream_s: float = limits.STREAM_S_MAX
     batch_rows: int = limits.BATCH_ROWS
     frame_bytes: int = limits.FRAME_BYTES_MIN
+    sandbox: str = BEST  # `require`: a machine without walls starts no worker
 
 
 class Process:
-    """A started worker. It inherits no environment, no descriptor but its own three pipes."""
+    """A started worker, behind walls before its first order (`kernel/sandbox.py`).
+
+    It inherits no environment, no descriptor but its own three pipes, and dies with the thread
+    that made it.
+    """
 
     def __init__(self, worker: WorkerLimits) -> None:
         self.limits = worker
@@ -74,14 +80,14 @@ class Process:
                     sys.executable,
                     "-I",
                     str(_SCRIPT),
-                    json.dumps(asdict(worker)),
+                    json.dumps({"limits": asdict(worker), "walls": _walls(worker)}),
                     str(theirs),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs,),
-                env={"LC_ALL": "C.UTF-8", "TZ": "UTC"},
+                env=sandbox.environment(),
                 cwd="/",
             )
         except BaseException:
@@ -120,12 +126,12 @@ class Process:
         self._child.kill()
 
     def wait_ready(self) -> None:
-        """Until it has started; raises WorkerLost."""
+        """Until it has started; raises WorkerLost, SandboxMissing."""
         if not self._ready:
             kind, size, _ = self.frame(monotonic() + _START_S_MAX, None)
-            self.payload(size, monotonic() + _START_S_MAX)
+            said = json.loads(self.payload(size, monotonic() + _START_S_MAX))
             if kind != b"R":
-                raise WorkerLost("did not start")
+                raise SandboxMissing(missing=", ".join(said["missing"]))
             self._ready = True
 
     def bind(
@@ -143,6 +149,11 @@ class Process:
             raise DataUnavailable("binding the files failed")
         self.bound = True
 
+    def load(self, table: str, chunk: bytes) -> None:
+        """Give it more of the Arrow stream of a table that lies in no file; before `bind`."""
+        self.wait_ready()
+        self.order({"do": "load", "table": table, "size": len(chunk)}, chunk)
+
     def describe(self, sql: str, groups_sql: str | None) -> bytes:
         """The Arrow schema of a governed query's result, as one IPC message; nothing is run.
 
@@ -156,14 +167,14 @@ class Process:
         code = json.loads(self.payload(size, until))["code"] if kind == b"T" else ""
         raise BY_CODE.get(code, QueryFailed)()
 
-    def order(self, message: dict[str, Any]) -> None:
-        """Send one order."""
+    def order(self, message: dict[str, Any], more: bytes = b"") -> None:
+        """Send one order, and the bytes that go with it."""
         body = json.dumps(message).encode()
         stdin = self._child.stdin
         if stdin is None:
             raise WorkerLost("no stdin")
         try:
-            stdin.write(len(body).to_bytes(4, "little") + body)
+            stdin.write(len(body).to_bytes(4, "little") + body + more)
             stdin.flush()
         except (BrokenPipeError, ValueError) as error:
             raise WorkerLost(str(error)) from error
@@ -223,6 +234,15 @@ class Process:
         if code == -signal.SIGXCPU:
             return QueryTimeout("processor time")
         return WorkerLost(f"exit status {code}")
+
+
+def _walls(worker: WorkerLimits) -> dict[str, Any]:
+    return {
+        "script": sandbox.__file__,
+        "runtime": [str(each) for each in sandbox.runtime()],
+        "required": worker.sandbox == REQUIRE,
+        "parent": os.getpid(),
+    }
 
 
 class Running:

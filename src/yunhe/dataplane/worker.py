@@ -3,10 +3,15 @@
 In (stdin): frames of JSON, first `bind`, then any number of `run`. Out (the descriptor given):
 frames of Arrow IPC bytes between a header and a trailer with a fixed code. It is started by path
 and imports nothing of the house: it starts fast and holds no secret. No engine text leaves it.
+
+It goes behind the walls of `kernel/sandbox.py` before its first order, and is left with exactly
+the files of its contract when it is bound: what is asked of it later meets both.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import os
 import queue
@@ -15,6 +20,8 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import duckdb
@@ -24,6 +31,9 @@ FRAME = struct.Struct("<cIQ")  # kind, payload length, rows in the payload
 HEADER, DATA, TRAILER, READY, SCHEMA = b"H", b"D", b"T", b"R", b"S"
 _PARTS_MAX = 1024  # IOV_MAX of Linux
 _AHEAD_MB = 16  # what the engine's other threads may make while the pipe is written to
+_FILES_MAX = 4096  # open at once
+# How many processors there are: the engine throws where these are there and cannot be read.
+_ENGINE_ASKS = ("/proc/self/cgroup", "/sys/fs/cgroup", "/sys/devices/system/cpu")
 _RELATIONS_KEPT_MAX = 32  # parsed queries, the latest used
 
 
@@ -38,10 +48,12 @@ class Failure(Exception):
 class Worker:
     """The connection, its limits and the way back to the parent."""
 
-    def __init__(self, limits: dict[str, Any], out_fd: int) -> None:
+    def __init__(self, limits: dict[str, Any], out_fd: int, walls: Walls) -> None:
         self._limits = limits
         self._out_fd = out_fd
+        self._walls = walls
         self._relations: dict[str, duckdb.DuckDBPyRelation] = {}
+        self._loaded: dict[str, list[bytes]] = {}
         self.con = duckdb.connect(":memory:")
         for setting in (
             "autoinstall_known_extensions = false",
@@ -54,9 +66,11 @@ class Worker:
             f"streaming_buffer_size = '{_AHEAD_MB}MB'",
             "TimeZone = 'UTC'",
             f"memory_limit = '{int(limits['memory_mb'])}MB'",
-            f"threads = {int(limits['threads'])}",
+            "threads = 1",  # until it is bound: walls are put around a thread
         ):
             self.con.execute(f"SET {setting}")
+        with contextlib.suppress(duckdb.CatalogException):  # 1.5 has none
+            self.con.execute("SET async_threads = 0")
         try:
             self.con.execute("SET error_on_division_by_zero = false")
         except duckdb.CatalogException:
@@ -69,21 +83,44 @@ class Worker:
             pass
         self._relations.clear()
 
+    def load(self, table: str, chunk: bytes) -> None:
+        """Keep more of the Arrow stream of a table, until `bind`."""
+        self._loaded.setdefault(table, []).append(chunk)
+
+    def _lay_loaded(self) -> None:
+        """What was loaded as tables of schema `data`, in this process's memory alone."""
+        for name, chunks in self._loaded.items():
+            whole, alone = pa.py_buffer(b"".join(chunks)), pa.ipc.IpcReadOptions(use_threads=False)
+            with pa.ipc.open_stream(whole, options=alone) as reader:
+                self.con.register("loaded", reader.read_all())
+            quoted = '"' + name.replace('"', '""') + '"'
+            self.con.execute(f"CREATE TABLE data.{quoted} AS SELECT * FROM loaded")  # noqa: S608
+            self.con.unregister("loaded")
+        self._loaded.clear()
+
     def bind(self, tables: dict[str, list[str]], mask_key: str, audit_key: str) -> None:
-        """Give the connection exactly these files as views of schema `data`, then lock it."""
+        """Give the connection exactly these files as views of schema `data`; then `close`."""
         con = self.con
         files = sorted({file for paths in tables.values() for file in paths})
-        con.execute(f"SET allowed_paths = [{', '.join(map(text, files))}]")
+        self._walls.leave(files)
+        con.execute(f"SET allowed_paths = CAST([{', '.join(map(text, files))}] AS VARCHAR[])")
         con.execute("SET parquet_metadata_cache = true")  # first: a view's footer is read once
         con.execute("CREATE SCHEMA data")
         for name, paths in tables.items():
             listed = ", ".join(map(text, paths))
             quoted = '"' + name.replace('"', '""') + '"'
             con.execute(f"CREATE VIEW data.{quoted} AS SELECT * FROM read_parquet([{listed}])")  # noqa: S608
+        self._lay_loaded()
         con.execute(f"SET VARIABLE mask_key = {text(mask_key)}")
         con.execute(f"SET VARIABLE audit_key = {text(audit_key)}")
-        con.execute("SET enable_external_access = false")
-        con.execute("SET lock_configuration = true")
+
+    def close(self) -> None:
+        """Start the engine's threads, behind the last wall as this one, and lock it."""
+        self.con.execute(f"SET threads = {int(self._limits['threads'])}")
+        with contextlib.suppress(duckdb.CatalogException):
+            self.con.execute("RESET async_threads")
+        self.con.execute("SET enable_external_access = false")
+        self.con.execute("SET lock_configuration = true")
 
     def run(self, job: dict[str, Any]) -> None:
         """Run one governed query; always ends with a trailer frame."""
@@ -330,45 +367,84 @@ def _limit_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
-def _limit_process(limits: dict[str, Any]) -> None:
-    size = int(limits["address_mb"]) << 20
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes to pipes, never to a file
+class Walls:
+    """The sandbox around this process; `kernel/sandbox.py`, loaded by its path."""
+
+    def __init__(self, setup: dict[str, Any], address_mb: int, out_fd: int) -> None:
+        self._sandbox = _loaded(setup["script"])
+        self._runtime = [Path(each) for each in setup["runtime"]]
+        self._required = bool(setup["required"])
+        # It writes to pipes, never to a file; its time is limited by the query.
+        limits = self._sandbox.Limits(memory_bytes=address_mb << 20, files_max=_FILES_MAX)
+        self.report = self._sandbox.confine(
+            self._sandbox.Mounts((Path("/"),)), limits, keep=(out_fd,), parent=setup["parent"]
+        )
+        self.stand = bool(self.report.whole) or not self._required
+
+    def leave(self, files: list[str]) -> None:
+        """From now on only these files, and code, can be read."""
+        left = self._sandbox.Mounts((*map(Path, (*files, *_ENGINE_ASKS)), *self._runtime))
+        if not self._sandbox.tighten(left) and self._required:
+            os._exit(1)
+
+
+def _loaded(script: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("sandbox", script)
+    if spec is None or spec.loader is None:
+        raise ImportError(script)
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _read() -> dict[str, Any]:
+    """The next order; when the parent is gone, end at once, whatever runs."""
+    stdin = sys.stdin.buffer
+    head = stdin.read(4)
+    if len(head) < 4:
+        os._exit(0)
+    order: dict[str, Any] = json.loads(stdin.read(int.from_bytes(head, "little")))
+    return order
 
 
 def _listen(orders: queue.SimpleQueue[dict[str, Any]]) -> None:
-    """Read orders; when the parent is gone, end at once, whatever runs."""
-    stdin = sys.stdin.buffer
     while True:
-        head = stdin.read(4)
-        if len(head) < 4:
-            os._exit(0)
-        orders.put(json.loads(stdin.read(int.from_bytes(head, "little"))))
+        orders.put(_read())
+
+
+def _bound(worker: Worker) -> None:
+    """The first orders, read by the one thread there is: what lies in no file, then the rest."""
+    while (order := _read())["do"] == "load":
+        worker.load(order["table"], sys.stdin.buffer.read(order["size"]))
+    worker.bind(order["tables"], order["mask_key"], order["audit_key"])
 
 
 def main() -> None:
     """Serve orders until the parent closes stdin."""
-    limits = json.loads(sys.argv[1])
-    worker = Worker(limits, int(sys.argv[2]))
+    setup, out_fd = json.loads(sys.argv[1]), int(sys.argv[2])
+    limits = setup["limits"]
+    walls = Walls(setup["walls"], int(limits["address_mb"]), out_fd)
+    worker = Worker(limits, out_fd, walls)
+    if not walls.stand:
+        worker._say(TRAILER, missing=walls.report.missing())
+        return
     worker.warm()
+    worker._say(READY)
+    try:
+        _bound(worker)
+        worker._say(READY)  # the first query is on its way while the rest is done
+        worker.close()
+    except (duckdb.Error, pa.ArrowException, MemoryError):
+        worker._say(TRAILER, code="QUERY_FAILED")
+        return
     orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
-    _limit_process(limits)
-    worker._say(READY)
     while True:
         order = orders.get()
         if order["do"] == "run":
             worker.run(order)
-            continue
-        if order["do"] == "describe":
+        else:
             worker.describe(order)
-            continue
-        try:
-            worker.bind(order["tables"], order["mask_key"], order["audit_key"])
-            worker._say(READY)
-        except duckdb.Error:
-            worker._say(TRAILER, code="QUERY_FAILED")
 
 
 if __name__ == "__main__":
