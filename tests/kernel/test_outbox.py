@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from yunhe.kernel import limits
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database
 from yunhe.kernel.outbox import GiveUp, Message, Outbox, Retry, enqueue, pending, seen
@@ -136,6 +137,43 @@ def test_giving_up_tells_the_slice_and_lets_the_next_pass(any_db: Database) -> N
     assert why == ["refused: 400"]
     left = any_db.read(lambda tx: pending(tx, "c"))
     assert [(m["state"], m["last_error"]) for m in left] == [("failed", "refused: 400")]
+
+
+def test_a_dead_peer_keeps_nobody_else_waiting(any_db: Database) -> None:
+    outbox, wire = Outbox(any_db), Wire()
+    hung, most, now = threading.Event(), [0], [0]
+
+    def deliver(message: Message) -> dict[str, Any]:
+        if message.peer == "did:web:b":
+            return wire(message)
+        with wire.changed:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        hung.wait(10)
+        with wire.changed:
+            now[0] -= 1
+        raise Retry("away")
+
+    outbox.deliver("k", deliver)
+    outbox.start()
+    for number in range(20):
+        any_db.write(
+            lambda tx, n=number: enqueue(tx, "k", "did:web:dead", f"d{n}", {})  # type: ignore[misc]
+        )
+    for number in range(5):
+        send(any_db, f"c{number}", number)
+    wire.wait(5)  # while every message to the dead one hangs
+    assert most[0] == limits.OUTBOX_WORKERS - 1
+    with wire.changed:
+        most[0] = 0
+    hung.set()
+    any_db.clock.advance(100)  # type: ignore[attr-defined]
+    for number in range(5, 10):
+        send(any_db, f"c{number}", number)
+    wire.wait(10)
+    outbox.stop()
+    tried = any_db.read(lambda tx: tx.all(sa.select(table.c.attempts)))
+    assert sum(row.attempts > 0 for row in tried) >= 15  # none is forgotten
 
 
 def test_seen_is_per_peer(any_db: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -118,6 +119,24 @@ def test_a_busy_api_is_asked_again_with_its_token_and_at_its_pace(
     with pytest.raises(SourceAway) as refusal:
         sources(tmp_path / "b", api, token="env:REG_TOKEN").profile("http-json:reg/x")
     assert "CANARY" not in repr(refusal.value.problem()) + str(refusal.value)
+
+
+def test_all_pages_together_have_their_time(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SOURCE_HTTP_S_MAX", 0.5)
+
+    def slow(path: str, query: dict[str, str], headers: Any) -> Answer:
+        if len(api.asked) > 2:
+            return 429, {}, {"Retry-After": "30"}
+        at = int(query.get("offset") or 0)
+        return 200, ROWS[at : at + 3], {}
+
+    api.answer = slow
+    began = time.monotonic()
+    with pytest.raises(SourceAway, match="too long"):
+        sources(tmp_path, api, page="offset").profile("http-json:reg/cases")
+    assert time.monotonic() - began < 5  # not the thirty seconds that it asked to wait
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ import logging
 import queue
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -163,6 +164,67 @@ def pending(tx: Tx, conversation: str) -> list[dict[str, Any]]:
     return [dict(zip(_WAITS, row, strict=True)) for row in tx.rows(_WAITING, {"of": conversation})]
 
 
+class _Turn(NamedTuple):
+    """A conversation that is to be taken up."""
+
+    conversation: str
+    peer: str
+    head: Message | None
+
+
+class _Peers:
+    """How many threads each peer holds: never all of them, and few where its last message failed,
+    so that a dead or slow peer does not keep the others' news waiting."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[str, int] = {}
+        self._failing: set[str] = set()
+        self._parked: dict[str, deque[_Turn]] = {}
+
+    def enter(self, turn: _Turn) -> bool:
+        """A thread for this turn; False: it is parked."""
+        with self._lock:
+            running = self._running.get(turn.peer, 0)
+            if running >= self._most(turn.peer):
+                self._parked.setdefault(turn.peer, deque()).append(turn)
+                return False
+            self._running[turn.peer] = running + 1
+            return True
+
+    def leave(self, peer: str) -> list[_Turn]:
+        """The thread is free; the parked turns that may go on now."""
+        with self._lock:
+            left = self._running[peer] - 1
+            if left:
+                self._running[peer] = left
+            else:
+                del self._running[peer]
+            parked = self._parked.get(peer)
+            if parked is None:
+                return []
+            free = min(max(0, self._most(peer) - left), len(parked))
+            found = [parked.popleft() for _ in range(free)]
+            if not parked:
+                del self._parked[peer]
+            return found
+
+    def failed(self, peer: str) -> None:
+        """Its last message was not taken."""
+        with self._lock:
+            self._failing.add(peer)
+
+    def answered(self, peer: str) -> None:
+        """Its last message was."""
+        if peer in self._failing:
+            with self._lock:
+                self._failing.discard(peer)
+
+    def _most(self, peer: str) -> int:
+        few = peer in self._failing
+        return limits.OUTBOX_FAILING_PEER_MAX if few else limits.OUTBOX_WORKERS - 1
+
+
 class Outbox:
     """The dispatcher of one process: a few threads, a queue of conversations, one timer."""
 
@@ -173,7 +235,8 @@ class Outbox:
         self._attempts_max: dict[str, int] = {}
         self._delivered: dict[str, OnDelivered] = {}
         self._gave_up: dict[str, OnGaveUp] = {}
-        self._ready: queue.SimpleQueue[tuple[str, Message | None] | None] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
+        self._peers = _Peers()
         # Replicas share the table: there a message is claimed before it is sent.
         self._shared = db.dialect == "postgresql"
         self._lock = threading.Lock()
@@ -224,16 +287,17 @@ class Outbox:
 
     def _wake(self, event: Enqueued) -> None:
         at_once = event.first and not self._shared
-        self._offer(event.message.conversation, event.message if at_once else None)
+        message = event.message
+        self._offer(message.conversation, message.peer, message if at_once else None)
 
-    def _offer(self, conversation: str, head: Message | None = None) -> None:
+    def _offer(self, conversation: str, peer: str, head: Message | None = None) -> None:
         """Take up a conversation; `head` is its first waiting message, where that is known."""
         with self._lock:
             if conversation in self._busy:
                 self._again.add(conversation)
                 return
             self._busy.add(conversation)
-        self._ready.put((conversation, head))
+        self._ready.put(_Turn(conversation, peer, head))
 
     def _bring_forward(self, tx: Tx) -> None:
         # Where this node was away, nobody knows how its peers fare: their waits are stale.
@@ -242,20 +306,20 @@ class Outbox:
 
     def _tick(self) -> None:
         while True:
-            for conversation in self._due():
-                self._offer(conversation)
+            for conversation, peer in self._due():
+                self._offer(conversation, peer)
             if self._stop.wait(limits.OUTBOX_TICK_S):
                 return
 
-    def _due(self) -> list[str]:
-        def due(tx: Tx) -> list[str]:
+    def _due(self) -> list[tuple[str, str]]:
+        def due(tx: Tx) -> list[tuple[str, str]]:
             rows = tx.all(
-                sa.select(outbox.c.conversation)
+                sa.select(outbox.c.conversation, outbox.c.peer)
                 .where(outbox.c.state == "pending", outbox.c.next_at <= tx.now)
                 .distinct()
                 .limit(limits.OUTBOX_SCAN_MAX)
             )
-            return [row.conversation for row in rows]
+            return [(row.conversation, row.peer) for row in rows]
 
         try:
             return self._db.read(due)
@@ -265,7 +329,9 @@ class Outbox:
 
     def _work(self) -> None:
         while (taken := self._ready.get()) is not None:
-            conversation, head = taken
+            conversation, peer, head = taken
+            if not self._peers.enter(taken):
+                continue  # it is taken up when one of its peer's ends
             try:
                 if head is not None and not self._stop.is_set():
                     # Alone in its conversation: whatever came since has rung again.
@@ -274,12 +340,14 @@ class Outbox:
                     self._send_all(conversation)
             except Exception:
                 log.exception("conversation %s stopped; the timer takes it up", conversation)
+            for parked in self._peers.leave(peer):
+                self._ready.put(parked)
             with self._lock:
                 self._busy.discard(conversation)
                 again = conversation in self._again
                 self._again.discard(conversation)
             if again and not self._stop.is_set():
-                self._offer(conversation)
+                self._offer(conversation, peer)
 
     def _send_all(self, conversation: str) -> None:
         while not self._stop.is_set():
@@ -304,8 +372,10 @@ class Outbox:
             if not isinstance(error, Retry):
                 log.exception("sending %s failed", message.kind)
             why = str(error) or type(error).__name__
+            self._peers.failed(message.peer)
             self._db.write(lambda tx: self._later(tx, message, why))
             return False
+        self._peers.answered(message.peer)
         self._crash.at("before_mark_sent")
         self._db.write(lambda tx: self._sent(tx, message, reply))
         self._crash.at("after_mark_sent")
@@ -348,7 +418,7 @@ class Outbox:
         again = tx.now + timedelta(seconds=wait)
         self._set(tx, message, attempts=attempts, next_at=again, last_error=why[:500])
         # A short first pause is not the timer's business: it may be mid-sleep.
-        alarm = threading.Timer(wait, self._offer, (message.conversation,))
+        alarm = threading.Timer(wait, self._offer, (message.conversation, message.peer))
         alarm.daemon = True
         tx.after_commit(alarm.start)
 

@@ -85,10 +85,8 @@ class HttpJsonSource:
             while url is not None:
                 if url in seen or len(seen) >= min(most, limits.SOURCE_HTTP_PAGES_MAX):
                     raise self._away("its pages do not end", "分页没有尽头")
-                if time.monotonic() > ends:
-                    raise self._away("it takes too long", "耗时过长")
                 seen.add(url)
-                answer, body = self._get(client, url)
+                answer, body = self._get(client, url, ends)
                 size += len(body)
                 if size > limits.SOURCE_HTTP_BYTES_MAX:
                     raise SourceTooLarge(
@@ -131,14 +129,14 @@ class HttpJsonSource:
             return None
         raise self._away(f"there is no paging {way!r}", f"没有分页方式 {way!r}")
 
-    def _get(self, client: httpx.Client, url: str) -> tuple[httpx.Response, bytes]:
+    def _get(self, client: httpx.Client, url: str, ends: float) -> tuple[httpx.Response, bytes]:
         for attempt in range(limits.SOURCE_HTTP_TRIES):
             self._pace()
             try:
-                answer, body = self._once(client, url)
+                answer, body = self._once(client, url, ends)
             except httpx.HTTPError as error:
                 last = self._away("it cannot be reached", "无法连接", str(error))
-                time.sleep(min(0.2 * 2**attempt, 10.0))
+                time.sleep(min(0.2 * 2**attempt, self._left(ends)))
                 continue
             if answer.status_code == 200:
                 return answer, body
@@ -147,10 +145,17 @@ class HttpJsonSource:
                 break
             after = answer.headers.get("retry-after", "")
             wait = float(after) if after.isdigit() else 0.2 * 2**attempt
-            time.sleep(min(wait, limits.SOURCE_HTTP_WAIT_S_MAX))
+            time.sleep(min(wait, limits.SOURCE_HTTP_WAIT_S_MAX, self._left(ends)))
         raise last
 
-    def _once(self, client: httpx.Client, url: str) -> tuple[httpx.Response, bytes]:
+    def _left(self, ends: float) -> float:
+        """Seconds left for all pages together; raises SourceAway when there are none."""
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise self._away("it takes too long", "耗时过长")
+        return left
+
+    def _once(self, client: httpx.Client, url: str, ends: float) -> tuple[httpx.Response, bytes]:
         parts = urlsplit(url)
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -159,12 +164,15 @@ class HttpJsonSource:
         # To the very address that was checked; TLS still verifies the name.
         there = parts._replace(netloc=f"{shown}:{port}").geturl()
         headers = {"Host": parts.netloc, "Accept": "application/json", **self._token()}
-        timeout = httpx.Timeout(limits.SOURCE_ANSWER_S_MAX, connect=limits.SOURCE_CONNECT_S_MAX)
+        left = self._left(ends)
+        answer_s = min(limits.SOURCE_ANSWER_S_MAX, left)
+        timeout = httpx.Timeout(answer_s, connect=min(limits.SOURCE_CONNECT_S_MAX, left))
         with client.stream(
             "GET", there, headers=headers, timeout=timeout, extensions={"sni_hostname": host}
         ) as answer:
             body = b""
             for chunk in answer.iter_bytes():  # unpacked: a packed bomb meets the bound, too
+                self._left(ends)  # one that drips is cut, too
                 body += chunk
                 if len(body) > limits.SOURCE_HTTP_PAGE_BYTES_MAX:
                     most = limits.SOURCE_HTTP_PAGE_BYTES_MAX
