@@ -174,10 +174,9 @@ class Node:
             databases=dataplane.Databases(self.sources.live, config.data_dir / "pulled"),
             region_of=self.identity.region_of,
         )
-        log, key, name = self.evidence, self.keys.key("did"), self.identity.jose_name
-        self.vault = vault.of_node(
-            self.db, log, self.contracts, key, name, self._jwk_of, self.exchange, config
-        )
+        parts = (self.db, self.evidence, self.contracts, self.control, self.keys.key("did"))
+        self.vault = vault.of_node(*parts, self.identity, self._jwk_of, self.exchange, config)
+        self.sealed = dataplane.SealedSql(self.vault, self.pool)
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
         )
@@ -204,7 +203,9 @@ class Node:
         self.federation.install()
         use = (self.contracts, self.exchange, self.federation, self.relay.describe, self._ask)
         self.fabric = fabric.of_node(self.db, fabric.Doors(*use), self.config)
+        self.apps = apps.Apps.of(self._programs(wire))
         self.exchange.install(self.outbox)
+        self.vault.install(self.outbox)
         wire.install(self.outbox)
 
     def _routers(self) -> list[APIRouter]:
@@ -258,6 +259,8 @@ class Node:
             fabric=self.fabric,
             profiles=self.sharing.profiles,
             vault=self.vault,
+            apps=self.apps,
+            sealed=self.sealed,
             sent=self.pusher.sent,
             bundle=self._bundle,
             waiters=self.waiters,

@@ -14,7 +14,7 @@ from flow.test_push import PLAIN
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe.dataplane import IpcCount
 from yunhe.kernel import limits
-from yunhe.sdk import Contract, Terms, YunheRefused
+from yunhe.sdk import Contract, Terms, YunheRefused, connect
 from yunhe.vault import seal
 from yunhe.vault.errors import SealKeyInvalid, VaultBroken
 
@@ -54,7 +54,7 @@ def test_a_delivery_stays_sealed_is_read_and_destroyed(world: World, code: str) 
     count.feed(plain)
     assert (count.rows, count.complete) == (360, True)
     outer = pa.ipc.open_stream(plain).schema.names
-    table = r.vault_read(item["id"], PURPOSE, "notebook")
+    table = r.vault_read(item["id"], PURPOSE)
     assert table.schema.names == ["id", "age", "sex"]
     assert table.num_rows == 360
     # Not even the names of columns; three letters alone turn up in random bytes.
@@ -64,11 +64,17 @@ def test_a_delivery_stays_sealed_is_read_and_destroyed(world: World, code: str) 
         assert len(values) > 64
         assert values[:64] not in plain
     (note,) = until("the provider's note", lambda: a.vault_notes(contract))
-    assert note["kind"] == "read"
-    assert (note["body"]["purpose"], note["body"]["application"]) == (PURPOSE, "notebook")
-    assert [use.rows for use in a.uses(contract)] == [360]
+    assert (note["kind"], note["body"]["purpose"], note["body"]["rows"]) == ("read", PURPOSE, 360)
+    # A read is a use: counted and billed as the delivery was, and signed for by its reader.
+    assert [(use.rows, use.fee_fen) for use in a.uses(contract)] == [(360, 2620), (360, 2620)]
+    assert a.uses(contract)[1].use_id == note["id"]
+    provider = world["a"].node
+    until("both receipts", lambda: len(provider.exchange.receipts(contract.id)) == 2)
+    quotas = [world[key].node.control.quota(contract.id) for key in ("a", "r")]
+    assert [quota and quota.uses_left for quota in quotas] == [18, 18]
     a.issue_statement(contract)
     until("settled", lambda: [s.state for s in a.statements(contract)] == ["settled"])
+    assert a.statements(contract)[0].total_fen == 2 * 2620
 
     keys = [*(world["r"].config.data_dir / "vault").glob("*.key")]
     done = r.vault_destroy(item["id"], "no longer needed")
@@ -93,6 +99,16 @@ def test_the_end_of_the_contract_destroys_the_key(world: World, code: str) -> No
     r = world["r"].space
     until("its end", lambda: r.vault_item(item["id"])["state"] == "destroyed", 15)
     assert r.vault_item(item["id"])["destroyed"]["body"]["why"] == "CONTRACT_TERMINATED"
+    # The provider is owed a proof from that moment on, and verifies it as it comes.
+    a = world["a"].space
+    until("the proof", lambda: [p["state"] for p in a.vault_proofs(contract)] == ["proved"])
+    (proof,) = a.vault_proofs(contract)
+    assert proof["verified"]
+    until("its taking", lambda: r.vault_proofs(contract)[0]["verified"])
+    (mine,) = r.vault_proofs(contract)
+    assert (mine["state"], mine["key"]) == ("proved", proof["key"])
+    with pytest.raises(YunheRefused, match="VAULT_DESTROYED"):
+        r.vault_sql(item["id"], "SELECT id FROM patients")
     # Whoever has kept a copy of the file has nothing to open it with.
     folder = world["r"].config.data_dir / "vault"
     for key in folder.glob("*.key"):
@@ -111,16 +127,105 @@ def test_reads_are_counted_against_the_contract(world: World) -> None:
     r = world["r"].space
     for _ in range(2):
         assert r.vault_read(item["id"]).num_rows == 360
-    with pytest.raises(YunheRefused, match="VAULT_USES_EXHAUSTED"):
+    with pytest.raises(YunheRefused, match="USES_EXHAUSTED"):
         r.vault_read(item["id"])
+    until("the notes", lambda: len(world["a"].space.vault_notes(contract)) == 2)
+    with pytest.raises(YunheRefused, match="USES_EXHAUSTED"):  # the same answer at the data door
+        world.ask(contract, "SELECT id FROM patients")
     assert r.vault_item(item["id"])["reads"] == 2
+
+
+def test_every_term_holds_in_the_vault_as_at_the_door(world: World) -> None:
+    terms = Terms.from_json(PLAIN.to_json() | {"frequency": "2/P1D", "regions": ["3301"]})
+    contract = world.agree(world.product(terms))
+    item = delivered(world, contract)
+    r = world["r"].space
+    assert r.vault_read(item["id"]).num_rows == 360
+    for use in (lambda: r.vault_read(item["id"]), lambda: r.vault_sql(item["id"], BY_SEX)):
+        with pytest.raises(YunheRefused, match="FREQUENCY_EXCEEDED"):
+            use()
+    once = Terms.from_json(PLAIN.to_json() | {"rows_total": 700})
+    item = delivered(world, world.agree(world.product(once)))
+    with pytest.raises(YunheRefused, match="TOTAL_ROWS_SPENT"):
+        r.vault_read(item["id"])
+    assert r.vault_sql(item["id"], BY_SEX).num_rows == 2
+
+
+def test_sql_over_a_sealed_table_is_governed_and_leaves_nothing(world: World, code: str) -> None:
+    contract = world.agree(code)
+    item = delivered(world, contract)
+    r, node = world["r"].space, world["r"].node
+    found = r.vault_sql(item["id"], BY_SEX, PURPOSE)
+    whole = world.ask(contract)
+    assert found.to_pydict() == whole.to_pydict()  # the same question at the data door
+    for query in (
+        "SELECT name FROM patients",
+        "SELECT * FROM read_parquet('/etc/passwd')",
+        "SELECT 1; DROP TABLE patients",
+        "SELECT getvariable('mask_key') FROM patients",
+        "CREATE TABLE x AS SELECT * FROM patients",
+        "SELECT * FROM data.patients",
+        "COPY patients TO '/tmp/x.csv'",
+        "SELECT * FROM loaded",
+    ):
+        with pytest.raises(YunheRefused) as refused:
+            r.vault_sql(item["id"], query, PURPOSE)
+        assert refused.value.status in (400, 403, 422), query
+    quota = node.control.quota(contract.id)
+    assert quota is not None
+    assert quota.uses_spent == 3  # the delivery, one read, one query at the door: refusals are free
+    # Nothing in plain lies anywhere below the node's folder: neither names nor values.
+    plain = r.vault_read(item["id"])["id"].combine_chunks().buffers()[-1].to_pybytes()[:64]
+    for path in world["r"].config.data_dir.rglob("*"):
+        if path.is_file():
+            assert plain not in path.read_bytes()
+
+
+def test_what_came_by_sql_is_queried_as_a_delivery(world: World) -> None:
+    item = delivered(world, world.agree(world.product(TERMS)), sql=BY_SEX)
+    r = world["r"].space
+    table = r.vault_sql(item["id"], "SELECT max(n) AS most FROM delivery")
+    assert table.to_pydict() == {"most": [180]}
+
+
+def test_an_application_is_known_by_its_token(world: World) -> None:
+    terms = Terms.from_json(PLAIN.to_json() | {"applications": ["notebook@1", "report"]})
+    contract = world.agree(world.product(terms))
+    with pytest.raises(YunheRefused, match="APPLICATION_NOT_AGREED"):
+        world.ask(contract, "SELECT id FROM patients")
+    item = delivered(world, contract)
+    r, where = world["r"].space, world["r"].config.address
+    tokens = {
+        name: r.create_token(name, ["user", "application"]).token
+        for name in ("notebook@1", "notebook@2", "other")
+    }
+    plain = r.create_token("report", ["user"]).token  # its name alone is no application
+    with pytest.raises(YunheRefused, match="APPLICATION_NOT_AGREED"):
+        r.vault_read(item["id"])
+    for token in (tokens["notebook@2"], tokens["other"]):
+        with pytest.raises(YunheRefused, match="APPLICATION_NOT_AGREED"):
+            r.vault_sql(item["id"], BY_SEX, application_token=token)
+    with pytest.raises(YunheRefused, match="APPLICATION_UNPROVEN"):
+        r.vault_read(item["id"], application_token=plain)
+    with pytest.raises(YunheRefused, match="TOKEN"):
+        r.vault_read(item["id"], application_token="yh_00_forged")
+    assert r.vault_read(item["id"], application_token=tokens["notebook@1"]).num_rows == 360
+    with connect(where, tokens["notebook@1"]) as itself:
+        assert itself.vault_sql(item["id"], BY_SEX).num_rows == 2
+    notes = until(
+        "the notes",
+        lambda: found if len(found := world["a"].space.vault_notes(contract)) == 2 else None,
+    )
+    assert {note["body"]["application"] for note in notes} == {"notebook@1"}
 
 
 def test_another_purpose_is_refused_and_free(world: World, code: str) -> None:
     item = delivered(world, world.agree(code))
     r = world["r"].space
-    with pytest.raises(YunheRefused, match="VAULT_PURPOSE_REFUSED"):
+    with pytest.raises(YunheRefused, match="PURPOSE_NOT_AGREED"):
         r.vault_read(item["id"], "marketing")
+    with pytest.raises(YunheRefused, match="PURPOSE_NOT_AGREED"):
+        r.vault_sql(item["id"], "SELECT id FROM patients", "marketing")
     assert r.vault_item(item["id"])["reads"] == 0
 
 
@@ -156,11 +261,11 @@ def test_a_provider_takes_no_note_of_another_hand(world: World, code: str) -> No
     }
     for body in ({}, {"note": note}, {"note": note | {"kind": "x"}, "jws": "a..b"}):
         with pytest.raises(Exception, match=r"INVALID|BAD_SIGNATURE"):
-            node.vault.reported(did, body)
+            node.vault.provider.reported(did, body)
     with pytest.raises(Exception, match="BAD_SIGNATURE"):
-        node.vault.reported(did, {"note": note, "jws": "a..b"})
+        node.vault.provider.reported(did, {"note": note, "jws": "a..b"})
     with pytest.raises(Exception, match="INVALID"):
-        node.vault.reported("did:web:other", {"note": note, "jws": "a..b"})
+        node.vault.provider.reported("did:web:other", {"note": note, "jws": "a..b"})
     assert not world["a"].space.vault_notes(contract)
 
 

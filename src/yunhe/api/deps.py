@@ -96,6 +96,12 @@ class Profiles(Protocol):
     def revoke(self, profile_id: str) -> None: ...
 
 
+class Sealed(Protocol):
+    """SQL over sealed deliveries."""
+
+    def query(self, transfer_id: str, sql: str, ask: Ask) -> Opened: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """The verbs that the management API speaks to; one set a node."""
@@ -119,6 +125,8 @@ class Services:
     fabric: fabric.Fabric
     profiles: Profiles
     vault: Vault
+    apps: apps.Apps
+    sealed: Sealed
     # transfer id -> bytes that its running push has sent
     sent: Callable[[str], int | None]
     bundle: Callable[[str], dict[str, Any]]

@@ -190,8 +190,8 @@ _PROOF: Final = {
     "API tokens of this node (admin).": "本节点的 API 令牌（管理员）。",
     "Make a token; its secret is written once, here.": "签发令牌；密钥仅在此显示一次。",
     "Who or what it is for.": "供谁或何用。",
-    "admin, reviewer, provider, user, auditor; repeatable.": (
-        "admin、reviewer、provider、user、auditor；可重复。"
+    "admin, reviewer, provider, user, auditor, application; repeatable.": (
+        "admin、reviewer、provider、user、auditor、application；可重复。"
     ),
     "Seconds until it expires.": "有效秒数。",
     "List tokens, without their secrets.": "列出令牌，不含密钥。",
@@ -243,11 +243,18 @@ _VAULT: Final = {
     "Show one sealed delivery, and the proof of its destruction where there is one.": (
         "显示一次密封交付及其销毁证明（如有）。"
     ),
-    "Open a sealed delivery once more; counted, and reported to the provider.": (
-        "再次打开密封交付；计数并报告提供方。"
+    "Open a sealed delivery once more: a use as any, billed as any.": (
+        "再次打开密封交付：与其他使用同样计次、计费。"
     ),
+    "Run SQL over a sealed delivery in a worker's memory; one use.": (
+        "在工作进程内存中对密封交付执行 SQL；计一次使用。"
+    ),
+    "SQL; its table is the product's, or `delivery`.": "SQL；表名为产品的表名，或 `delivery`。",
+    "List the proofs that keys were destroyed: what is owed, has come, and verifies.": (
+        "列出密钥销毁证明：应有的、已到的、验证通过的。"
+    ),
+    "Of the program that reads, where one is agreed.": "读取程序的令牌（合约约定应用时需要）。",
     "Write to an .arrow or .parquet file.": "写入 .arrow 或 .parquet 文件。",
-    "Recorded, and told to the provider.": "记录并告知提供方。",
     "Destroy the key of a delivery for good; the signed proof goes to the provider.": (
         "永久销毁该交付的密钥；签名证明发送给提供方。"
     ),

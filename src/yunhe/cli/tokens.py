@@ -16,7 +16,8 @@ def create(
     desk: Desk,
     name: Annotated[str, typer.Argument(help="Who or what it is for.")],
     role: Annotated[
-        list[str], typer.Option(help="admin, reviewer, provider, user, auditor; repeatable.")
+        list[str],
+        typer.Option(help="admin, reviewer, provider, user, auditor, application; repeatable."),
     ],
     ttl: Annotated[int | None, typer.Option(min=1, help="Seconds until it expires.")] = None,
 ) -> None:

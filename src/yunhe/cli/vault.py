@@ -14,6 +14,12 @@ from yunhe.sdk import require_arrow
 app = typer.Typer(help="Sealed deliveries in this node's vault.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="ITEM", help="Its id, or how only that id begins.")]
+Token = Annotated[
+    str,
+    typer.Option(
+        envvar="YUNHE_APPLICATION_TOKEN", help="Of the program that reads, where one is agreed."
+    ),
+]
 _ENDINGS = (".arrow", ".parquet")
 
 
@@ -56,19 +62,46 @@ def read(
     item: Id,
     out: Annotated[Path, typer.Option(help="Write to an .arrow or .parquet file.")],
     purpose: Annotated[str, typer.Option(help="What for; default: the only one agreed.")] = "",
-    application: Annotated[str, typer.Option(help="Recorded, and told to the provider.")] = "",
+    application_token: Token = "",
 ) -> None:
-    """Open a sealed delivery once more; counted, and reported to the provider."""
-    require_arrow()
-    if out.suffix not in _ENDINGS:
-        raise BadArgument(
-            what=str(out), why="its ending is none of .arrow, .parquet", why_zh="扩展名不符"
-        )
+    """Open a sealed delivery once more: a use as any, billed as any."""
+    _check_target(out)
     with desk.space() as space:
-        table = space.vault_read(_whole(desk, space, item), purpose, application)
+        table = space.vault_read(_whole(desk, space, item), purpose, application_token)
     _write(table, out)
     facts = {"rows": table.num_rows, "columns": table.schema.names, "file": str(out)}
     desk.show(facts, f"{out}  {table.num_rows}")
+
+
+@command(app)
+def sql(
+    desk: Desk,
+    item: Id,
+    query: Annotated[str, typer.Argument(help="SQL; its table is the product's, or `delivery`.")],
+    out: Annotated[Path, typer.Option(help="Write to an .arrow or .parquet file.")],
+    purpose: Annotated[str, typer.Option(help="What for; default: the only one agreed.")] = "",
+    application_token: Token = "",
+) -> None:
+    """Run SQL over a sealed delivery in a worker's memory; one use."""
+    _check_target(out)
+    with desk.space() as space:
+        table = space.vault_sql(_whole(desk, space, item), query, purpose, application_token)
+    _write(table, out)
+    facts = {"rows": table.num_rows, "columns": table.schema.names, "file": str(out)}
+    desk.show(facts, f"{out}  {table.num_rows}")
+
+
+@command(app)
+def proofs(
+    desk: Desk,
+    contract: Annotated[str, typer.Argument(metavar="CONTRACT")],
+) -> None:
+    """List the proofs that keys were destroyed: what is owed, has come, and verifies."""
+    with desk.space() as space:
+        found = space.vault_proofs(desk.whole(contract, space.contracts))
+    heads = desk.say("STATE VERIFIED DUE PROVED USE", "状态 已验证 期限 证明时间 使用").split()
+    names = ("state", "verified", "due_at", "proved_at", "use_id")
+    desk.show(found, lambda: desk.table(found, dict(zip(names, heads, strict=True))))
 
 
 @command(app)
@@ -99,6 +132,14 @@ def _whole(desk: Desk, space: Any, given: str) -> str:
 
 def _shown(desk: Desk, found: dict[str, Any]) -> None:
     desk.show(found, f"{found['id']}  {found['state']}")
+
+
+def _check_target(out: Path) -> None:
+    require_arrow()
+    if out.suffix not in _ENDINGS:
+        raise BadArgument(
+            what=str(out), why="its ending is none of .arrow, .parquet", why_zh="扩展名不符"
+        )
 
 
 def _write(table: Any, out: Path) -> None:

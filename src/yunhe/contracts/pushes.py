@@ -77,10 +77,9 @@ class Pushes:
 
         return self._db.read(read)
 
-    def seals(self, tx: Tx, contract_id: str) -> bool:
-        """Whether anything under a contract was asked for, or came, sealed."""
-        under = (store_push.find(tx, t.id) for t in store.transfers_of(tx, contract_id))
-        return any(push is not None and push.seal for push in under)
+    def sealed_under(self, tx: Tx, contract_id: str) -> list[Push]:
+        """What under a contract was asked for, or came, sealed; one row a delivery."""
+        return store_push.sealed_under(tx, contract_id)
 
     def held_uses(self) -> frozenset[str]:
         """Uses of the provider that a restart goes on with: released, their result on disk."""

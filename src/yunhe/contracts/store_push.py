@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from yunhe.contracts import store
 from yunhe.contracts.model import DataAddress, Side, Transfer
 from yunhe.kernel import limits
 from yunhe.kernel.db import Tx, UtcTime, metadata
@@ -158,6 +159,14 @@ def sealed(tx: Tx) -> list[Push]:
     query = sa.select(pushes).where(c.role == Side.CONSUMER.value, c.seal != "")
     query = query.order_by(c.created_at.desc(), c.transfer_id).limit(limits.CONTRACT_LIST_MAX)
     return [_push(row) for row in tx.all(query)]
+
+
+def sealed_under(tx: Tx, contract_id: str) -> list[Push]:
+    """The sealed pushes of one contract, the oldest first."""
+    c, t = pushes.c, store.transfers.c
+    query = sa.select(pushes).join(store.transfers, t.id == c.transfer_id)
+    query = query.where(t.contract_id == contract_id, c.seal != "")
+    return [_push(row) for row in tx.all(query.order_by(c.created_at, c.transfer_id))]
 
 
 def unfinished(tx: Tx, role: Side) -> list[Push]:

@@ -12,6 +12,7 @@ from yunhe.control.again import check_hours
 from yunhe.control.bodies import arrived
 from yunhe.control.budget import Budget, answer_kept
 from yunhe.control.budget import left as budget_left
+from yunhe.control.elsewhere import Made, book, hold, known, learn
 from yunhe.control.errors import (
     AnswersTooMany,
     CorrectionRefused,
@@ -37,6 +38,7 @@ from yunhe.control.model import (
     Context,
     Denial,
     EntryReceipt,
+    Given,
     Posted,
     Question,
     Quota,
@@ -60,8 +62,10 @@ __all__ = [
     "CorrectionRefused",
     "Denial",
     "EntryReceipt",
+    "Given",
     "Grant",
     "GrantForged",
+    "Made",
     "Posted",
     "QueryOverlap",
     "Question",
@@ -85,8 +89,12 @@ __all__ = [
     "answer_kept",
     "answered",
     "arrived",
+    "book",
     "budget_left",
     "check_hours",
     "compile_policy",
+    "hold",
+    "known",
+    "learn",
     "refusal",
 ]

@@ -147,6 +147,27 @@ def give_back(tx: Tx, contract_id: str) -> None:
     )
 
 
+def spend(tx: Tx, contract_id: str, rows: int, byte_count: int) -> None:
+    """Count a use that was made elsewhere; the uses left do not fall below nothing."""
+    left = sa.case((quota.c.uses_left > 0, quota.c.uses_left - 1), else_=quota.c.uses_left)
+    tx.execute(
+        sa.update(quota)
+        .where(quota.c.contract_id == contract_id)
+        .values(
+            uses_left=left,
+            uses_spent=quota.c.uses_spent + 1,
+            rows_left=quota.c.rows_left - rows,
+            bytes_left=quota.c.bytes_left - byte_count,
+        )
+    )
+
+
+def posted_count(tx: Tx, contract_id: str) -> int:
+    """How many uses of a contract are posted."""
+    counted = sa.select(sa.func.count()).select_from(use)
+    return int(tx.scalar(counted.where(use.c.contract_id == contract_id, use.c.state == "posted")))
+
+
 def voided(tx: Tx, contract_id: str, whys: Sequence[str], limit: int) -> int:
     """How many uses of a contract were voided for one of `whys`; counts to `limit`."""
     found = sa.select(use.c.use_id).where(

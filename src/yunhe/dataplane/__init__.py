@@ -42,6 +42,7 @@ from yunhe.dataplane.process import Running, WorkerLimits
 from yunhe.dataplane.push import Spooled, count_file, one_purpose
 from yunhe.dataplane.pushdown_fetch import Databases
 from yunhe.dataplane.qualified import unqualified
+from yunhe.dataplane.sealed import SealedSql
 from yunhe.dataplane.service import Agreements, DataPlane, Query
 from yunhe.dataplane.stream import Stream
 from yunhe.dataplane.views import check_terms, term_faults
@@ -77,6 +78,7 @@ __all__ = [
     "QueryTimeout",
     "RowsOverLimit",
     "Running",
+    "SealedSql",
     "SpoolFailed",
     "Spooled",
     "Stream",

@@ -210,6 +210,10 @@ class Exchange:
         """Own receipts at the consumer, received ones at the provider; oldest first."""
         return self._desk.db.read(lambda tx: store.receipts_of(tx, contract_id))
 
+    def receipts_count(self, contract_id: str) -> int:
+        """How many receipts of a contract there are."""
+        return self._desk.db.read(lambda tx: store.receipts_count(tx, contract_id))
+
     def running_bill(self, contract_id: str) -> RunningBill:
         """Where the contract stands at this node; raises BillUnknown."""
 

@@ -195,6 +195,12 @@ def receipts_of(tx: Tx, contract_id: str) -> list[SignedReceipt]:
     ]
 
 
+def receipts_count(tx: Tx, contract_id: str) -> int:
+    """How many receipts a contract has."""
+    counted = sa.select(sa.func.count()).select_from(receipt)
+    return int(tx.scalar(counted.where(receipt.c.contract_id == contract_id)))
+
+
 def receipted_uses(tx: Tx, contract_id: str) -> set[str]:
     """The uses of a contract that have a receipt."""
     query = sa.select(receipt.c.use_id).where(receipt.c.contract_id == contract_id)

@@ -215,7 +215,7 @@ class Identity:
     def region_of(self, did: str) -> str:
         """The four digits (GB/T 2260) in a peer's connector code, by a credential that counts now;
         empty where none tells a place: no such credential, or an industry's code (N04 5.3)."""
-        shown = self.peers.credential_of(did)
+        shown = self.own_credential() if did == self.own_did else self.peers.credential_of(did)
         if not shown:
             return ""
         try:

@@ -289,9 +289,20 @@ class Space(_Verbs):
         self.run(verbs.arrived(asked, on_progress, timeout_s))
         return self.fetch(asked.id, to)
 
-    def vault_read(self, item: str, purpose: str = "", application: str = "") -> pyarrow.Table:
-        """Open a sealed delivery once more: counted and reported; `application` is recorded."""
-        return vault.read_table(self.target, self._http, item, purpose, application)
+    def vault_read(
+        self, item: str, purpose: str = "", application_token: str = ""
+    ) -> pyarrow.Table:
+        """Open a sealed delivery once more: a use as any. `application_token`: of the program that
+        reads, where the contract names applications and our own token is none's."""
+        body = {"purpose": purpose, "application_token": application_token}
+        return vault.read_table(self.target, self._http, item, body)
+
+    def vault_sql(
+        self, item: str, sql: str, purpose: str = "", application_token: str = ""
+    ) -> pyarrow.Table:
+        """Run SQL over a sealed delivery, in the memory of a worker of this node: one use."""
+        body = {"sql": sql, "purpose": purpose, "application_token": application_token}
+        return vault.read_table(self.target, self._http, item, body, "sql")
 
     def fetch(self, transfer: Transfer | str, to: str | Path) -> Received:
         """Write what a push has brought to `to`, as `receive` does; the node keeps it."""

@@ -50,13 +50,18 @@ def vault_destroy(item: str, reason: str) -> Call[dict[str, Any]]:
     return Call("POST", f"/vault/{_key(item)}/destroy", _object, body={"reason": reason})
 
 
+def vault_proofs(contract: Contract | str) -> Call[list[dict[str, Any]]]:
+    """The proofs that keys are gone: `state` awaited, proved or overdue (held: at the receiver),
+    and whether it is verified."""
+    return Call("GET", f"/contracts/{_key(contract)}/vault/proofs", _list_of_objects)
+
+
 def read_table(
-    where: Target, http: httpx.Client, item: str, purpose: str, application: str
+    where: Target, http: httpx.Client, item: str, body: dict[str, str], verb: str = "read"
 ) -> pyarrow.Table:
-    """Open a delivery once more; raises YunheRefused, NodeUnreachable."""
+    """Open a delivery once more, or run `sql` over it; raises YunheRefused, NodeUnreachable."""
     ipc = optional("pyarrow.ipc")
-    url = f"{where.base}{API}/vault/{_key(item)}/read"
-    body = {"purpose": purpose, "application": application}
+    url = f"{where.base}{API}/vault/{_key(item)}/{verb}"
     try:
         with http.stream("POST", url, json=body, timeout=_READ_S) as response:
             if response.status_code != 200:

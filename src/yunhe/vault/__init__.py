@@ -1,32 +1,60 @@
 """Sealed delivery and the vault: the contract still holds after the data has arrived.
 
-In: pushes that a receiver asks to be sealed for a key of its own. Out: encrypted streams, counted
-reads, destroyed keys with a signed proof. Evidence: `vault.read`, `vault.destroyed`, and at the
-provider `vault.read_reported`, `vault.destroyed_reported`. Messages leave as `tds.ReportVault`,
+In: pushes that a receiver asks to be sealed for a key of its own. Out: encrypted streams, reads
+admitted by this node's own control, destroyed keys with a signed proof. Evidence: that of every
+use, `vault.read`, `vault.destroyed`, and at the provider `vault.read_reported`,
+`vault.destroyed_reported`, `vault.proof_overdue`. Messages leave as `tds.ReportVault`,
 `tds.EndVault`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from yunhe.contracts import Contracts
+from yunhe.control import Control
 from yunhe.kernel.db import Database
 from yunhe.kernel.keys import SigningKey, jws_detached
 from yunhe.kernel.settings import NodeConfig
+from yunhe.vault.errors import ApplicationUnproven, VaultBroken, VaultTooLarge
+from yunhe.vault.notebook import REPORT, Item, Keys, Notebook, Recorder
+from yunhe.vault.provider import END, Provider
+from yunhe.vault.reading import Ask, Books, Figures, Readings
 from yunhe.vault.seal import check_key
-from yunhe.vault.service import END, REPORT, Item, Keys, Opened, Recorder, Vault
-from yunhe.vault.store import Note
+from yunhe.vault.service import Opened, Opening, Vault
+from yunhe.vault.store import Due, Note
 
-__all__ = ["END", "REPORT", "Item", "Keys", "Note", "Opened", "Vault", "check_key", "of_node"]
+__all__ = [
+    "END",
+    "REPORT",
+    "ApplicationUnproven",
+    "Ask",
+    "Due",
+    "Figures",
+    "Item",
+    "Keys",
+    "Note",
+    "Opened",
+    "Opening",
+    "Vault",
+    "VaultBroken",
+    "VaultTooLarge",
+    "check_key",
+    "of_node",
+]
 
 
-class Books(Protocol):
-    """The part of the exchange asked here."""
+class Trust(Protocol):
+    """The part of `identity.Identity` asked here."""
 
-    def receipts(self, contract_id: str) -> list[Any]:
-        """What this node has signed for under a contract."""
+    def jose_name(self, did: str) -> str:
+        """The name of our signatures' algorithm that a peer reads."""
+        ...
+
+    def region_of(self, did: str) -> str:
+        """Where a member is registered; "" where that is not known."""
         ...
 
 
@@ -34,8 +62,9 @@ def of_node(
     db: Database,
     evidence: Recorder,
     contracts: Contracts,
+    control: Control,
     key: SigningKey,
-    jose_name: Callable[[str], str],
+    trust: Trust,
     jwk_of: Callable[[str], Mapping[str, Any]],
     books: Books,
     config: NodeConfig,
@@ -43,8 +72,12 @@ def of_node(
     """The vault of a node, its keys below the data folder; it signs as the node does."""
 
     def sign(text: bytes, to: str) -> str:
-        return jws_detached(key, text, algorithm=jose_name(to))
+        return jws_detached(key, text, algorithm=trust.jose_name(to))
 
     keys = Keys(config.did, sign, jwk_of)
+    notebook = Notebook(evidence, keys)
+    region = functools.partial(trust.region_of, config.did)
+    readings = Readings(db, contracts, control, books, notebook, keys, region)
+    provider = Provider(db, evidence, contracts, control, keys)
     folder = config.data_dir / "vault"
-    return Vault(db, evidence, contracts, keys, lambda at: len(books.receipts(at)), folder)
+    return Vault(db, contracts, keys, notebook, readings, provider, folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yunhe.kernel.errors import Conflict, Denied, Invalid, NotFound
+from yunhe.kernel.errors import Conflict, Denied, Invalid, NotFound, TooLarge
 
 
 class SealKeyInvalid(Invalid):
@@ -37,25 +37,17 @@ class VaultBroken(Conflict):
     mend_zh = "请销毁后重新请求交付。"
 
 
-class VaultPurposeRefused(Denied):
-    code = "VAULT_PURPOSE_REFUSED"
-    en = "The contract does not allow this purpose: {purpose}. Agreed: {purposes}."
-    zh = "合约不允许该用途：{purpose}。约定用途：{purposes}。"
-    mend_en = "Name an agreed purpose with --purpose."
-    mend_zh = "请用 --purpose 指明约定的用途。"
+class ApplicationUnproven(Denied):
+    code = "APPLICATION_UNPROVEN"
+    en = "The caller says it is the application '{name}', and no token of this node says so."
+    zh = "调用方自称应用“{name}”，但没有本节点签发的令牌证明。"
+    mend_en = "Show its token: yunhe tokens create {name} --role user --role application."
+    mend_zh = "请出示应用令牌：yunhe tokens create {name} --role user --role application。"
 
 
-class VaultUsesExhausted(Denied):
-    code = "VAULT_USES_EXHAUSTED"
-    en = "All {uses_max} uses of the contract are spent, reads of the vault among them."
-    zh = "合约的 {uses_max} 次使用（含保险库读取）已用尽。"
-    mend_en = "Negotiate a new contract."
-    mend_zh = "请重新协商合约。"
-
-
-class VaultTermUnknown(Denied):
-    code = "VAULT_TERM_UNKNOWN"
-    en = "The contract has a term that a vault does not enforce: {term}."
-    zh = "合约包含保险库无法执行的条款：{term}。"
-    mend_en = "Use the data by query: yunhe sql."
-    mend_zh = "请通过查询使用数据：yunhe sql。"
+class VaultTooLarge(TooLarge):
+    code = "VAULT_TOO_LARGE"
+    en = "The sealed delivery has {bytes} bytes; a query holds at most {limit} in memory."
+    zh = "密封交付共 {bytes} 字节；查询最多可在内存中打开 {limit} 字节。"
+    mend_en = "Ask for a delivery of what you need: yunhe vault fetch --sql."
+    mend_zh = "请只交付所需数据：yunhe vault fetch --sql。"

@@ -45,6 +45,7 @@ Counted = Callable[[bytes], int]  # rows complete after these further bytes of t
 _HEAD: Final = b"yunhe.sealed"
 _END: Final = b"yunhe.manifest"
 _WRAP: Final = {"alg": "ECDH-ES+A256KW", "enc": "A256GCM"}
+_TAG: Final = 16  # bytes that AES-GCM adds
 _NONCE: Final = bytes(12)  # each shard has a key of its own, used once
 _KIND: Final = pa.run_end_encoded(pa.int32(), pa.binary())
 
@@ -149,6 +150,11 @@ class Manifest:
     sha256: str
     wrapped: str
     bound: bytes
+
+    @property
+    def plain_bytes(self) -> int:
+        """How large the plain stream is: each part is longer by its tag."""
+        return sum(size - _TAG for _, size, _ in self.shards) + len(self.tail) - _TAG
 
 
 def examine(path: Path, verify: Callable[[str, bytes, str], object]) -> Manifest:

@@ -56,7 +56,7 @@ def pushing(
         standing,
         plane,
         control,
-        vault.sealing,
+        vault.provider.sealing,
         config.data_dir / "push",
         config.development,
     )

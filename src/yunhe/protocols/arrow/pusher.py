@@ -185,7 +185,18 @@ class Pusher:
 
     def _query(self, t: Transfer, push: Push) -> Push:
         contract = self._in_force(t.contract_id)
-        query = Query(contract.id, push.use, push.sql, push.purpose, push.principal)
+        terms = contract.terms
+        # Of a sealed delivery the receiver's vault asks at each read which application it is;
+        # beside a release rule nothing is delivered.
+        for_vault = bool(push.seal) and terms.release is None and terms.applications
+        query = Query(
+            contract.id,
+            push.use,
+            push.sql,
+            push.purpose,
+            push.principal,
+            application=terms.applications[0] if for_vault else "",
+        )
 
         def kept(tx: Tx, laid: Spooled) -> None:
             self._pushes.ready(tx, t.id, laid.rows, laid.bytes, laid.digest)

@@ -33,7 +33,7 @@ def settlement(exchange: Exchange, vault: Vault) -> dict[str, Handler]:
         return exchange.use_outcome(peer.did, body)
 
     def note(body: dict[str, Any], peer: Peer) -> dict[str, Any]:
-        return vault.reported(peer.did, body)
+        return vault.provider.reported(peer.did, body)
 
     def ended(body: dict[str, Any], peer: Peer) -> dict[str, Any]:
         return vault.told_ended(peer.did, body)
