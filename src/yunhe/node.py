@@ -156,9 +156,7 @@ class Node:
         )
         self.pool = dataplane.Pool(
             config.workers,
-            worker=dataplane.WorkerLimits(
-                memory_mb=config.worker_memory_mb, query_s=config.query_seconds_max
-            ),
+            worker=dataplane.WorkerLimits.of(config),
             development=config.development,
         )
         self.plane = dataplane.DataPlane(

@@ -179,7 +179,7 @@ def _live(world: World, found: dict[str, Any]) -> None:
     r.sql(BY_SEX, contract, PURPOSE)
     a.issue_statement(contract.id)
     until("settled", lambda: [s.state for s in r.statements(contract.id)] == ["settled"])
-    for path in ("/health", "/me", "/tokens", "/registration"):
+    for path in ("/health", "/doctor", "/me", "/tokens", "/registration"):
         get(a, path)
     for path in ("/applications", "/registrations", "/connectors"):
         get(fn, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from flow.world import World, three
 from yunhe.cli import app
+from yunhe.kernel import sandbox, walls
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +61,14 @@ def test_a_key_is_rotated_under_a_running_node(world: World, purpose: str) -> No
     shown = run(world, "a", "keys", "rotate", purpose)
     assert turned["new"] in shown.stdout
     assert run(world, "a", "keys", "rotate", "log").exit_code == 1
+
+
+def test_the_doctor_says_which_walls_stand(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = said(world, "a", "doctor")["sandbox"]
+    assert (found["mode"], found["whole"]) == ("best", sandbox.available().whole)
+    monkeypatch.setattr(sandbox, "available", sandbox.Report)
+    assert "Landlock: MISSING" in run(world, "a", "doctor").stdout
+    assert "Landlock: 缺失" in run(world, "a", "doctor", "--lang", "zh").stdout
+    monkeypatch.setattr(walls, "told", lambda _, report: {"mode": "require", "whole": False,
+                                                          **asdict(report)})  # fmt: skip
+    assert run(world, "a", "doctor").exit_code == 1

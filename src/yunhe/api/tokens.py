@@ -1,7 +1,8 @@
-"""`/health`, `/me`, `/tokens`: is the node up, who am I, who else may speak to it."""
+"""`/health`, `/doctor`, `/me`, `/tokens`: is the node well, who am I, who else may speak to it."""
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from fastapi import Response
@@ -9,6 +10,7 @@ from fastapi import Response
 from yunhe import __version__
 from yunhe.api.deps import Admin, AnyCaller, Parts, face
 from yunhe.api.forms import TokenForm, when
+from yunhe.kernel import sandbox, walls
 
 router = face("node")
 
@@ -23,6 +25,17 @@ def health(parts: Parts) -> dict[str, Any]:
         "did": config.did,
         "version": __version__,
         "roles": list(config.roles),
+    }
+
+
+@router.get("/doctor")
+def doctor(parts: Parts, _admin: Admin) -> dict[str, Any]:
+    """What this machine lacks: the walls around workers, tried out now."""
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "sandbox": walls.told(parts.config.sandbox, sandbox.available()),
     }
 
 

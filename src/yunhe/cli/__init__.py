@@ -14,6 +14,7 @@ import yunhe
 from yunhe.cli import (
     contracts,
     demo,
+    doctor,
     fabric,
     init,
     keys,
@@ -61,7 +62,7 @@ def _root(
     """Root options; --version acts in its callback."""
 
 
-for single in (init, serve, demo, register, publish, search, negotiate, sql, verify, trust):
+for single in (init, serve, doctor, demo, register, publish, search, negotiate, sql, verify, trust):
     app.add_typer(single.app)
 app.add_typer(fabric.lineage_app)
 for noun, group in {

@@ -207,6 +207,9 @@ _PROOF: Final = {
     "Put a member out for good; every node refuses it within five seconds.": (
         "永久撤销成员资格；五秒内所有节点拒绝。"
     ),
+    "Say which walls around workers stand on the node's machine (admin).": (
+        "检查节点所在机器对工作进程的各道隔离是否有效（管理员）。"
+    ),
     "Keys of this node (admin).": "本节点的密钥（管理员）。",
     "Which key to replace.": "要更换的密钥。",
     "Make a new key; it signs at once, the old one goes on verifying for 90 days.": (

@@ -21,6 +21,7 @@ from yunhe.dataplane.errors import DataUnavailable, QueryFailed, WorkersBusy
 from yunhe.dataplane.process import Process, Running, WorkerLimits
 from yunhe.kernel import limits
 from yunhe.kernel.errors import YunheError
+from yunhe.kernel.walls import REQUIRE, stand
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +87,13 @@ class Pool:
         self._starter: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
-        """Start the spare workers and the thread that replaces what dies; raises EngineUntested."""
+        """Start the spare workers and the thread that replaces what dies.
+
+        Raises EngineUntested, SandboxMissing.
+        """
         check_engine(development=self._development)
+        if self._limits.sandbox == REQUIRE:
+            stand(REQUIRE)
         self._open = True
         if self._starter is None:
             self._starter = ThreadPoolExecutor(1, "worker-starter")

@@ -35,6 +35,7 @@ from yunhe.dataplane.errors import (
 from yunhe.kernel import limits, sandbox
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.outlet import Outlet, Tick
+from yunhe.kernel.settings import NodeConfig
 from yunhe.kernel.walls import BEST, REQUIRE, SandboxMissing
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ class WorkerLimits:
     batch_rows: int = limits.BATCH_ROWS
     frame_bytes: int = limits.FRAME_BYTES_MIN
     sandbox: str = BEST  # `require`: a machine without walls starts no worker
+
+    @classmethod
+    def of(cls, config: NodeConfig) -> WorkerLimits:
+        """As the node's settings say."""
+        memory, query = config.worker_memory_mb, config.query_seconds_max
+        return cls(memory_mb=memory, query_s=query, sandbox=config.sandbox)
 
 
 class Process:

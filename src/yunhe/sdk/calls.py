@@ -104,6 +104,11 @@ def health() -> Call[dict[str, Any]]:
     return Call("GET", "/health", _object)
 
 
+def doctor() -> Call[dict[str, Any]]:
+    """What the node's machine lacks (admin): its versions, and which walls of its sandbox stand."""
+    return Call("GET", "/doctor", _object)
+
+
 def me() -> Call[Me]:
     """Who this token speaks for."""
     return Call("GET", "/me", _one(Me))

@@ -70,6 +70,7 @@ class _Verbs:
     """What both clients can do; see `calls` for parameters, answers and errors."""
 
     health = _Verb(calls.health)
+    doctor = _Verb(calls.doctor)
     me = _Verb(calls.me)
     create_token = _Verb(calls.create_token)
     tokens = _Verb(calls.tokens)

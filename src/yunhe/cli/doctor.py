@@ -1,0 +1,30 @@
+"""`yunhe doctor`: what the machine of a node lacks, above all the walls of its sandbox."""
+
+from __future__ import annotations
+
+import typer
+
+from yunhe.cli.desk import Desk, command
+
+app = typer.Typer()
+
+
+@command(app)
+def doctor(desk: Desk) -> None:
+    """Say which walls around workers stand on the node's machine (admin)."""
+    with desk.space() as space:
+        found = space.doctor()
+    walls = found["sandbox"]
+    yes, no = desk.say("stands", "有效"), desk.say("MISSING", "缺失")
+    abi = f"{yes} (ABI {walls['landlock']})" if walls["landlock"] else no
+    lines = {
+        desk.say("Node", "节点"): f"yunhe {found['version']}, Python {found['python']}",
+        desk.say("System", "系统"): found["system"],
+        "Landlock": abi,
+        "seccomp": yes if walls["seccomp"] else no,
+        desk.say("Network namespace", "网络命名空间"): yes if walls["network_namespace"] else no,
+        "worker_sandbox": walls["mode"],
+    }
+    desk.show(found, "\n".join(f"{name}: {text}" for name, text in lines.items()))
+    if walls["mode"] == "require" and not walls["whole"]:
+        raise typer.Exit(1)
