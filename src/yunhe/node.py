@@ -201,7 +201,6 @@ class Node:
         self.federation.install()
         use = (self.contracts, self.exchange, self.federation, self.relay.describe, self._ask)
         self.fabric = fabric.of_node(self.db, fabric.Doors(*use), self.config)
-        self.apps = apps.Apps.of(self._programs(wire))
         self.exchange.install(self.outbox)
         self.vault.install(self.outbox)
         wire.install(self.outbox)
@@ -257,7 +256,6 @@ class Node:
             fabric=self.fabric,
             profiles=self.sharing.profiles,
             vault=self.vault,
-            apps=self.apps,
             sealed=self.sealed,
             sent=self.pusher.sent,
             bundle=self._bundle,

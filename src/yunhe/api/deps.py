@@ -125,7 +125,6 @@ class Services:
     fabric: fabric.Fabric
     profiles: Profiles
     vault: Vault
-    apps: apps.Apps
     sealed: Sealed
     # transfer id -> bytes that its running push has sent
     sent: Callable[[str], int | None]
