@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
+import struct
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -45,7 +48,6 @@ EMPTY = TABLE.slice(0, 0)
         stream(TABLE, TABLE.slice(0, 7), EMPTY),
         stream(EMPTY),
         stream(CODED),
-        stream(TABLE, compression="lz4"),
         stream(pa.table({"n": pa.nulls(5)})),
         stream(pa.table({"s": [{"x": [1, 2]}, None]})),
     ],
@@ -58,6 +60,43 @@ def test_rows_bytes_and_digest(body: bytes) -> None:
         assert counted.bytes == len(body)
         assert counted.digest == hashlib.sha256(body).hexdigest()
         assert counted.complete
+
+
+MANY: dict[str, pa.Array] = {
+    "int": pa.array(range(1001), pa.int16()),
+    "float": pa.array([1.5] * 1001),
+    "bool": pa.array([True] * 1001),
+    "date": pa.array([date(2020, 1, 1)] * 1001),
+    "time": pa.array([datetime(2020, 1, 1, tzinfo=UTC)] * 1001),
+    "decimal": pa.array([Decimal("1.25")] * 1001),
+    "text": pa.array(["x"] * 1001),
+    "bytes": pa.array([b"x"] * 1001, pa.large_binary()),
+    "view": pa.array(["a text of more than twelve"] * 1001, pa.string_view()),
+    "list": pa.array([[1, 2]] * 1001),
+    "fixed": pa.array([[1, 2]] * 1001, pa.list_(pa.int32(), 2)),
+    "struct": pa.array([{"a": 1, "b": "x"}] * 1001),
+    "map": pa.array([[("k", 1)]] * 1001, pa.map_(pa.string(), pa.int64())),
+    "coded": pa.array(["a"] * 1001).dictionary_encode(),
+    "none": pa.array([None] * 1001, pa.int64()),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_a_head_that_claims_more_rows_than_there_are_is_refused(name: str) -> None:
+    honest = pa.table({name: MANY[name], "n": range(1001)})
+    for table in (honest, honest.slice(3, 7), honest.select([name])):
+        assert count(stream(table), random.Random(1)).rows == table.num_rows  # noqa: S311
+    body = bytearray(stream(honest))
+    for at in range(0, len(body) - 8, 4):  # the batch's length, and that of every column
+        if struct.unpack_from("<q", body, at) == (1001,):
+            struct.pack_into("<q", body, at, 1_000_000)
+    with pytest.raises(StreamMalformed):
+        IpcCount().feed(bytes(body))
+
+
+def test_a_compressed_batch_is_refused() -> None:
+    with pytest.raises(StreamMalformed, match="compressed"):
+        IpcCount().feed(stream(TABLE, compression="lz4"))
 
 
 def test_a_batch_counts_when_its_last_byte_has_passed() -> None:

@@ -2,7 +2,8 @@
 
 In: chunks of bytes, cut anywhere. Out: the same chunks, unchanged and at once; `rows`, `bytes`
 and `digest` of what has passed. The consumer's relay signs its receipt over these figures, so
-only the message heads are read (Arrow columnar format 1.5, encapsulated messages), bounded.
+only the message heads are read (Arrow columnar format 1.5, encapsulated messages), bounded; rows
+that the buffers of a batch could not hold are refused, and so are compressed batches.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from yunhe.dataplane.errors import StreamMalformed
+from yunhe.dataplane.ipc_rows import Column, check, columns
 from yunhe.kernel import limits
 
 _CONTINUATION = b"\xff\xff\xff\xff"
-_RECORD_BATCH = 3
+_SCHEMA, _RECORD_BATCH = 1, 3
 _HEADER_TYPES = (1, 2, 3)  # Schema, DictionaryBatch, RecordBatch: what a stream may hold
 
 
@@ -33,6 +35,7 @@ class IpcCount:
         self._body_left = 0
         self._rows_pending = 0
         self._schema_seen = False
+        self._columns: tuple[Column, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -80,8 +83,12 @@ class IpcCount:
             return
         self._in_metadata, self._wanted = False, 8
         kind, rows, body = _message(head)
-        if (kind == 1) == self._schema_seen or kind not in _HEADER_TYPES:
+        if (kind == _SCHEMA) == self._schema_seen or kind not in _HEADER_TYPES:
             raise StreamMalformed(f"message of type {kind} out of place")
+        if kind == _SCHEMA:
+            self._columns = columns(head)
+        elif kind == _RECORD_BATCH:
+            check(head, self._columns, rows, body)
         self._schema_seen = True
         self._rows_pending = rows if kind == _RECORD_BATCH else 0
         self._body_left = body
