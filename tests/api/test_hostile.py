@@ -12,7 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.conftest import Lone, problem
-from yunhe.api.forms import PRIVACY, PRIVACY_LIKE
+from yunhe.api.forms import (
+    HOURS,
+    HOURS_LIKE,
+    PRIVACY,
+    PRIVACY_LIKE,
+    PROGRAM,
+    REGION,
+    RELEASE,
+    RELEASE_LIKE,
+)
 
 SAMPLES = {
     r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$": "10/P1D",
@@ -23,6 +32,10 @@ SAMPLES = {
     r"^[A-Za-z0-9:._-]{8,80}$": "use-0000",
     r"^[A-Za-z0-9:._-]{8,64}$": "fabric-0000",
     PRIVACY: PRIVACY_LIKE,
+    PROGRAM: "risk@1.2",
+    RELEASE: RELEASE_LIKE,
+    HOURS: HOURS_LIKE,
+    REGION: "3301",
 }
 WRONG: dict[str, Any] = {
     "null": None,

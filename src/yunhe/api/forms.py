@@ -32,6 +32,7 @@ RELEASE_LIKE = "aggregate;k=10;rows=100;digits=4;bytes=65536"
 
 HOURS = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Daily)(-[A-Z][a-z]{2})? [0-9]{2}:[0-9]{2}-[^\n]*$"
 HOURS_LIKE = "Mon-Fri 09:00-12:00 13:30-18:00, Sat 09:00-12:00 Asia/Shanghai"
+REGION = r"^([0-9]{2}){1,3}$"
 MANY = Field(max_length=100)
 
 Text = Annotated[str, Field(max_length=2000)]
@@ -131,7 +132,7 @@ class TermsForm(Form):
     rows_total: Count | None = None
     bytes_total: Count | None = None
     hours: Annotated[str, Field(pattern=HOURS, max_length=500)] | None = None
-    regions: Annotated[list[Annotated[str, Field(pattern=r"^([0-9]{2}){1,3}$")]], MANY] = []
+    regions: Annotated[list[Annotated[str, Field(pattern=REGION)]], MANY] = []
 
     @field_validator("privacy")
     @classmethod
