@@ -125,7 +125,7 @@ def test_no_loose_collation_widens_a_filter(twin: Twin, where: str, ids: list[in
     governed = govern("SELECT id FROM people", twin.stored, terms)
     plan = twin.databases.planned(governed, twin.stored)
     assert plan is not None
-    with twin.databases.ship(plan, twin.stored, lambda: None) as shipped:
+    with twin.databases.ship(plan, twin.stored, lambda: None, "salt") as shipped:
         left = pq.read_table(dict(shipped.tables)["__fetch0"][0])  # what has left the database
     assert sorted(left["id"].to_pylist()) == ids
 

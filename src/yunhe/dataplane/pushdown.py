@@ -9,6 +9,7 @@ are pushed and, where rows are shipped, applied once more.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,8 +20,11 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
+from yunhe.dataplane.pushdown_places import around
+from yunhe.dataplane.pushdown_prints import here, printed
 from yunhe.dataplane.pushdown_rows import conditions, needed, tail
-from yunhe.dataplane.pushdown_words import BASE, NotPushed, Placed, Words, family
+from yunhe.dataplane.pushdown_words import BASE, NotPushed, Placed, Words, family, family_of
+from yunhe.dataplane.views import ROW
 from yunhe.sources import arrow_type, quoted
 
 ONE = "__one"  # what is shipped where only the number of rows matters
@@ -36,6 +40,7 @@ class Fetch:
     sql: str = field(repr=False)
     columns: tuple[tuple[str, str], ...]  # name -> DuckDB type
     told: str  # for `explain`
+    mark: str = field(repr=False)  # in `sql`, where the key of prints comes
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,7 @@ def plan(sql: str, groups_sql: str | None, placed: Mapping[str, Placed], types: 
     made = _Planner(placed, types)
     if groups_sql is None:
         return Plan(made.statement(sql), None, tuple(made.fetches))
-    left = made.statement(groups_sql)
-    return Plan(sql, left, tuple(made.fetches))
+    return Plan(sql, made.within(groups_sql), tuple(made.fetches))
 
 
 Types = Mapping[str, Mapping[str, str]]  # table -> column -> DuckDB type
@@ -64,12 +68,17 @@ Types = Mapping[str, Mapping[str, str]]  # table -> column -> DuckDB type
 
 class _Planner:
     def __init__(self, placed: Mapping[str, Placed], types: Types) -> None:
-        self.placed, self.types = placed, types
+        self.placed = placed
+        self.types = {
+            name: {**columns, ROW: "BIGINT"} if name in placed else columns
+            for name, columns in types.items()
+        }
+        self.mark = secrets.token_hex(16)
         self.fetches: list[Fetch] = []
 
     def statement(self, sql: str) -> str:
         """Plan one statement; what is left of it."""
-        tree = _typed(_pruned(sqlglot.parse_one(sql, dialect="duckdb")), self.types)
+        tree = _typed(_pruned(_parsed(sql)), self.types)
         if isinstance(tree, exp.Select):
             try:
                 return self._grouped(tree)
@@ -79,6 +88,42 @@ class _Planner:
             self._rows(tree, "a set operation stays here")
         return _render(tree)
 
+    def within(self, sql: str) -> str:
+        """Plan what fills the groups of an aggregate-only query; what is left of it.
+
+        Its innermost queries make one row per group, or per group and entity; where these can be
+        made there, and the places of a print with them, nothing else leaves the database.
+        """
+        tree, self.placed = printed(_parsed(sql), self.placed)
+        tree, why = _typed(_pruned(tree), self.types), "its groups are made here"
+        for leaf in [each for each in tree.find_all(exp.Select) if _only_policies(each)]:
+            try:
+                self._by_places(leaf)
+            except NotPushed:
+                try:
+                    leaf.replace(_parsed(self._grouped(leaf)))
+                except NotPushed as error:
+                    why = str(error)
+        self._rows(tree, why)
+        return _render(tree)
+
+    def _by_places(self, leaf: exp.Select) -> None:
+        """Replace the query around `leaf`, that sums its entities by places of a print."""
+        outer = leaf.parent_select
+        core = _Core(leaf, self.placed, self.mark)
+        if not isinstance(outer, exp.Select) or core.spelling.small_sums:
+            raise NotPushed("entities are put together here")
+        kinds = dict(self._described(leaf))
+        inner = core.select(leaf)
+        columns = self._described(outer)
+        asked = around(outer, leaf, inner, kinds, core.kind, self.mark)
+        name = self._name()
+        self._add(core.source, core.tables, asked, columns, "groups, entities by their places")
+        shown = ", ".join(
+            f"CAST({quoted(each)} AS {kind}) AS {quoted(each)}" for each, kind in columns
+        )
+        outer.replace(_parsed(f"SELECT {shown} FROM data.{quoted(name)}"))  # noqa: S608
+
     def _grouped(self, tree: exp.Select) -> str:
         """The whole FROM, WHERE and GROUP BY there; projection, HAVING and order here."""
         if tree.args.get("with_") or any(tree.find_all(exp.Window)):
@@ -87,7 +132,7 @@ class _Planner:
         keys = _keys(tree)
         if not aggregates and not keys:
             raise NotPushed("it makes no groups")
-        core = _Core(tree, self.placed)
+        core = _Core(tree, self.placed, self.mark)
         items: list[tuple[str, str, str]] = []  # name, in our own SQL, in the database's
         swaps: list[tuple[exp.Expr, exp.Expr]] = []
         for at, key in enumerate(keys):
@@ -115,7 +160,7 @@ class _Planner:
                 uses.setdefault(table.name, []).append(table)
         for name, tables in uses.items():
             placed = self.placed[name]
-            words = Words(placed.kind, placed)
+            words = Words(placed.kind, self.mark, placed)
             selects = [table.find_ancestor(exp.Select) for table in tables]
             columns_needed = needed([each for each in selects if each is not None], placed)
             wanted = [frozenset(conditions(each, words)) for each in selects if each is not None]
@@ -145,7 +190,7 @@ class _Planner:
         columns: Sequence[tuple[str, str]],
         told: str,
     ) -> None:
-        made = Fetch(self._name(), source, tuple(tables), sql, tuple(columns), told)
+        made = Fetch(self._name(), source, tuple(tables), sql, tuple(columns), told, self.mark)
         self.fetches.append(made)
 
     def _columns(self, tree: exp.Select, items: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -158,13 +203,17 @@ class _Planner:
         grouped = ", ".join(ours for name, ours in items if name.startswith("__k"))
         body = _render(asked).removeprefix("SELECT")
         tail = f" GROUP BY {grouped}" if grouped else ""
+        return self._described(_parsed(f"SELECT {text}{body}{tail}"))
+
+    def _described(self, tree: exp.Expr) -> list[tuple[str, str]]:
+        """Names and types that our own engine gives a query over the tables."""
         with duckdb.connect(":memory:", config={"enable_external_access": "false"}) as con:
             con.execute("CREATE SCHEMA data")
             for table, columns in self.types.items():
                 listed = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
                 con.execute(f"CREATE TABLE data.{quoted(table)} ({listed})")
             try:
-                found = con.execute(f"DESCRIBE SELECT {text}{body}{tail}").fetchall()
+                found = con.execute(f"DESCRIBE {_render(tree)}").fetchall()
             except duckdb.Error as error:
                 raise NotPushed("its types are not plain") from error
         typed = [(str(name), str(kind)) for name, kind, *_ in found]
@@ -175,7 +224,7 @@ class _Planner:
 class _Core:
     """FROM, joins and WHERE of one SELECT in the words of the one database they all lie in."""
 
-    def __init__(self, tree: exp.Select, placed: Mapping[str, Placed]) -> None:
+    def __init__(self, tree: exp.Select, placed: Mapping[str, Placed], mark: str) -> None:
         sources = [tree.args["from_"].this, *(j.this for j in tree.args.get("joins") or [])]
         self._placed = [_placed_of(each, placed) for each in sources]
         first = self._placed[0]
@@ -185,7 +234,9 @@ class _Core:
         self.tables = tuple(
             dict.fromkeys(str(each.this.args["from_"].this.name) for each in sources)
         )
-        self._words = Words(first.kind)
+        self.kind, self._mark = first.kind, mark
+        self._words = Words(first.kind, mark)
+        self.spelling = self._words.spelling
         where = tree.args.get("where")
         self._where = "" if where is None else f" WHERE {self._words.say(where.this)}"
         self._from = self._joined()
@@ -193,6 +244,23 @@ class _Core:
     def body(self) -> str:
         """FROM to WHERE."""
         return f"FROM {self._from}{self._where}"
+
+    def select(self, tree: exp.Select) -> str:
+        """The whole query in the database's words, each column by its alias."""
+        items = [f"{self._item(each.unalias())} AS {quoted(each.alias)}" for each in tree.selects]
+        keys = [self.key(key) for key in _keys(tree)]
+        grouped = f" GROUP BY {', '.join(keys)}" if keys else ""
+        return f"SELECT {', '.join(items)} {self.body()}{grouped}"
+
+    def _item(self, node: exp.Expr) -> str:
+        if isinstance(node, exp.Abs):
+            return f"ABS({self._item(node.this)})"
+        if not isinstance(node, exp.AggFunc):
+            return self.key(node)
+        parts, made = self.aggregate(node, ONE)
+        if len(parts) != 1 or not isinstance(made, exp.Column):
+            raise NotPushed(f"{node.key.upper()} is made of several")
+        return parts[0][2]
 
     def key(self, node: exp.Expr) -> str:
         """What is grouped by."""
@@ -216,15 +284,23 @@ class _Core:
             return [(name, _render(node), said)], column
         if not isinstance(node, (exp.Sum, exp.Avg)) or kind not in ("int", "decimal", "double"):
             raise NotPushed(f"{node.key.upper()} of a {kind} stays here")
-        if kind == "int" and words.spelling.small_sums:
+        if kind == "int" and self.spelling.small_sums:
             return self._halved(node, name)
         total = _render(exp.Sum(this=inner.copy()))
-        shipped = [(name, total, f"SUM({words.say(inner)})")]
+        shipped = [(name, total, f"SUM({self._number(inner)})")]
         if isinstance(node, exp.Sum):
             return shipped, column
         counted = _render(exp.Count(this=inner.copy()))
-        shipped.append((f"{name}n", counted, f"COUNT({words.say(inner)})"))
+        shipped.append((f"{name}n", counted, f"COUNT({self._number(inner)})"))
         return shipped, _parsed(f'CAST("{name}" AS DOUBLE) / "{name}n"')
+
+    def _number(self, node: exp.Expr) -> str:
+        """What is summed; a number of any kind as DOUBLE, where it is said to be."""
+        if isinstance(node, exp.TryCast) and family_of(node.to) == "double":
+            if family(node.this) not in ("int", "decimal", "double"):
+                raise NotPushed("what is no number stays here")
+            return self.spelling.double(self._words.say(node.this))
+        return self._words.say(node)
 
     def _halved(self, node: exp.Expr, name: str) -> tuple[list[tuple[str, str, str]], exp.Expr]:
         """SQLite sums whole numbers in 64 bits and raises beyond: two sums of 32 bits do not."""
@@ -265,7 +341,7 @@ class _Core:
     def _policy(self, at: int) -> str:
         """A policy subquery: the columns that are used of it, and its filter."""
         source, placed = self._sources[at], self._placed[at]
-        words, select = Words(placed.kind, placed), source.this
+        words, select = Words(placed.kind, self._mark, placed), source.this
         for item in select.selects:
             words.key_columns(item)
         items = [f"{words.say(item.unalias())} AS {quoted(item.alias)}" for item in select.selects]
@@ -274,6 +350,14 @@ class _Core:
         relation = ".".join(map(quoted, placed.relation))
         alias = quoted(source.alias_or_name)
         return f"(SELECT {', '.join(items)} FROM {relation} AS {BASE}{tail}) AS {alias}"  # noqa: S608
+
+
+def _only_policies(select: exp.Select) -> bool:
+    """Whether it reads the tables of the contract and nothing else."""
+    start = select.args.get("from_")
+    joins = select.args.get("joins") or []
+    sources = [*([start.this] if start is not None else []), *(join.this for join in joins)]
+    return bool(sources) and all(_policy_table(each) is not None for each in sources)
 
 
 def _placed_of(source: exp.Expr, placed: Mapping[str, Placed]) -> Placed:
@@ -391,7 +475,7 @@ def _parsed(sql: str) -> exp.Expr:
 
 
 def _render(tree: exp.Expr) -> str:
-    return str(tree.sql(dialect="duckdb", comments=False))
+    return str(here(tree).sql(dialect="duckdb", comments=False))
 
 
 __all__ = ["Fetch", "NotPushed", "Placed", "Plan", "plan"]

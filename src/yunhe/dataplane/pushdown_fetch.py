@@ -25,6 +25,7 @@ from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running
 from yunhe.dataplane.pushdown import Fetch, NotPushed, Placed, Plan, plan
+from yunhe.dataplane.pushdown_prints import key_of
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.errors import YunheError
@@ -122,7 +123,7 @@ class Databases:
         planned = self.planned(governed, tables)
         if planned is None:
             return pool.run(binding, job, watch)
-        shipped = self.ship(planned, tables, watch)
+        shipped = self.ship(planned, tables, watch, binding.audit_key)
         here = replace(binding, tables=shipped.tables)
         left = replace(job, sql=planned.sql, groups_sql=planned.groups_sql)
         return pool.run(here, left, watch, shipped.close)
@@ -151,12 +152,17 @@ class Databases:
         return [pool.describe(here, *each) for each in ask]
 
     def ship(
-        self, planned: Plan, tables: Mapping[str, TableBinding], watch: Callable[[], None]
+        self,
+        planned: Plan,
+        tables: Mapping[str, TableBinding],
+        watch: Callable[[], None],
+        audit_key: str,
     ) -> Shipped:
         """Run the plan's queries; the caller closes what comes back.
 
-        `watch` is called while waiting, what it raises ends the queries. Raises DataUnavailable,
-        QueryFailed, QueryTimeout, PullTooLarge.
+        `audit_key`: of what is compared by its prints, as the worker's. `watch` is called while
+        waiting, what it raises ends the queries. Raises DataUnavailable, QueryFailed,
+        QueryTimeout, PullTooLarge.
         """
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         files = [(name, table.source) for name, table in tables.items() if not located(table)]
@@ -164,7 +170,7 @@ class Databases:
         try:
             for fetch in planned.fetches:
                 out = folder / f"{fetch.name}.parquet"
-                work = partial(self._fetch, fetch, out, until)
+                work = partial(self._fetch, fetch, key_of(audit_key), out, until)
                 _watched(work, watch)
                 files.append((fetch.name, (str(out),)))
         except BaseException:
@@ -172,9 +178,10 @@ class Databases:
             raise
         return Shipped(planned, tuple(files), folder)
 
-    def _fetch(self, fetch: Fetch, out: Path, until: float, stop: Stop) -> int:
+    def _fetch(self, fetch: Fetch, key: str, out: Path, until: float, stop: Stop) -> int:
         bounds = Bounds(max(0.1, until - monotonic()))
-        return self._looked(fetch.source)[0].fetch(fetch.sql, fetch.columns, out, bounds, stop)
+        sql = fetch.sql.replace(fetch.mark, key)
+        return self._looked(fetch.source)[0].fetch(sql, fetch.columns, out, bounds, stop)
 
     def empty(self, tables: Mapping[str, TableBinding]) -> Files:
         """The product's files, with an empty one for each table in a database."""

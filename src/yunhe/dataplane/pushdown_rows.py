@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from sqlglot import exp
 
 from yunhe.dataplane.pushdown_words import BASE, NotPushed, Placed, Words, family
+from yunhe.dataplane.views import ROW
 
 
 def needed(selects: Sequence[exp.Select], placed: Placed) -> list[str]:
@@ -18,7 +19,7 @@ def needed(selects: Sequence[exp.Select], placed: Placed) -> list[str]:
     used = {c.name for each in selects for c in each.find_all(exp.Column) if c.table == BASE}
     for name in sorted(used):
         placed.column(name)
-    return [name for name in placed.columns if name in used]
+    return [name for name in (*placed.columns, ROW) if name in used]
 
 
 def conditions(policy: exp.Select, words: Words) -> list[str]:

@@ -7,10 +7,14 @@ engine. Everything here is total: no row can make it raise.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from yunhe.sources import DatabaseColumn
+from yunhe.sources import PRINT, DatabaseColumn
+
+_WORD: Final = (1 << 60) - 1
+_ARGUMENTS: Final = 90  # a function of SQLite takes a hundred
+_JOINED: Final = " || '|' || "
 
 
 class Spelling(ABC):
@@ -48,6 +52,18 @@ class Spelling(ABC):
     def left(self, said: str, size: int) -> str:
         """The first characters of a text."""
 
+    @abstractmethod
+    def double(self, said: str) -> str:
+        """A number as DOUBLE."""
+
+    @abstractmethod
+    def row(self, key: str, said: Sequence[str]) -> str:
+        """A keyed hash of a row's values, a whole number below 2^60; by any fast means."""
+
+    @abstractmethod
+    def print(self, key: str, said: Sequence[str]) -> str:
+        """The first 60 bits of the MD5 of key, values: as `pushdown_prints.here` makes it."""
+
     def order(self, said: str, way: str, nulls: str) -> str:
         """An item of ORDER BY; `way` ASC or DESC, `nulls` FIRST or LAST."""
         return f"{said} {way} NULLS {nulls}"
@@ -79,6 +95,18 @@ class _Postgres(Spelling):
     def left(self, said: str, size: int) -> str:
         return f"LEFT({said}, {size})"
 
+    def double(self, said: str) -> str:
+        return f"CAST({said} AS DOUBLE PRECISION)"
+
+    def row(self, key: str, said: Sequence[str]) -> str:
+        record, seed = f"ROW({', '.join(said)})", _bits(f"'{key}'")
+        return f"(hash_record_extended({record}, {seed}) & {_WORD})"
+
+    def print(self, key: str, said: Sequence[str]) -> str:
+        parts = [f"COALESCE(CAST({each} AS TEXT), '')" for each in said]
+        joined = _JOINED.join([_doubled(key), *parts])
+        return _bits(f"MD5({joined})")
+
 
 class _Sqlite(Spelling):
     exact_numbers = small_sums = True
@@ -104,6 +132,19 @@ class _Sqlite(Spelling):
 
     def left(self, said: str, size: int) -> str:
         return f"SUBSTR({said}, 1, {size})"
+
+    def double(self, said: str) -> str:
+        return f"CAST({said} AS REAL)"
+
+    def row(self, key: str, said: Sequence[str]) -> str:
+        made = self.print(key, ())
+        for at in range(0, len(said), _ARGUMENTS):
+            quoted = [f"quote({each})" for each in said[at : at + _ARGUMENTS]]
+            made = f"{PRINT}({', '.join([_doubled(key), made, *quoted])})"
+        return made
+
+    def print(self, key: str, said: Sequence[str]) -> str:
+        return f"{PRINT}({', '.join([_doubled(key), *said])})"
 
 
 class _Mysql(Spelling):
@@ -132,8 +173,25 @@ class _Mysql(Spelling):
     def left(self, said: str, size: int) -> str:
         return f"CAST(LEFT(CONVERT({said} USING utf8mb4), {size}) AS BINARY)"
 
+    def double(self, said: str) -> str:
+        return f"CAST({said} AS DOUBLE)"
+
+    def row(self, key: str, said: Sequence[str]) -> str:
+        # Quoted, so that two rows are never one text; as bytes, whatever their encodings.
+        return self.print(key, [f"QUOTE({each})" for each in said])
+
+    def print(self, key: str, said: Sequence[str]) -> str:
+        parts = [f"COALESCE(CAST({each} AS BINARY), '')" for each in said]
+        joined = ", '|', ".join([_doubled(key), *parts])
+        return f"CAST(CONV(LEFT(MD5(CONCAT({joined})), 15), 16, 10) AS SIGNED)"
+
     def order(self, said: str, way: str, nulls: str) -> str:
         return f"({said} IS NULL) {'DESC' if nulls == 'FIRST' else 'ASC'}, {said} {way}"
+
+
+def _bits(hexadecimal: str) -> str:
+    """The first 60 bits, as a whole number of PostgreSQL."""
+    return f"CAST(CAST('x' || LEFT({hexadecimal}, 15) AS BIT(60)) AS BIGINT)"
 
 
 def _doubled(value: str) -> str:

@@ -16,12 +16,13 @@ from typing import Final
 from sqlglot import exp
 
 from yunhe.dataplane.pushdown_spelling import SPELLINGS
-from yunhe.sources import DatabaseColumn, quoted
+from yunhe.dataplane.views import ROW
+from yunhe.sources import PRINT, DatabaseColumn, quoted
 
 BASE: Final = "__base"  # the table itself, inside its policy subquery
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _STAMP: Final = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d", re.ASCII)
-_INTS: Final = ("TINYINT", "SMALLINT", "INT", "BIGINT")
+_INTS: Final = ("TINYINT", "SMALLINT", "INT", "BIGINT", "INT128")
 _ORDERED: Final = (exp.GT, exp.GTE, exp.LT, exp.LTE)
 _SIGNS: Final[Mapping[type[exp.Expr], str]] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=",
@@ -44,9 +45,12 @@ class Placed:
     place: str  # tables of one place can be joined there
     relation: tuple[str, ...]
     columns: Mapping[str, DatabaseColumn]
+    printed: tuple[str, ...] = ()  # columns that a row's print is made of
 
     def column(self, name: str) -> DatabaseColumn:
         """By its name in the table; raises NotPushed."""
+        if name == ROW:
+            return DatabaseColumn(ROW, "BIGINT")
         found = self.columns.get(name)
         if found is None:
             raise NotPushed(f"column {name} is not there")
@@ -54,12 +58,15 @@ class Placed:
 
 
 class Words:
-    """What one engine says; `base` is the table that `__base` stands for, where there is one."""
+    """What one engine says; `base` is the table that `__base` stands for, where there is one.
 
-    def __init__(self, kind: str, base: Placed | None = None) -> None:
+    `mark` stands for the key of prints, which is put in its place when the query is run.
+    """
+
+    def __init__(self, kind: str, mark: str, base: Placed | None = None) -> None:
         if kind not in SPELLINGS:
             raise NotPushed(f"{kind} is not asked")
-        self.base, self.spelling = base, SPELLINGS[kind]
+        self.base, self.mark, self.spelling = base, mark, SPELLINGS[kind]
 
     def say(self, node: exp.Expr) -> str:
         """A value or predicate; raises NotPushed."""
@@ -98,6 +105,8 @@ class Words:
             return self._part(node.this, _PARTS[type(node)])
         if isinstance(node, exp.Left):
             return self._left(node)
+        if isinstance(node, exp.Anonymous) and node.name == PRINT:
+            return self._print(node)
         raise NotPushed(f"{node.key.upper()} stays here")
 
     def ordered(self, node: exp.Expr) -> str:
@@ -108,6 +117,8 @@ class Words:
     def raw(self, name: str) -> str:
         """A column of the base table, its values of the type that was described."""
         assert self.base is not None  # noqa: S101 - asked for base columns only
+        if name == ROW:
+            return self.spelling.row(self.mark, [self.raw(each) for each in self.base.printed])
         column = self.base.column(name)
         return self.spelling.raw(column, f"{BASE}.{quoted(name)}")
 
@@ -197,6 +208,11 @@ class Words:
             raise NotPushed("LEFT stays here")
         return self.spelling.left(self.say(value), int(size.name))
 
+    def _print(self, node: exp.Anonymous) -> str:
+        if any(family(part) not in ("int", "text") for part in node.expressions):
+            raise NotPushed("prints of such values are made here")
+        return self.spelling.print(self.mark, [self.say(part) for part in node.expressions])
+
     def _text(self, value: str) -> str:
         if "\0" in value:
             raise NotPushed("a NUL stays here")
@@ -253,6 +269,8 @@ def family(node: exp.Expr) -> str:
         return "int" if node.is_int else "decimal"
     if isinstance(node, exp.Neg):
         return family(node.this)
+    if isinstance(node, exp.Anonymous) and node.name == PRINT:
+        return "int"
     if isinstance(node, exp.Try):
         return family(node.this)
     return family_of(node.type) if node.type is not None else "unknown"

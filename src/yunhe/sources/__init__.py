@@ -10,6 +10,7 @@ from __future__ import annotations
 from yunhe.sources.connected import open_live
 from yunhe.sources.connections import Connection, Connections
 from yunhe.sources.database import (
+    PRINT,
     Bounds,
     Database,
     DatabaseColumn,
@@ -40,6 +41,7 @@ from yunhe.sources.port import Live, Piece, Staged
 from yunhe.sources.service import Sources, of_node
 
 __all__ = [
+    "PRINT",
     "Bounds",
     "ColumnProfile",
     "Connection",

@@ -2,11 +2,12 @@
 
 In: a connection and a table there; SQL that `dataplane.pushdown` made. Out: the table's shape and
 profile, and the answer of one query as one Parquet file with the types that were asked for. What
-an engine says when it fails never leaves here: a `Failed` carries one of five words.
+an engine says when it fails never leaves here: a `Failed` carries one of six words.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ from yunhe.sources.errors import LocatorNotValid, SourceAway
 from yunhe.sources.locator import Locator
 from yunhe.sources.model import ColumnProfile, TableProfile
 
+PRINT: Final = "yunhe_print"  # a keyed hash that every engine makes alike: `digest`
 AWAY, FAILED, TIME, ROWS, DRIFTED = "away", "failed", "time", "rows", "drifted"
+UNTESTED = "untested"
 
 
 class Failed(Exception):
-    """A query of ours did not end well: `why` is away, failed, time, rows or drifted."""
+    """A query of ours did not end well: `why` is away, failed, time, rows, drifted or untested."""
 
     def __init__(self, why: str, detail: str = "") -> None:
         super().__init__(f"{why} {detail}".strip())
@@ -181,6 +184,12 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return pc.cast(column, kind)
 
 
+def digest(*parts: object) -> int:
+    """The first 60 bits of the MD5 of the parts, joined by `|`; the first is the key."""
+    joined = "|".join("" if part is None else str(part) for part in parts)
+    return int(hashlib.md5(joined.encode(), usedforsecurity=False).hexdigest()[:15], 16)
+
+
 def names_of(locator: Locator, most: int) -> tuple[str, ...]:
     """The parts of `schema.table`, at most `most`; raises LocatorNotValid."""
     parts = tuple(locator.path.split("."))
@@ -206,6 +215,7 @@ _WORDS: Final = {
     FAILED: ("it refuses to read the table", "拒绝读取该表"),
     TIME: ("it takes too long", "耗时过长"),
     ROWS: ("the answer is over a bound", "结果超出限制"),
+    UNTESTED: ("its engine is of a version that was not tested", "其引擎版本未经测试"),
     DRIFTED: ("a value is not of its column's type", "有值与其列的类型不符"),
 }
 

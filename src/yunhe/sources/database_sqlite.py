@@ -185,6 +185,7 @@ class SqliteTable:
                 con.execute("PRAGMA trusted_schema = OFF")  # a view calls no function of ours
                 con.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
                 con.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.PULL_VALUE_BYTES_MAX)
+                con.create_function(base.PRINT, -1, base.digest, deterministic=True)
                 con.set_progress_handler(late, _STEPS)
                 yield con
         except sqlite3.OperationalError as error:
