@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from starlette.types import ASGIApp
 
 from yunhe import (
     api,
+    apps,
     catalog,
     contracts,
     control,
@@ -42,7 +42,7 @@ from yunhe.kernel.clock import Clock, SystemClock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Tx, open_database
 from yunhe.kernel.errors import NotFound, YunheError
-from yunhe.kernel.head import BoundedHead
+from yunhe.kernel.head import bounded_server
 from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
 from yunhe.kernel.premises import data_folder, listening, secret_file, settle
@@ -159,7 +159,7 @@ class Node:
             worker=dataplane.WorkerLimits.of(config),
             development=config.development,
         )
-        self.plane = dataplane.DataPlane(
+        self.plane = dataplane.FeedingPlane(
             db=self.db,
             evidence=self.evidence,
             contracts=self.contracts,
@@ -201,12 +201,14 @@ class Node:
         self.federation.install()
         use = (self.contracts, self.exchange, self.federation, self.relay.describe, self._ask)
         self.fabric = fabric.of_node(self.db, fabric.Doors(*use), self.config)
+        self.apps = apps.Apps.of(self._programs(wire))
         self.exchange.install(self.outbox)
         self.vault.install(self.outbox)
         wire.install(self.outbox)
 
     def _routers(self) -> list[APIRouter]:
         handlers = tds.handlers(self.federation, tds.settlement(self.exchange, self.vault))
+        handlers |= tds.programs(self.apps)
         made = [tds.router(self.identity, handlers), tds.did_router(self.identity)]
         made.append(tlog.router(self.evidence))
         made.append(dcp.router(self.identity, self.config.address))
@@ -256,6 +258,7 @@ class Node:
             fabric=self.fabric,
             profiles=self.sharing.profiles,
             vault=self.vault,
+            apps=self.apps,
             sealed=self.sealed,
             sent=self.pusher.sent,
             bundle=self._bundle,
@@ -267,6 +270,22 @@ class Node:
     def _flight(self) -> flight.Face:
         parts = (self.identity, self.contracts, self.plane, self.relay)
         return flight.Face(self.config, *parts, self.verifier.authenticate)
+
+    def _programs(self, wire: tds.TdsWire) -> apps.Desk:
+        who, sign = self.identity, self.keys.key("did")
+        return apps.Desk(
+            self.db,
+            self.evidence,
+            self.contracts,
+            self.control,
+            self.plane,
+            self._tables,
+            apps.keys(self.config.did, sign, who.keys_of),
+            self.exchange,
+            lambda *told: self._received(arrow.Consumed(*told)),
+            lambda did, name, body: wire.call(who.address_of(did), did, name, body),
+            self.config.data_dir / "apps",
+        )
 
     # -- what one slice asks of another -----------------------------------------------------
 
@@ -363,10 +382,11 @@ class Node:
     def start(self) -> None:
         """Recover what a crash left, then start the threads and the workers."""
         self.fabric.recover()
-        self.control.recover(held=self.contracts.pushes.held_uses())
+        self.control.recover(held=self.contracts.pushes.held_uses() | self.apps.host.held())
         if "connector" in self.config.roles:
             self.pool.start()
             self.pusher.start()
+            self.apps.runner.start()
         self.register.start()
         self.evidence.start()
         self.outbox.start()
@@ -384,6 +404,7 @@ class Node:
             self._timer.join()
         if self.flight is not None:
             self.flight.stop()
+        self.apps.runner.stop()
         self.pusher.stop()
         self.federation.stop()
         self.outbox.stop()
@@ -404,10 +425,11 @@ class Node:
             _safely(self.inbox.sweep)
             _safely(self.sharing.files.sweep)
             _safely(self.vault.sweep)
+            _safely(self.apps.sweep)
             _safely(lambda: self.exchange.sweep_uses(self._awaited))
 
     def _awaited(self) -> set[str]:
-        return self.relay.live() | self.inbox.live()
+        return self.relay.live() | self.inbox.live() | self.apps.runs.live()
 
 
 def _safely(chore: Callable[[], object]) -> None:
@@ -440,34 +462,9 @@ def first_token(node: Node) -> None:
     log.warning("the first admin token is in %s", path)
 
 
-class _Server(uvicorn.Server):
-    """A server that says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, up: Callable[[], object]) -> None:
-        super().__init__(config)
-        self._up = up
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, then say so."""
-        await super().startup(sockets)
-        self._up()
-
-
 def server(node: Node, up: Callable[[], object] = lambda: None) -> uvicorn.Server:
     """The HTTP server of a node, with the bounds it is served under; `up` is called once it is."""
-    config = uvicorn.Config(
-        node.app,
-        host=node.config.listen_host,
-        port=node.config.listen_port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        ws="none",
-        lifespan="off",  # start and stop are the node's own
-        timeout_keep_alive=30,
-        http=BoundedHead,
-    )
-    return _Server(config, up)
+    return bounded_server(node.app, node.config.listen_host, node.config.listen_port, up)
 
 
 def serve(config: NodeConfig, up: Callable[[Node], object] = lambda _node: None) -> None:

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from yunhe import __version__
+from yunhe.api import apps as apps_face
 from yunhe.api import bills, evidence_log, finding, members, supply, tokens, transfers, uses
 from yunhe.api import contracts as contracts_face
 from yunhe.api import fabric as fabric_face
@@ -39,6 +40,7 @@ FACES = (
     transfers,
     sharing_face,
     vault_face,
+    apps_face,
     uses,
     fabric_face,
     bills,

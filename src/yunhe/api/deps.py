@@ -19,12 +19,22 @@ from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from yunhe import catalog, contracts, control, evidence, exchange, fabric, federation, identity
+from yunhe import (
+    apps,
+    catalog,
+    contracts,
+    control,
+    evidence,
+    exchange,
+    fabric,
+    federation,
+    identity,
+)
 from yunhe.api.wait import Waiters
 from yunhe.kernel.asgi import Chunks, Threads
 from yunhe.kernel.errors import Invalid, Unauthenticated
 from yunhe.kernel.settings import NodeConfig
-from yunhe.vault import Vault
+from yunhe.vault import Ask, Opened, Vault
 
 
 class FoundOffer(Protocol):
@@ -125,6 +135,7 @@ class Services:
     fabric: fabric.Fabric
     profiles: Profiles
     vault: Vault
+    apps: apps.Apps
     sealed: Sealed
     # transfer id -> bytes that its running push has sent
     sent: Callable[[str], int | None]

@@ -29,6 +29,10 @@ ANSWERS = (
     "WORKER_LOST",
     "GROUPS_TOO_MANY",
     "QUERY_OVERLAP",
+    "APP_FAILED",
+    "APP_TIMEOUT",
+    "APP_MEMORY",
+    "APP_OUTPUT_REFUSED",
 )
 
 

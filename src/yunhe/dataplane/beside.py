@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yunhe.contracts import ReleaseKind, Term, Terms
-from yunhe.control.model import Given
+from yunhe.control import Given
 from yunhe.dataplane.errors import InputTooLarge
 from yunhe.kernel import limits
 

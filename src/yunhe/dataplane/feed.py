@@ -86,6 +86,10 @@ class FeedingPlane(DataPlane):
             self._void(grant, error)
             raise
 
+    def give_back(self, grant: Grant, error: BaseException) -> None:
+        """Nothing leaves of what was fed: the use is voided, with the reason's code."""
+        self._void(grant, error)
+
     def _lay(
         self,
         contract: Contract,

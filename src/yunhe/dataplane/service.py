@@ -20,6 +20,7 @@ from yunhe.contracts import Contract, Term, Transfer
 from yunhe.control import (
     Answered,
     Control,
+    Given,
     Grant,
     Question,
     Recorder,
@@ -28,7 +29,6 @@ from yunhe.control import (
     answered,
     check_hours,
 )
-from yunhe.control.model import Given
 from yunhe.dataplane import noise
 from yunhe.dataplane.beside import as_released, environment
 from yunhe.dataplane.bounding import buckets

@@ -7,8 +7,12 @@ the memory, or hold every connection there is.
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Callable
 from typing import Any
 
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from yunhe.kernel import limits
@@ -69,3 +73,33 @@ class BoundedHead(HttpToolsProtocol):
         self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, up: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._up = up
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then say so."""
+        await super().startup(sockets)
+        self._up()
+
+
+def bounded_server(app: ASGIApp, host: str, port: int, up: Callable[[], object]) -> uvicorn.Server:
+    """The HTTP server of an app, with the bounds it is served under; `up`: once it listens."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="none",
+        lifespan="off",  # start and stop are the node's own
+        timeout_keep_alive=30,
+        http=BoundedHead,
+    )
+    return _Server(config, up)

@@ -10,17 +10,17 @@ import asyncio
 import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import update_wrapper
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
 from yunhe.sdk import calls, receive, sharing, stream, vault
 from yunhe.sdk import fabric as weave
 from yunhe.sdk import transfers as verbs
+from yunhe.sdk.apps import Apps, AsyncApps
 from yunhe.sdk.calls import Call, Flow, Pause
 from yunhe.sdk.errors import unreachable
 from yunhe.sdk.lines import Lines
@@ -28,13 +28,13 @@ from yunhe.sdk.model import Contract, Transfer
 from yunhe.sdk.receive import Received
 from yunhe.sdk.stream import Batches
 from yunhe.sdk.target import API, Target, read_answer, target
+from yunhe.sdk.verb import Awaiting, Blocking, Verb
 
 if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 TIMEOUT_S = 30.0
@@ -43,110 +43,88 @@ RECEIVE_TIMEOUT_S = 3600.0
 CONNECT_TIMEOUT_S = 5.0
 
 
-class _Verb(Generic[P, T]):
-    """A function of `calls` as a method of `Space`, and awaited as one of `AsyncSpace`."""
-
-    def __init__(self, build: Callable[P, Call[T] | Flow[T]]) -> None:
-        self.build = build
-        update_wrapper(cast(Any, self), build)
-
-    @overload
-    def __get__(self, space: None, owner: type) -> Callable[P, Call[T] | Flow[T]]: ...
-    @overload
-    def __get__(self, space: Space, owner: type) -> Callable[P, T]: ...
-    @overload
-    def __get__(self, space: AsyncSpace, owner: type) -> Callable[P, Awaitable[T]]: ...
-    def __get__(self, space: Space | AsyncSpace | None, owner: type) -> Any:
-        if space is None:
-            return self.build  # so that help() shows the documentation
-
-        def verb(*args: P.args, **kwargs: P.kwargs) -> T | Awaitable[T]:
-            return space.run(self.build(*args, **kwargs))
-
-        return update_wrapper(verb, self.build)
-
-
 class _Verbs:
     """What both clients can do; see `calls` for parameters, answers and errors."""
 
-    health = _Verb(calls.health)
-    doctor = _Verb(calls.doctor)
-    me = _Verb(calls.me)
-    create_token = _Verb(calls.create_token)
-    tokens = _Verb(calls.tokens)
-    revoke_token = _Verb(calls.revoke_token)
-    members = _Verb(calls.members)
-    change_standing = _Verb(calls.change_standing)
-    rotate_key = _Verb(calls.rotate_key)
-    register_self = _Verb(calls.register_self)
-    registration = _Verb(calls.registration)
+    health = Verb(calls.health)
+    doctor = Verb(calls.doctor)
+    me = Verb(calls.me)
+    create_token = Verb(calls.create_token)
+    tokens = Verb(calls.tokens)
+    revoke_token = Verb(calls.revoke_token)
+    members = Verb(calls.members)
+    change_standing = Verb(calls.change_standing)
+    rotate_key = Verb(calls.rotate_key)
+    register_self = Verb(calls.register_self)
+    registration = Verb(calls.registration)
 
-    applications = _Verb(calls.applications)
-    review = _Verb(calls.review)
-    registrations = _Verb(calls.registrations)
-    review_registration = _Verb(calls.review_registration)
+    applications = Verb(calls.applications)
+    review = Verb(calls.review)
+    registrations = Verb(calls.registrations)
+    review_registration = Verb(calls.review_registration)
 
-    add_resource = _Verb(calls.add_resource)
-    resources = _Verb(calls.resources)
-    resource = _Verb(calls.resource)
-    profile_resource = _Verb(calls.profile_resource)
-    sample_resource = _Verb(calls.sample_resource)
-    edit_resource = _Verb(calls.edit_resource)
-    submit_resource = _Verb(calls.submit_resource)
-    withdraw_resource = _Verb(calls.withdraw_resource)
-    add_product = _Verb(calls.add_product)
-    products = _Verb(calls.products)
-    own_product = _Verb(calls.own_product)
-    edit_product = _Verb(calls.edit_product)
-    submit_product = _Verb(calls.submit_product)
-    list_product = _Verb(calls.list_product)
-    withdraw = _Verb(calls.withdraw)
+    add_resource = Verb(calls.add_resource)
+    resources = Verb(calls.resources)
+    resource = Verb(calls.resource)
+    profile_resource = Verb(calls.profile_resource)
+    sample_resource = Verb(calls.sample_resource)
+    edit_resource = Verb(calls.edit_resource)
+    submit_resource = Verb(calls.submit_resource)
+    withdraw_resource = Verb(calls.withdraw_resource)
+    add_product = Verb(calls.add_product)
+    products = Verb(calls.products)
+    own_product = Verb(calls.own_product)
+    edit_product = Verb(calls.edit_product)
+    submit_product = Verb(calls.submit_product)
+    list_product = Verb(calls.list_product)
+    withdraw = Verb(calls.withdraw)
 
-    search = _Verb(calls.search)
-    product = _Verb(calls.product)
-    offer = _Verb(calls.offer)
-    propose = _Verb(calls.propose)
-    negotiate = _Verb(calls.negotiate)
-    wait_for_contract = _Verb(calls.wait_for_contract)
-    negotiations = _Verb(calls.negotiations)
-    negotiation = _Verb(calls.negotiation)
-    accept_offer = _Verb(calls.accept_offer)
-    counter_offer = _Verb(calls.counter_offer)
-    end_negotiation = _Verb(calls.end_negotiation)
+    search = Verb(calls.search)
+    product = Verb(calls.product)
+    offer = Verb(calls.offer)
+    propose = Verb(calls.propose)
+    negotiate = Verb(calls.negotiate)
+    wait_for_contract = Verb(calls.wait_for_contract)
+    negotiations = Verb(calls.negotiations)
+    negotiation = Verb(calls.negotiation)
+    accept_offer = Verb(calls.accept_offer)
+    counter_offer = Verb(calls.counter_offer)
+    end_negotiation = Verb(calls.end_negotiation)
 
-    contracts = _Verb(calls.contracts)
-    contract = _Verb(calls.contract)
-    budget = _Verb(calls.budget)
-    terminate = _Verb(calls.terminate)
-    seal = _Verb(vault.seal)
-    vault_items = _Verb(vault.vault_items)
-    vault_item = _Verb(vault.vault_item)
-    vault_notes = _Verb(vault.vault_notes)
-    vault_destroy = _Verb(vault.vault_destroy)
-    make_profile = _Verb(sharing.make_profile)
-    profiles = _Verb(sharing.profiles)
-    revoke_profile = _Verb(sharing.revoke_profile)
-    transfers = _Verb(verbs.transfers)
-    transfer = _Verb(verbs.transfer)
-    push = _Verb(verbs.push)
-    discard = _Verb(verbs.discard)
-    terminate_transfer = _Verb(verbs.terminate_transfer)
-    suspend_transfer = _Verb(verbs.suspend_transfer)
-    resume_transfer = _Verb(verbs.resume_transfer)
-    uses = _Verb(calls.uses)
-    bill = _Verb(calls.bill)
-    explain = _Verb(weave.explain)
-    fabric_answers = _Verb(weave.answers)
-    fabric_answer = _Verb(weave.answer)
-    lineage = _Verb(weave.lineage)
-    issue_statement = _Verb(calls.issue_statement)
-    statements = _Verb(calls.statements)
-    statement = _Verb(calls.statement)
-    bundle = _Verb(calls.bundle)
-    checkpoint = _Verb(calls.checkpoint)
-    log_key = _Verb(calls.log_key)
-    entries = _Verb(calls.entries)
-    proof = _Verb(calls.proof)
+    contracts = Verb(calls.contracts)
+    contract = Verb(calls.contract)
+    budget = Verb(calls.budget)
+    terminate = Verb(calls.terminate)
+    seal = Verb(vault.seal)
+    vault_items = Verb(vault.vault_items)
+    vault_item = Verb(vault.vault_item)
+    vault_notes = Verb(vault.vault_notes)
+    vault_proofs = Verb(vault.vault_proofs)
+    vault_destroy = Verb(vault.vault_destroy)
+    make_profile = Verb(sharing.make_profile)
+    profiles = Verb(sharing.profiles)
+    revoke_profile = Verb(sharing.revoke_profile)
+    transfers = Verb(verbs.transfers)
+    transfer = Verb(verbs.transfer)
+    push = Verb(verbs.push)
+    discard = Verb(verbs.discard)
+    terminate_transfer = Verb(verbs.terminate_transfer)
+    suspend_transfer = Verb(verbs.suspend_transfer)
+    resume_transfer = Verb(verbs.resume_transfer)
+    uses = Verb(calls.uses)
+    bill = Verb(calls.bill)
+    explain = Verb(weave.explain)
+    fabric_answers = Verb(weave.answers)
+    fabric_answer = Verb(weave.answer)
+    lineage = Verb(weave.lineage)
+    issue_statement = Verb(calls.issue_statement)
+    statements = Verb(calls.statements)
+    statement = Verb(calls.statement)
+    bundle = Verb(calls.bundle)
+    checkpoint = Verb(calls.checkpoint)
+    log_key = Verb(calls.log_key)
+    entries = Verb(calls.entries)
+    proof = Verb(calls.proof)
 
 
 def _query(text: str, contract: Contract | str, purpose: str, use_id: str | None) -> dict[str, Any]:
@@ -175,13 +153,14 @@ def _client_options(where: Target) -> dict[str, Any]:
     }
 
 
-class Space(_Verbs):
+class Space(_Verbs, Blocking):
     """A synchronous client of one node; safe to share between threads; close it when done."""
 
     def __init__(self, where: Target) -> None:
         self.target = where
         self._http = httpx.Client(**_client_options(where))
         self._lines = Lines(where)
+        self.apps = Apps(self.run, where, self._http)
 
     def run(self, work: Call[T] | Flow[T]) -> T:
         """Carry out a verb of `calls`; raises YunheRefused, NodeUnreachable, UnexpectedAnswer."""
@@ -327,13 +306,14 @@ class Space(_Verbs):
         self.close()
 
 
-class AsyncSpace(_Verbs):
+class AsyncSpace(_Verbs, Awaiting):
     """The same verbs to await; queries read their stream in a thread."""
 
     def __init__(self, where: Target) -> None:
         self.target = where
         self._http = httpx.AsyncClient(**_client_options(where))
         self._lines = Lines(where)
+        self.apps = AsyncApps(self.run)
 
     async def run(self, work: Call[T] | Flow[T]) -> T:
         """Carry out a verb of `calls`; raises as `Space.run`."""

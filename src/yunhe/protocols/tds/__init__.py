@@ -10,6 +10,7 @@ from yunhe.protocols.tds.client import TdsClient
 from yunhe.protocols.tds.errors import AnswerUntrusted, PeerRefused, PeerUnavailable
 from yunhe.protocols.tds.handlers import TdsWire, handlers
 from yunhe.protocols.tds.messages import MESSAGES, Message
+from yunhe.protocols.tds.programs import programs
 from yunhe.protocols.tds.router import Handler, did_router, router
 from yunhe.protocols.tds.settlement import settlement
 
@@ -24,6 +25,7 @@ __all__ = [
     "TdsWire",
     "did_router",
     "handlers",
+    "programs",
     "router",
     "settlement",
 ]

@@ -48,5 +48,12 @@ MESSAGES: Final = {
         Message("ReportVault", "11", patient=True),  # †
         Message("GetUseOutcome", "11", patient=True),  # †
         Message("GetProofs", "10"),  # †
+        Message("DeployApp", "11"),  # †
+        Message("GetApp", "11"),  # †
+        Message("RunApp", "11"),  # †
+        Message("GetAppJob", "11"),  # †
+        Message("GetAppResult", "11"),  # †
+        Message("RevokeApp", "11", patient=True),  # †
+        Message("ReportApp", "11", patient=True),  # †
     )
 }
