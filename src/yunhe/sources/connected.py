@@ -10,6 +10,7 @@ from yunhe.sources.connections import Connections
 from yunhe.sources.database import Database
 from yunhe.sources.database_mysql import MysqlTable
 from yunhe.sources.database_postgresql import PostgresTable
+from yunhe.sources.database_spark import SparkTable
 from yunhe.sources.database_sqlite import SqliteTable
 from yunhe.sources.errors import LocatorNotValid
 from yunhe.sources.http_json import HttpJsonSource
@@ -37,6 +38,8 @@ def open_live(locator: Locator, connections: Connections) -> Database:
         return MysqlTable(connection, locator)
     if locator.kind == "sqlite":
         return SqliteTable(connection, locator)
+    if locator.kind == "spark":
+        return SparkTable(connection, locator)
     raise _absent(locator)
 
 

@@ -53,6 +53,7 @@ SHAPES: Final[Mapping[str, Shape]] = MappingProxyType(
         "postgresql": _DATABASE,
         "mysql": _DATABASE,
         "sqlite": _shape("file", "file statement_s", ""),
+        "spark": _shape("url", "url schemas files otherwise statement_s", "token"),
     }
 )
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")

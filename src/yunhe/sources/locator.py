@@ -5,6 +5,7 @@ csv:labs.txt?encoding=gb18030   a path with its kind and options
 s3://warehouse/2026/labs/       connection `warehouse` of node.toml, then a key or a prefix
 http-json:registry/v1/cases     connection `registry`, then a path below its address
 postgresql:his/public.labs      connection `his`, then schema.table
+spark:lake/curated.labs         connection `lake`, then schema.table of that engine
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from yunhe.sources.errors import LocatorNotValid
 
 # Kinds whose places are paths of this machine, then those behind a connection of node.toml.
 LOCAL: Final = ("parquet", "csv", "json", "arrow", "dicom")
-CONNECTED: Final = ("s3", "http-json", "postgresql", "mysql", "sqlite")
+CONNECTED: Final = ("s3", "http-json", "postgresql", "mysql", "sqlite", "spark")
 # Kinds that are asked where they are, in their own language; no snapshot is made of them.
-IN_PLACE: Final = frozenset({"postgresql", "mysql", "sqlite"})
+IN_PLACE: Final = frozenset({"postgresql", "mysql", "sqlite", "spark"})
 OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "parquet": frozenset(),
     "csv": frozenset({"encoding", "likely", "delimiter", "text"}),
@@ -29,6 +30,7 @@ OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "arrow": frozenset(),
     "dicom": frozenset({"table"}),
     "s3": frozenset({"format", "encoding", "likely", "delimiter", "records", "text"}),
+    "spark": frozenset({"format"}),
 }
 _PREFIX: Final = re.compile(r"([a-z][a-z0-9-]*):(?!\\)(.*)", re.DOTALL)
 _CONNECTION: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
