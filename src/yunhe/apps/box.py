@@ -102,7 +102,11 @@ def run(
             "outputs": list(manifest.output.columns),
             "parameters": dict(parameters),
         }
-        ran = _waited(_started(order, out.fileno(), said.fileno()), manifest, watch)
+        try:
+            ran = _waited(_started(order, out.fileno(), said.fileno()), manifest, watch)
+        finally:
+            kept = min(os.fstat(said.fileno()).st_size, limits.APP_LOG_BYTES_MAX)
+            os.ftruncate(said.fileno(), kept)
     return Ran(_read(result), *ran)
 
 
