@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from attack import (
+    abuse_bounds,
     abuse_engine,
     abuse_flight,
     abuse_http,
@@ -57,6 +58,7 @@ ABUSES: Final = (
     *_listed("flight_tickets", abuse_flight.TICKETS),
     *_listed("flight_messages", abuse_flight.MESSAGES),
     *_listed("terms", abuse_terms.TERMS),
+    *_listed("bounds", abuse_bounds.BOUNDS),
     *_listed("engine", abuse_engine.ENGINE),
     *_listed("engine_bombs", abuse_engine.BOMBS),
     *_listed("paths", abuse_sources.PATHS),

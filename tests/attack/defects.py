@@ -73,7 +73,7 @@ class _Equal(str):
         return False
 
 
-def _set(owner: Any, name: str, value: Any) -> Callable[[], None]:
+def put(owner: Any, name: str, value: Any) -> Callable[[], None]:
     """Replace one attribute that must be there."""
 
     def apply() -> None:
@@ -91,7 +91,7 @@ def _all(*applies: Callable[[], None]) -> Callable[[], None]:
     return apply
 
 
-def _nothing(*_: Any, **__: Any) -> None:
+def nothing(*_: Any, **__: Any) -> None:
     return None
 
 
@@ -243,14 +243,14 @@ def _termination_ignored() -> None:
         return found(tx, contract_id)
 
     lifecycle.in_force = in_force
-    control_store.close_quota = _nothing
+    control_store.close_quota = nothing
 
 
 def _late_termination() -> None:
-    service._Watch.__call__ = _nothing  # type: ignore[method-assign]
+    service.Watch.__call__ = nothing  # type: ignore[method-assign]
 
 
-def _nothing_owed() -> None:
+def _no_fee() -> None:
     Control._fee = lambda self, tx, contract_id, rows: (0, False)  # type: ignore[method-assign]
 
 
@@ -261,7 +261,7 @@ def _one_worker_for_all() -> None:
     pool.Pool._choose = choose  # type: ignore[method-assign]
 
 
-def _job(**over: Any) -> Callable[[], None]:
+def job(**over: Any) -> Callable[[], None]:
     """The worker is told something else than was governed."""
 
     def apply() -> None:
@@ -332,7 +332,7 @@ def _bodies_unbounded() -> None:
 
 
 def _patched(owners: Iterable[Any], name: str, value: Any) -> Callable[[], None]:
-    return _all(*(_set(owner, name, value) for owner in owners))
+    return _all(*(put(owner, name, value) for owner in owners))
 
 
 def _signatures_unread() -> None:
@@ -340,7 +340,7 @@ def _signatures_unread() -> None:
 
 
 def _refusals_unwritten() -> None:
-    service.DataPlane._record_refusal = _nothing  # type: ignore[method-assign]
+    service.DataPlane._record_refusal = nothing  # type: ignore[method-assign]
 
 
 def _nonces_unspent() -> None:
@@ -389,52 +389,50 @@ DEFECTS: Final[dict[str, Defect]] = {
     "every column shown": Defect(_every_column_shown, ("columns",)),
     "answers kept by text alone": Defect(_kept_by_text_alone, (), ("terms",)),
     # the language
-    "functions: allow-list open": Defect(_set(functions, "ALLOWED", _Everything()), ("metadata",)),
-    "nodes unchecked": Defect(_set(gate, "_check_nodes", _nothing), ("files", "table_functions")),
-    "special rules unchecked": Defect(_set(gate, "_check_special", _nothing), ("escapes",)),
+    "functions: allow-list open": Defect(put(functions, "ALLOWED", _Everything()), ("metadata",)),
+    "nodes unchecked": Defect(put(gate, "_check_nodes", nothing), ("files", "table_functions")),
+    "special rules unchecked": Defect(put(gate, "_check_special", nothing), ("escapes",)),
     "names unchecked": Defect(_names_unchecked, ("qualified",)),
     "first statement only": Defect(_first_statement, ("statements",)),
     "user's text runs": Defect(_users_text_runs, ("columns", "masks")),
-    "growth unchecked": Defect(_set(growth, "check", _nothing), ("size",)),
-    "depth unchecked": Defect(_set(limits, "SQL_BRACKETS_DEPTH_MAX", 10**6), ("size",)),
-    "length unchecked": Defect(_set(limits, "SQL_BYTES_MAX", 10**9), ("size",)),
-    "tables unbounded": Defect(_set(limits, "SQL_TABLES_MAX", 10**6), ("size",)),
+    "growth unchecked": Defect(put(growth, "check", nothing), ("size",)),
+    "depth unchecked": Defect(put(limits, "SQL_BRACKETS_DEPTH_MAX", 10**6), ("size",)),
+    "length unchecked": Defect(put(limits, "SQL_BYTES_MAX", 10**9), ("size",)),
+    "tables unbounded": Defect(put(limits, "SQL_TABLES_MAX", 10**6), ("size",)),
     # errors as a channel
     "barrier removed: nothing made total": Defect(
         _patched((gate, aggregate), "make_total", lambda tree: tree), ("errors",)
     ),
-    "barrier removed: operators": Defect(_set(total, "PARTIAL", frozenset()), ("errors",)),
-    "barrier removed: comparisons": Defect(_set(total, "COMPARISONS", frozenset()), ("errors",)),
-    "literals unchecked": Defect(_set(gate, "check_literals", _nothing), ("errors",)),
+    "barrier removed: operators": Defect(put(total, "PARTIAL", frozenset()), ("errors",)),
+    "barrier removed: comparisons": Defect(put(total, "COMPARISONS", frozenset()), ("errors",)),
+    "literals unchecked": Defect(put(gate, "check_literals", nothing), ("errors",)),
     "engine's text passed on": Defect(_engine_text_passed_on, (), ("engine",)),
     # groups only
     "minimum group off": Defect(_terms(minimum_group=0), ("aggregate_shape", "probes")),
-    "k of one": Defect(_job(k=1), ("probes",)),
+    "k of one": Defect(job(k=1), ("probes",)),
     "aggregates: allow-list open": Defect(
         _all(
-            _set(aggregate, "GROUP_AGGREGATES", _Everything()),
-            _set(functions, "ALLOWED", _Everything()),
+            put(aggregate, "GROUP_AGGREGATES", _Everything()),
+            put(functions, "ALLOWED", _Everything()),
         ),
         ("aggregate_functions",),
     ),
-    "shapes unchecked": Defect(_set(aggregate, "check_shape", _nothing), ("aggregate_shape",)),
+    "shapes unchecked": Defect(put(aggregate, "check_shape", nothing), ("aggregate_shape",)),
     "entity key free to filter": Defect(
-        _set(aggregate._Split, "_refuse_entity", _nothing), ("probes",)
+        put(aggregate._Split, "_refuse_entity", nothing), ("probes",)
     ),
-    "joins unchecked": Defect(_set(aggregate._Split, "_check_joins", _nothing), ("joins",)),
-    "audit told nothing": Defect(_set(service, "_answered", _nothing), (), ("inference",)),
+    "joins unchecked": Defect(put(aggregate._Split, "_check_joins", nothing), ("joins",)),
+    "audit told nothing": Defect(put(service, "_answered", nothing), (), ("inference",)),
     # the contract
     "purpose unchecked": Defect(_purpose_unchecked, (), ("terms",)),
     "expiry ignored": Defect(_clock_stands, (), ("terms",)),
     "uses not decremented": Defect(_count_stands, (), ("terms",)),
     "termination ignored": Defect(_termination_ignored, (), ("terms",)),
     "streams outlive the contract": Defect(_late_termination, (), ("terms",)),
-    "questions free for ever": Defect(
-        _set(limits, "ANSWERS_GIVEN_BACK_MAX", 10**9), (), ("terms",)
-    ),
-    "frequency uncounted": Defect(_set(control_store, "uses_since", lambda *_: 0), (), ("terms",)),
-    "nothing owed": Defect(_nothing_owed, (), ("terms",)),
-    "rows unbounded": Defect(_job(rows_max=None), (), ("terms",)),
+    "questions free for ever": Defect(put(limits, "ANSWERS_GIVEN_BACK_MAX", 10**9), (), ("terms",)),
+    "frequency uncounted": Defect(put(control_store, "uses_since", lambda *_: 0), (), ("terms",)),
+    "nothing owed": Defect(_no_fee, (), ("terms",)),
+    "rows unbounded": Defect(job(rows_max=None), (), ("terms",)),
     "refusals leave no evidence": Defect(_refusals_unwritten, (), ("terms",)),
     # the worker
     "external access on": Defect(
@@ -455,13 +453,13 @@ DEFECTS: Final[dict[str, Defect]] = {
     "any audience": Defect(_any_audience, (), ("http_tokens",)),
     "data token of anybody": Defect(_foreign_data_token, (), ("http_tokens",)),
     "data token for ever": Defect(_old_data_token, (), ("http_tokens",)),
-    "membership unchecked": Defect(_set(_ROUTER, "require_member", _nothing), (), ("http_tokens",)),
+    "membership unchecked": Defect(put(_ROUTER, "require_member", nothing), (), ("http_tokens",)),
     "bodies unbounded": Defect(_bodies_unbounded, (), ("http_framing",)),
     "loose JSON": Defect(_patched((asgi, wire), "loads_strict", _loose_json), (), ("http_bodies",)),
     "links followed out of the roots": Defect(
-        _set(local.Roots, "_inside", lambda self, real: True), (), ("paths",)
+        put(local.Roots, "_inside", lambda self, real: True), (), ("paths",)
     ),
     "every address allowed": Defect(
-        _set(guard, "allowed", lambda address, development: True), (), ("addresses",)
+        put(guard, "allowed", lambda address, development: True), (), ("addresses",)
     ),
 }

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from attack import abuses
-from attack.defects import DEFECTS
+from attack import abuses, defects, defects_bounds
 from attack.world import target
 
+DEFECTS: Final = {**defects.DEFECTS, **defects_bounds.DEFECTS}
 _PARALLEL: Final = 2
 _SECONDS_MAX: Final = 300
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from itertools import islice
 
 from yunhe.dataplane.errors import StreamMalformed
 
@@ -18,7 +17,7 @@ _OFFSETS = {4: 4, 5: 4, 12: 4, 17: 4, 19: 8, 20: 8, 21: 8}  # kind -> bytes of a
 _DATA_AFTER = (4, 5, 19, 20)  # of these: with a third buffer
 _FIXED_BITS = {6: 1, 10: 64, 18: 64}  # bool, timestamp, duration
 _VIEWS = (23, 24)
-_NULL, _INT, _STRUCT, _UNION, _FIXED_LIST = 1, 2, 13, 14, 16
+_NULL, _INT, _STRUCT, _UNION, _FIXED_LIST, _RUNS = 1, 2, 13, 14, 16, 22
 
 
 @dataclass(frozen=True)
@@ -157,6 +156,8 @@ def _column(field: _Table, depth: int) -> Column:
         return Column(2, bits)
     if kind == _UNION:
         return Column(1, 8, held=0, ends=True)  # the kind of each value; the rest varies
+    if kind == _RUNS:  # a sealed shard: its rows are told apart when it is opened (vault)
+        return Column(0, ends=True)
     if kind not in _OFFSETS and kind not in (_STRUCT, _FIXED_LIST):
         raise StreamMalformed(f"a column of the type {kind}")  # no engine of ours gives one
     children = tuple(_column(child, depth + 1) for child in field.tables(5))
