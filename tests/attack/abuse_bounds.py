@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -56,6 +57,38 @@ def _from(*regions: str) -> Callable[[Target], str]:
     return lambda aim: PlaneFace(aim).ask(aim.agree(replace(ROWS, regions=regions)), SQL).code
 
 
+def _left(aim: Target) -> str:
+    """What is left, as the provider counts it and as the consumer is told."""
+    contract = aim.agree(replace(ROWS, rows_total=7, uses_max=5))
+    aim.world.ask(contract, SQL)
+    ends = [aim.world[key].space.budget(contract.id) for key in ("a", "r")]
+    if ends[0].next_at is None or ends[1].next_at is None:
+        return "NO TIME"
+    told = [replace(each, next_at=None) for each in ends]
+    return f"{told[1].uses_left} uses {told[1].rows_left} rows" if told[0] == told[1] else str(told)
+
+
+def _left_of_another(aim: Target) -> str:
+    """A data token of one contract tells of that one only; none, of none."""
+    provider = aim.world["a"]
+    connection = http.client.HTTPConnection("127.0.0.1", provider.config.listen_port, timeout=30)
+    token = aim.world["r"].node.contracts.access(aim.contracts["rows"].id).token
+    codes = []
+    try:
+        for bearer, peer in ((token, "fn"), ("", "r")):
+            headers = {
+                "Authorization": f"Bearer {bearer}",
+                "X-Yunhe-Peer": f"Bearer {aim.world[peer].node.identity.mint(provider.did)}",
+            }
+            connection.request("POST", "/data/v1/left", b"{}", headers)
+            answer = connection.getresponse()
+            answer.read()
+            codes.append(str(answer.status))
+    finally:
+        connection.close()
+    return " ".join(codes)
+
+
 def _signed(aim: Target) -> str:
     """Whether the provider holds the consumer's word over what was delivered, to be shown."""
     contract = aim.agree(ROWS)
@@ -96,6 +129,8 @@ BOUNDS: Final = {
     ("from the agreed region", "RUNS"): _from("33"),
     ("from another region", "REGION_NOT_AGREED"): _from("44", "11"),
     ("from a region finer than is known", "REGION_NOT_AGREED"): _from("330106"),
+    ("what is left, at both ends", "4 uses 4 rows"): _left,
+    ("what is left of somebody else's", "401 401"): _left_of_another,
     ("a receipt of what was delivered", "SIGNED 3 rows"): _signed,
     ("a receipt with other figures", "BAD_SIGNATURE|SIGNATURE_INVALID"): _forged,
 }

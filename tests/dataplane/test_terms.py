@@ -134,6 +134,22 @@ def test_after_a_crash_all_that_was_held_counts(node: Plane) -> None:
         stream.close()
 
 
+def test_what_is_left_is_told_with_what_is_held(node: Plane) -> None:
+    terms = replace(ROWS, uses_max=3, rows_total=300, bytes_total=100_000, bytes_max=40_000)
+    node.desk.open(replace(terms, hours=MORNING))
+    stream = node.query(ALL)
+    held = node.plane.left(PEER, "c1")
+    assert (held.uses_left, held.rows_left, held.held_rows) == (2, 0, 300)
+    assert (held.bytes_left, held.held_bytes) == (60_000, 40_000)
+    size = sum(map(len, stream))
+    left = node.plane.left(PEER, "c1")
+    assert (left.uses_left, left.rows_left, left.held_rows) == (2, 30, 0)
+    assert (left.bytes_left, left.held_bytes, left.privacy) == (100_000 - size, 0, None)
+    assert left.to_json()["next_at"] == "2026-01-01T00:00:00.000000Z"
+    with pytest.raises(YunheError):
+        node.plane.left("did:web:somebody", "c1")
+
+
 # --- hours and region --------------------------------------------------------------------------
 
 

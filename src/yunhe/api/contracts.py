@@ -102,6 +102,15 @@ def contract(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
     return _contract(parts, parts.contracts.contract(key))
 
 
+@router.get("/contracts/{key}/budget")
+def budget(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
+    """What is left of a contract, as its provider counts it; the consumer's node asks there."""
+    found = parts.contracts.contract(key)
+    if found.role is contracts.Side.PROVIDER:
+        return parts.control.left(found).to_json()
+    return parts.left(found.id)
+
+
 @router.post("/contracts/{key}/terminate")
 def terminate(key: str, form: ReasonForm, parts: Parts, who: Trader) -> dict[str, Any]:
     """End a contract now; the peer is told at once."""

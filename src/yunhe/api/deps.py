@@ -131,6 +131,8 @@ class Services:
     dsp_base: Callable[[str], str]
     # (contract id, sql, purpose, use id, principal) -> the provider's answer
     ask: Callable[[str, str, str, str, str], Answer]
+    # contract id -> what its provider says is left of it
+    left: Callable[[str], dict[str, Any]]
     inbox: Inbox
     fabric: fabric.Fabric
     profiles: Profiles

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +13,7 @@ from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import unusable
 from yunhe.kernel import canonical
 from yunhe.kernel.money import yuan
-from yunhe.sdk import Contract, Negotiation, Space, YunheRefused
+from yunhe.sdk import Contract, Left, Negotiation, Space, YunheRefused
 
 app = typer.Typer(help="The contracts of this node, on either side.", no_args_is_help=True)
 
@@ -43,10 +44,10 @@ def show(desk: Desk, contract: Id) -> None:
                 raise
             negotiate.tell(desk, coming)
             return
-        uses, bill = space.uses(key), space.bill(key)
+        uses, bill, left = space.uses(key), space.bill(key), _left(space, found)
 
     def human() -> None:
-        _facts(desk, found)
+        _facts(desk, found, left)
         total = desk.yuan(bill.total_fen)
         desk.out.print(
             desk.say(
@@ -62,7 +63,18 @@ def show(desk: Desk, contract: Id) -> None:
         rows = ({**vars(use), "fee": yuan(use.fee_fen), "at": desk.instant(use.at)} for use in uses)
         desk.table(rows, dict(zip(names, heads, strict=True)))
 
-    desk.show({"contract": found, "uses": uses, "bill": bill}, human)
+    desk.show({"contract": found, "uses": uses, "bill": bill, "left": left}, human)
+
+
+def _left(space: Space, found: Contract) -> Left | None:
+    """What is left of bounds that the provider alone counts; None: none, or it does not answer."""
+    bound = found.terms.privacy, found.terms.rows_total, found.terms.bytes_total
+    if found.state != "in_force" or bound == (None, None, None):
+        return None
+    try:
+        return space.budget(found.id)
+    except YunheRefused:
+        return None
 
 
 def _coming(desk: Desk, space: Space, given: str) -> Negotiation | None:
@@ -78,20 +90,54 @@ def _ended(desk: Desk, found: Contract) -> str | None:
     return why and desk.say(why, found.ended_reason_zh or why)
 
 
-def _budget(desk: Desk, found: Contract) -> str | None:
-    left = found.privacy_left
+def _privacy(desk: Desk, left: dict[str, Any] | None) -> str | None:
     if left is None:
         return None
     epsilon, whole, answers = left["epsilon_left"], left["epsilon"], left["answers"]
+    word = "ρ" if left.get("measure") == "rho" else "ε"
     return desk.say(
-        f"epsilon {epsilon} of {whole}, {answers} new answers",
-        f"ε {epsilon}（总额 {whole}），还可回答 {answers} 个新问题",
+        f"{word} {epsilon} of {whole}, {answers} new answers",
+        f"{word} {epsilon}（总额 {whole}），还可回答 {answers} 个新问题",
     )
 
 
-def _facts(desk: Desk, found: Contract) -> None:
+def _of(left: int | None, held: int | None, desk: Desk) -> str | None:
+    if left is None:
+        return None
+    waits = desk.say(f" (uses under way hold {held})", f"（进行中的使用占用 {held}）")
+    return f"{left}{waits if held else ''}"
+
+
+def _budget(desk: Desk, left: Left) -> dict[str, str | None]:
+    """What is left, in words."""
+    free = desk.say("any", "不限")
+    return {
+        desk.say("uses left", "剩余次数"): free if left.uses_left is None else str(left.uses_left),
+        desk.say("rows left", "剩余行数"): _of(left.rows_left, left.held_rows, desk),
+        desk.say("bytes left", "剩余字节数"): _of(left.bytes_left, left.held_bytes, desk),
+        desk.say("privacy budget left", "剩余隐私预算"): _privacy(desk, left.privacy),
+        desk.say("next use from", "最早使用时间"): desk.instant(left.next_at)
+        if left.next_at
+        else None,
+    }
+
+
+@command(app)
+def budget(desk: Desk, contract: Id) -> None:
+    """What is left of a contract: uses, volume, privacy budget, and from when; costs nothing."""
+    with desk.space() as space:
+        left = space.budget(desk.whole(contract, space.contracts))
+    desk.show(left, lambda: _say(desk, _budget(desk, left)))
+
+
+def _say(desk: Desk, lines: Mapping[str, str | None]) -> None:
+    for name, value in lines.items():
+        if value:
+            desk.out.print(f"{name}: {value}", markup=False)
+
+
+def _facts(desk: Desk, found: Contract, left: Left | None) -> None:
     """What it is, in words: state, who signed, with whom, about what, under which terms."""
-    left = desk.say("any", "不限") if found.uses_left is None else str(found.uses_left)
     lines = {
         desk.say("contract", "合约"): found.id,
         desk.say("state", "状态"): words.of(desk, words.CONTRACT, found.state),
@@ -101,12 +147,9 @@ def _facts(desk: Desk, found: Contract) -> None:
         desk.say("our part", "我方角色"): words.of(desk, words.ROLES, found.role),
         desk.say("other side", "对方"): found.peer_did,
         desk.say("product", "产品"): found.product_code,
-        desk.say("uses left", "剩余次数"): left,
-        desk.say("privacy budget left", "剩余隐私预算"): _budget(desk, found),
+        **_budget(desk, left or Left(found.uses_left, privacy=found.privacy_left)),
     }
-    for name, value in lines.items():
-        if value:
-            desk.out.print(f"{name}: {value}", markup=False)
+    _say(desk, lines)
     desk.stuck(found.stuck_because, found.next_retry_at)
     terms.show(desk, found.terms)
 

@@ -159,6 +159,9 @@ _USE: Final = {
     "Told to the other side.": "告知对方。",
     "The contracts of this node, on either side.": "本节点作为任一方的合约。",
     "List contracts.": "列出合约。",
+    "What is left of a contract: uses, volume, privacy budget, and from when; costs nothing.": (
+        "查看合约的剩余次数、数据量、隐私预算与最早使用时间；不计费。"
+    ),
     "Show one contract with its uses and its running bill; before it is one, its negotiation.": (
         "显示一份合约及其使用与账目；尚未签成时显示其协商。"
     ),

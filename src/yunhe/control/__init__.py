@@ -34,6 +34,7 @@ from yunhe.control.events import (
     UseVoided,
 )
 from yunhe.control.grant import Grant
+from yunhe.control.left import Left
 from yunhe.control.model import (
     Context,
     Denial,
@@ -65,6 +66,7 @@ __all__ = [
     "Given",
     "Grant",
     "GrantForged",
+    "Left",
     "Made",
     "Posted",
     "QueryOverlap",

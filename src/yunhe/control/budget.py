@@ -134,7 +134,12 @@ def kept(tx: Tx, peer_did: str, dataset: str, question: str) -> list[Any] | None
 
 def left(db: Database, peer_did: str, dataset: str, privacy: Privacy) -> Budget:
     """What is left to one party of what `privacy` allows."""
-    epsilon, delta = db.read(lambda tx: _spent(tx, peer_did, dataset))
+    return db.read(lambda tx: left_in(tx, peer_did, dataset, privacy))
+
+
+def left_in(tx: Tx, peer_did: str, dataset: str, privacy: Privacy) -> Budget:
+    """As `left`, in a transaction."""
+    epsilon, delta = _spent(tx, peer_did, dataset)
     remains = max(privacy.epsilon_micro - epsilon, 0)
     return Budget(
         privacy.epsilon,

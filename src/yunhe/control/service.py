@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from yunhe.contracts import (
+    Contract,
     ContractEnded,
     ContractInForce,
     ContractTerminated,
@@ -43,6 +44,7 @@ from yunhe.control.events import (
 )
 from yunhe.control.grant import Grant, mint
 from yunhe.control.judge import Judge
+from yunhe.control.left import Left, left
 from yunhe.control.model import (
     ANSWERS,
     DENY,
@@ -440,6 +442,10 @@ class Control:
         """What is left of a contract, or None where this node does not provide it."""
         row = self._db.read(lambda tx: store.find_quota(tx, contract_id))
         return None if row is None else store.as_quota(row)
+
+    def left(self, contract: Contract) -> Left:
+        """What is left to the other party now; raises QuotaUnknown."""
+        return left(self._db, contract)
 
     def privacy_left(self, peer_did: str, dataset: str, privacy: Privacy) -> budget.Budget:
         """What is left to a party of a privacy budget over a data set."""

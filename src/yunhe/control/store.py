@@ -204,6 +204,17 @@ def last_use_at(tx: Tx, contract_id: str) -> datetime | None:
     return None if row is None else row.reserved_at
 
 
+def held(tx: Tx, contract_id: str) -> tuple[int, int]:
+    """Rows and bytes that uses under way may yet deliver."""
+    under_way = use.c.state.in_(("reserved", "released"))
+    mine = sa.and_(use.c.contract_id == contract_id, under_way)
+    rows, size = (
+        tx.scalar(sa.select(sa.func.coalesce(sa.func.sum(column), 0)).where(mine))
+        for column in (use.c.rows_max, use.c.bytes_max)
+    )
+    return int(rows), int(size)
+
+
 def add_use(tx: Tx, values: dict[str, Any]) -> bool:
     """Insert a reserved use; False if its id is taken."""
     return tx.insert_once(use, values)

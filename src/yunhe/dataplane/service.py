@@ -22,6 +22,7 @@ from yunhe.control import (
     Control,
     Given,
     Grant,
+    Left,
     Question,
     Recorder,
     Use,
@@ -179,6 +180,10 @@ class DataPlane:
     ) -> Mapping[str, TableBinding]:
         """The tables with their files as they are now; raises SourceDrifted, SnapshotNotMade."""
         return tables if self._supply is None else fresh(tables, contract.terms, used, self._supply)
+
+    def left(self, peer_did: str, contract_id: str) -> Left:
+        """What is left of a contract to a peer; raises why it does not bind."""
+        return self._control.left(self._contracts.in_force(contract_id, peer_did))
 
     def stands(self, contract_id: str, peer_did: str | None = None) -> Contract:
         """The contract, if data may flow under it now; raises why it does not bind, and

@@ -19,6 +19,7 @@ from yunhe.sdk.model import (
     Bill,
     Contract,
     Hit,
+    Left,
     Me,
     Negotiation,
     Offer,
@@ -429,11 +430,9 @@ def contract(contract_id: str) -> Call[Contract]:
     return Call("GET", f"/contracts/{_key(contract_id)}", _one(Contract))
 
 
-def budget(contract: Contract | str) -> Call[dict[str, Any] | None]:
-    """What is left of a contract's privacy budget; None at the consumer, or where there is none."""
-    read = _one(Contract)
-    path = f"/contracts/{_key(contract)}"
-    return Call("GET", path, lambda data: read(data).privacy_left)
+def budget(contract: Contract | str) -> Call[Left]:
+    """What is left of a contract, at either end: uses, volume, privacy budget, and when."""
+    return Call("GET", f"/contracts/{_key(contract)}/budget", _one(Left))
 
 
 def terminate(contract: Contract | str, reason: str) -> Call[Contract]:

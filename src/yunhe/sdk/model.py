@@ -321,6 +321,23 @@ class Contract:
 
 
 @dataclass(frozen=True)
+class Left:
+    """What is left of a contract, as its provider counts it; None: no such bound.
+
+    `held_*`: of uses under way, whose rest comes back; `next_at`: when a use may next begin;
+    `privacy`: the budget's `epsilon`, `epsilon_left`, `answers` and the rest.
+    """
+
+    uses_left: int | None = None
+    rows_left: int | None = None
+    bytes_left: int | None = None
+    held_rows: int | None = None
+    held_bytes: int | None = None
+    next_at: datetime | None = None
+    privacy: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Transfer:
     """A transfer under a contract; `state` is the DSP's, `error` why it was halted or ended.
 

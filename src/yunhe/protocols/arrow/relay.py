@@ -61,8 +61,8 @@ class ProviderAnswerInvalid(Unavailable):
 
 class ProviderDescribesNot(Unavailable):
     code = "PROVIDER_DESCRIBES_NOT"
-    en = "The provider's connector does not tell the schema of a query before it is run."
-    zh = "提供方连接器不支持在执行查询前说明结果结构。"
+    en = "The provider's connector tells neither the schema of a query nor what is left."
+    zh = "提供方连接器不支持说明结果结构或合约剩余额度。"
     mend_en = "Use POST /api/v1/sql, `yunhe sql` or the SDK with this provider."
     mend_zh = "请对该提供方使用 POST /api/v1/sql、yunhe sql 或 SDK。"
 
@@ -190,12 +190,20 @@ class Relay:
 
         No use: the provider binds and runs nothing. Raises as `open`.
         """
+        return wire.read_described(self._told(contract_id, {"sql": sql}, wire.DESCRIBE))
+
+    def left(self, contract_id: str) -> dict[str, Any]:
+        """What the provider says is left of a contract; no use. Raises as `open`, LeftInvalid."""
+        return wire.read_left(self._told(contract_id, {}, wire.LEFT))
+
+    def _told(self, contract_id: str, asked: dict[str, Any], call: str) -> bytes:
+        """The answer to a call beside the query's; raises the provider's refusal."""
         access = self._contracts.access(contract_id)
         path = urlsplit(access.endpoint).path or wire.PATH
         if not path.endswith(wire.PATH):
             raise ProviderDescribesNot
-        path = path.removesuffix(wire.PATH) + wire.DESCRIBE
-        connection, response = self._ask(access, {"sql": sql}, path, "application/json")
+        path = path.removesuffix(wire.PATH) + call
+        connection, response = self._ask(access, asked, path, "application/json")
         try:
             body = response.read(limits.DESCRIBED_BYTES_MAX + 1)
         except (OSError, http.client.HTTPException) as error:
@@ -208,7 +216,7 @@ class Relay:
         if response.status == 404:
             raise ProviderDescribesNot
         if response.status == 200:
-            return wire.read_described(body)
+            return body
         if 400 <= response.status < 600 and (problem := _read_problem(body)) is not None:
             raise RefusedByProvider(problem, response.status)
         raise ProviderAnswerInvalid(why=f"status {response.status}")

@@ -1,12 +1,13 @@
 """The provider's door to its data: `POST /data/v1/query`, one governed use a request.
 
-`POST /data/v1/describe` tells the schema of a query's result, or the tables; that is no use.
+`POST /data/v1/describe` tells the schema of a query's result, or the tables, `POST /data/v1/left`
+what is left of the contract; neither is a use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -64,6 +65,10 @@ class _Desk:
         )
         return self._plane.query(peer_did, query)
 
+    def left(self, request: Request) -> dict[str, Any]:
+        """What is left of the contract of the data token."""
+        return self._plane.left(*self._entered(request)).to_json()
+
     def told(self, request: Request, body: bytes) -> dict[str, bytes]:
         """The schema of a query under the name "", or of each table."""
         peer_did, contract_id = self._entered(request)
@@ -110,5 +115,14 @@ def router(
         body = await request.body()
         schemas = await queries.run(lambda: desk.told(request, body))
         return JSONResponse(wire.described(schemas))
+
+    @made.post(
+        wire.LEFT,
+        summary="What is left of a contract: uses, volume, privacy budget, when; no use",
+        openapi_extra=json_body(),
+    )
+    async def left(request: Request) -> Response:
+        await request.body()
+        return JSONResponse(await queries.run(lambda: desk.left(request)))
 
     return made

@@ -15,10 +15,14 @@ from yunhe.kernel.errors import Invalid, Unavailable, YunheError
 MEDIA_TYPE: Final = "application/vnd.apache.arrow.stream"
 PATH: Final = "/data/v1/query"
 DESCRIBE: Final = "/data/v1/describe"
+LEFT: Final = "/data/v1/left"
 PEER: Final = "X-Yunhe-Peer"  # the caller's self-issued token: a stolen data token is no use
 USE_ID: Final = "X-Yunhe-Use-Id"
 WITHHELD: Final = "X-Yunhe-Groups-Withheld"
 
+_LEFT: Final = frozenset(
+    ("uses_left", "rows_left", "bytes_left", "held_rows", "held_bytes", "next_at", "privacy")
+)
 _MEMBERS: Final = {"use_id": 80, "sql": limits.SQL_BYTES_MAX, "purpose": 64, "principal": 128}
 
 
@@ -34,6 +38,14 @@ class DescriptionInvalid(Unavailable):
     code = "DESCRIPTION_INVALID"
     en = "The provider described the data in a way that cannot be read."
     zh = "提供方返回的数据结构说明无法读取。"
+    mend_en = "Try again; if it persists, tell the provider."
+    mend_zh = "请重试；若仍如此，请告知提供方。"
+
+
+class LeftInvalid(Unavailable):
+    code = "LEFT_INVALID"
+    en = "The provider said what is left of the contract in a way that cannot be read."
+    zh = "提供方返回的合约剩余额度无法读取。"
     mend_en = "Try again; if it persists, tell the provider."
     mend_zh = "请重试；若仍如此，请告知提供方。"
 
@@ -81,6 +93,22 @@ def read_describe(body: bytes) -> str:
     if len(data["sql"]) > limits.SQL_BYTES_MAX:
         raise BadQuery(member="sql", why=f"has more than {limits.SQL_BYTES_MAX} characters")
     return data["sql"]
+
+
+def read_left(body: bytes) -> dict[str, Any]:
+    """What a provider says is left of a contract; raises LeftInvalid."""
+    try:
+        data = loads_strict(body, limits.PROBLEM_BYTES_MAX)
+    except YunheError as error:
+        raise LeftInvalid(str(error)) from error
+    if not isinstance(data, dict) or not set(data) >= _LEFT:
+        raise LeftInvalid
+    counts = [data[name] for name in _LEFT - {"next_at", "privacy"}]
+    privacy, at = data["privacy"], data["next_at"]
+    well = all(value is None or type(value) is int for value in counts)
+    if not well or not isinstance(privacy, dict | None) or not isinstance(at, str | None):
+        raise LeftInvalid
+    return {name: data[name] for name in _LEFT}
 
 
 def described(schemas: Mapping[str, bytes]) -> dict[str, Any]:
