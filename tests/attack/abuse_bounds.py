@@ -130,7 +130,7 @@ BOUNDS: Final = {
     ("from another region", "REGION_NOT_AGREED"): _from("44", "11"),
     ("from a region finer than is known", "REGION_NOT_AGREED"): _from("330106"),
     ("what is left, at both ends", "4 uses 4 rows"): _left,
-    ("what is left of somebody else's", "401 401"): _left_of_another,
+    ("what is left of somebody else's", "403 401"): _left_of_another,
     ("a receipt of what was delivered", "SIGNED 3 rows"): _signed,
     ("a receipt with other figures", "BAD_SIGNATURE|SIGNATURE_INVALID"): _forged,
 }
