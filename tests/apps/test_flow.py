@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from apps.programs import AGGREGATE, MEAN_AGE, manifest, terms
+from apps.programs import AGGREGATE, BY_SEX, MEAN_AGE, METRICS, REVIEW, manifest, terms
 from flow.world import PURPOSE, World, three, until
+from yunhe.apps.errors import AppNotAgreed, AppSignatureInvalid, AppUnknown
+from yunhe.apps.manifest import compose
+from yunhe.kernel.errors import Invalid, YunheError
 from yunhe.sdk import Contract, Terms, YunheRefused
 
 
@@ -44,3 +49,156 @@ def test_a_program_runs_beside_the_data_and_only_groups_leave(world: World) -> N
         r.apps.log(job["id"])
     a.issue_statement(contract)
     until("settled", lambda: [s.state for s in a.statements(contract)] == ["settled"])
+
+
+def test_sql_and_numbers_and_what_a_person_lets_go(world: World) -> None:
+    a, r = world["a"].space, world["r"].space
+    sql = r.apps.publish(manifest("by-sex", "sql", output={"numbers": ["n"]}), BY_SEX)
+    count = "def run(i, p):\n    return {'rows': i['patients'].num_rows, 'least': p['least']}"
+    numbers = r.apps.publish(manifest("counting", output={"numbers": ["rows", "least"]}), count)
+    rows = "def run(i, p):\n    return i['patients'].select(['sex']).slice(0, 3)"
+    looked = r.apps.publish(manifest("looked-at", output={"columns": ["sex"]}), rows)
+
+    contract = agreed(world, terms(AGGREGATE, sql["reference"]))
+    job = r.apps.run_app(r.apps.deploy(sql["digest"], contract)["id"], PURPOSE, {"least": 18})
+    assert r.apps.result(job["id"]).to_pydict() == {
+        "sex": ["f", "m"],
+        "n": [180, 180],
+        "mean_age": [54.0, 53.0],
+    }
+    contract = agreed(world, terms(METRICS, numbers["reference"]))
+    job = r.apps.run_app(r.apps.deploy(numbers["digest"], contract)["id"], PURPOSE)
+    assert r.apps.result(job["id"]).to_pylist()[1] == {"name": "rows", "value": 360.0}
+
+    contract = agreed(world, terms(REVIEW, looked["reference"]))
+    deployed = r.apps.deploy(looked["digest"], contract)["id"]
+    kept, shown = (r.apps.run_app(deployed, PURPOSE) for _ in range(2))
+    assert (kept["state"], shown["state"]) == ("held", "held")
+    with pytest.raises(YunheRefused) as refused:
+        r.apps.result(shown["id"])
+    assert refused.value.code == "APP_NOT_RELEASED"
+    assert a.apps.result(shown["id"], held=True).num_rows == 3  # the host looks first
+    a.apps.release(shown["id"], "no person in it")
+    a.apps.release(kept["id"], "too near to a person", let_go=False)
+    until("the word", lambda: r.apps.job(shown["id"])["state"] == "released")
+    assert r.apps.result(shown["id"]).num_rows == 3
+    until("the other", lambda: r.apps.job(kept["id"])["state"] == "refused")
+    assert sorted(use.rows for use in a.uses(contract)) == [0, 3]
+    with pytest.raises(YunheRefused):
+        a.apps.release(kept["id"], "again")
+    a.issue_statement(contract)
+    until("settled", lambda: [s.state for s in a.statements(contract)] == ["settled"])
+
+
+def test_a_name_needs_consent_and_a_version_needs_it_anew(world: World) -> None:
+    a, r = world["a"].space, world["r"].space
+    first = r.apps.publish(manifest("named", version="1"), MEAN_AGE)
+    second = r.apps.publish(manifest("named", version="2"), MEAN_AGE)
+    contract = agreed(world, terms(AGGREGATE, "named"))
+    asked = r.apps.deploy(first["digest"], contract)
+    assert asked["state"] == "asked"
+    with pytest.raises(YunheRefused) as refused:
+        r.apps.start(asked["id"], PURPOSE)
+    assert refused.value.code == "APP_NOT_DEPLOYED"
+    a.apps.decide(asked["id"], "allow")
+    until("consent", lambda: r.apps.deploy(first["digest"], contract)["state"] == "deployed")
+    assert r.apps.run_app(asked["id"], PURPOSE)["state"] == "released"
+    assert r.apps.deploy(second["digest"], contract)["state"] == "asked"
+    with pytest.raises(YunheRefused) as refused:  # one name and version, one content
+        r.apps.publish(manifest("named", version="2"), MEAN_AGE + "#")
+    assert refused.value.code == "CONFLICT"
+
+
+def test_a_revoked_version_runs_nowhere(world: World) -> None:
+    a, r = world["a"].space, world["r"].space
+    slow = "import time\ndef run(i, p):\n    time.sleep(15)\n    return {'n': 1}"
+    app = r.apps.publish(manifest("slow", output={"numbers": ["n"]}), slow)
+    contract = agreed(world, terms(METRICS, app["reference"]))
+    deployed = r.apps.deploy(app["digest"], contract)["id"]
+    job = r.apps.start(deployed, PURPOSE)
+    until("the start", lambda: r.apps.job(job["id"])["state"] == "running")
+    began = time.monotonic()
+    r.apps.step(app["digest"], "revoke", "a mistake in it")
+    until("the end", lambda: r.apps.job(job["id"])["state"] == "failed", 5)
+    assert time.monotonic() - began < 5
+    (run,) = [each for each in a.apps.jobs(contract) if each["id"] == job["id"]]
+    assert run["code"] == "APP_CUT"
+    assert [use.state for use in a.uses(contract)] == ["void"]  # given back: nothing left
+    for verb in (lambda: r.apps.start(deployed, PURPOSE), lambda: a.apps.decide(deployed, "allow")):
+        with pytest.raises(YunheRefused) as refused:
+            verb()
+        assert refused.value.code in ("APP_REVOKED", "APP_NOT_DEPLOYED", "APP_STATE_REFUSED")
+    other = agreed(world, terms(METRICS, app["reference"]))
+    with pytest.raises(YunheRefused):
+        r.apps.deploy(app["digest"], other)
+    with pytest.raises(YunheRefused):
+        r.apps.step(app["digest"], "resume")
+
+
+def test_what_a_hostile_peer_tries(world: World) -> None:
+    """Past our own author's side: straight at the host's verbs, as an authenticated peer."""
+    host, author = world["a"].node.apps.host, world["r"].node.apps
+    peer, fn = world["r"].did, world["fn"].did
+    r = world["r"].space
+    code = MEAN_AGE + "# of the target"
+    app = r.apps.publish(manifest("target"), code)
+    contract = agreed(world, terms(AGGREGATE, app["reference"], "forged"))
+    whole = r.apps.version(app["digest"])
+    body = {"deployment_id": "dep-1", "contract_id": contract.id, **_of(whole)}
+    for other in (fn, world["a"].did):  # somebody else's contract
+        with pytest.raises(YunheError):
+            host.asked(other, body)
+    forged = manifest("forged")
+    made = compose(forged, peer, b"x")
+    for jws in ("", "a..b", whole["jws"]):  # of another manifest
+        with pytest.raises((AppSignatureInvalid, Invalid)):
+            host.asked(peer, body | {"manifest": dict(made.body), "jws": jws})
+    claimed = compose(forged, fn, b"x")  # signed by us, in somebody's name
+    jws = world["r"].node.apps.author._desk.keys.sign(claimed.signed)
+    with pytest.raises(AppSignatureInvalid):
+        host.asked(peer, body | {"manifest": dict(claimed.body), "jws": jws})
+    unnamed = compose(manifest("unnamed"), peer, b"x")
+    jws = world["r"].node.apps.author._desk.keys.sign(unnamed.signed)
+    with pytest.raises(AppNotAgreed):
+        host.asked(peer, body | {"manifest": dict(unnamed.body), "jws": jws})
+    # A changed byte on the way: the author's node gives other bytes than were signed.
+    path = author.author._desk.code(compose(manifest("target"), peer, code.encode()))
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b"mean", b"evil"))
+    with pytest.raises(YunheRefused) as refused:
+        r.apps.deploy(app["digest"], contract)
+    assert refused.value.code == "APP_CHANGED"
+    path.write_bytes(good)
+    key = r.apps.deploy(app["digest"], contract)["id"]
+    body["deployment_id"] = key
+    assert host.asked(peer, body)["state"] == "deployed"  # a replay is the same deployment
+    with pytest.raises(AppUnknown):  # and no second one
+        host.asked(peer, body | {"deployment_id": "dep-2"})
+    # A byte changed at the host's disk after that: nothing runs, nothing is charged.
+    held = world["a"].node.apps.host._desk.code(compose(manifest("target"), peer, good))
+    held.write_bytes(good + b"#")
+    run = {"deployment_id": key, "purpose": PURPOSE, "principal": "x", "parameters": {}}
+    host.run(peer, run | {"use_id": "changed-1"})
+    until("the end", lambda: host.stands(peer, {"use_id": "changed-1"})["code"] == "APP_CHANGED")
+    held.write_bytes(good)
+    # A replay of a run is that run; another's run and result are nobody else's.
+    host.run(peer, run | {"use_id": "replayed-1"})
+    until("it", lambda: host.stands(peer, {"use_id": "replayed-1"})["state"] == "released")
+    again = host.run(peer, run | {"use_id": "replayed-1"})
+    assert again["state"] == "released"
+    assert [u.state for u in world["a"].space.uses(contract)] == ["posted"]
+    for verb in (host.stands, host.give, host.run):
+        with pytest.raises(YunheError):
+            verb(fn, run | {"use_id": "replayed-1", "offset": 0})
+    for note in ({"digest": app["digest"], "step": "revoke"},):
+        with pytest.raises(AppUnknown):  # only its author revokes it
+            host.told(fn, {"note": note})
+    for offset in (-1, True, 1 << 60, "0"):
+        with pytest.raises(YunheError):
+            host.give(peer, {"use_id": "replayed-1", "offset": offset})
+    with pytest.raises(YunheError):  # no place beside the program's own
+        author.author.give(world["a"].did, {"digest": "../keys/did", "offset": 0})
+
+
+def _of(whole: dict[str, Any]) -> dict[str, Any]:
+    return {"manifest": whole["manifest"], "jws": whole["jws"]}

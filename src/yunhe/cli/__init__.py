@@ -12,6 +12,7 @@ import typer
 
 import yunhe
 from yunhe.cli import (
+    apps,
     contracts,
     demo,
     doctor,
@@ -73,6 +74,7 @@ for noun, group in {
     "contracts": contracts.app,
     "transfers": transfers.app,
     "vault": vault.app,
+    "apps": apps.app,
     "statement": statement.app,
     "review": review.app,
     "tokens": tokens.app,

@@ -282,8 +282,53 @@ _SHARING: Final = {
     ),
     "Its id.": "编号。",
 }
+_APPS: Final = {
+    "Signed programs that run beside the data.": "在数据所在地运行的签名应用。",
+    "Its digest, or how only that begins.": "摘要，或唯一匹配的摘要开头。",
+    "Of ours: its digest; as host: its id.": "本方应用的摘要；作为数据方时为部署编号。",
+    "The manifest: .toml or .json; see docs/apps.md.": "清单：.toml 或 .json，见 docs/apps.md。",
+    "Sign a version; `code` in its manifest names the file of the program.": (
+        "签名并发布一个版本；清单中的 `code` 指明程序文件。"
+    ),
+    "List the versions this node knows, latest first.": "列出本节点已知的应用版本，最新在前。",
+    "Show one version with its manifest and signature.": "显示一个版本及其清单与签名。",
+    "Deploy a version at the provider of each contract; again: how each stands.": (
+        "按各合约将版本部署到数据方；重复执行则显示现状。"
+    ),
+    "List where versions are deployed: ours at hosts, and those of others here.": (
+        "列出部署：本方应用在各数据方，以及他方应用在本方。"
+    ),
+    "As host: let a version that asked run here.": "作为数据方：同意申请的版本在此运行。",
+    "As host: refuse a version that asked.": "作为数据方：拒绝申请的版本。",
+    "Have a version run nowhere for now, or as host not here.": (
+        "暂停版本在各处运行；作为数据方则暂停在此运行。"
+    ),
+    "Let a suspended version run again.": "恢复已暂停的版本。",
+    "Deploy a version nowhere anew; where it is, it stays.": "不再新部署该版本；已部署的不受影响。",
+    "Have a version run nowhere any more, or as host not here; what runs is ended.": (
+        "永久撤销版本；作为数据方则不再在此运行。正在运行的随即结束。"
+    ),
+    "What for; one of the contract's.": "用途，须为合约约定之一。",
+    "A parameter: name=value; repeatable.": "参数：名称=值；可重复。",
+    "Write each result to a .arrow file in this folder.": "将各结果写入该目录下的 .arrow 文件。",
+    "Run a deployed version at each host, and wait; each is one use.": (
+        "在各数据方运行已部署的版本并等待；各计一次使用。"
+    ),
+    "Only under this contract.": "仅限该合约。",
+    "List runs: ours at hosts, and those of others here, latest first.": (
+        "列出运行：本方在各数据方的，以及他方在本方的，最新在前。"
+    ),
+    "Write to this .arrow file.": "写入该 .arrow 文件。",
+    "As host: what waits for your word.": "作为数据方：查看待放行的结果。",
+    "Write what a run gave to a file.": "将运行结果写入文件。",
+    "As host: show what the program of a run printed.": "作为数据方：显示程序运行时的输出。",
+    "Do not let it go.": "不予放行。",
+    "As host: let a held result go, or not; look at it first: result JOB --held.": (
+        "作为数据方：放行或拒绝扣留的结果；请先用 result JOB --held 查看。"
+    ),
+}
 TEXTS: Final[Mapping[str, str]] = MappingProxyType(
-    {**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF, **_TRANSFERS, **_SHARING, **_VAULT}
+    {**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF, **_TRANSFERS, **_SHARING, **_VAULT, **_APPS}
 )
 
 

@@ -1,0 +1,298 @@
+"""`yunhe apps`: programs that run beside the data: publish, deploy, run, look, let go, end."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yunhe.cli.desk import Desk, command
+from yunhe.cli.errors import BadArgument, unusable
+from yunhe.sdk import require_arrow
+
+app = typer.Typer(help="Signed programs that run beside the data.", no_args_is_help=True)
+
+_App = Annotated[str, typer.Argument(metavar="APP", help="Its digest, or how only that begins.")]
+_Job = Annotated[str, typer.Argument(metavar="JOB", help="Its id, or how only that id begins.")]
+_Ended = Annotated[
+    str, typer.Argument(metavar="APP|DEPLOYMENT", help="Of ours: its digest; as host: its id.")
+]
+_Why = Annotated[str, typer.Option(help="Told to the other side and recorded.")]
+
+
+@command(app)
+def publish(
+    desk: Desk,
+    form: Annotated[Path, typer.Argument(help="The manifest: .toml or .json; see docs/apps.md.")],
+) -> None:
+    """Sign a version; `code` in its manifest names the file of the program."""
+    said = _form(form)
+    code = form.parent / str(said.pop("code", ""))
+    try:
+        data = code.read_bytes()
+    except OSError as error:
+        raise unusable(code, error) from error
+    with desk.space() as space:
+        found = space.apps.publish(said, data)
+    desk.show(found, f"{found['reference']}  {found['state']}")
+
+
+@command(app, "list")
+def list_(desk: Desk) -> None:
+    """List the versions this node knows, latest first."""
+    with desk.space() as space:
+        found = space.apps.versions()
+    _table(
+        desk,
+        found,
+        ("digest", "name", "version", "kind", "state", "author"),
+        ("DIGEST NAME VERSION KIND STATE AUTHOR", "摘要 名称 版本 类型 状态 作者"),
+    )
+
+
+@command(app)
+def show(desk: Desk, version: _App) -> None:
+    """Show one version with its manifest and signature."""
+    with desk.space() as space:
+        found = space.apps.version(_version(desk, space, version))
+    desk.show(found, lambda: typer.echo(json.dumps(found, ensure_ascii=False, indent=2)))
+
+
+@command(app)
+def deploy(
+    desk: Desk,
+    version: _App,
+    contracts: Annotated[list[str], typer.Argument(metavar="CONTRACT...")],
+) -> None:
+    """Deploy a version at the provider of each contract; again: how each stands."""
+    with desk.space() as space:
+        keys = [desk.whole(each, space.contracts) for each in contracts]
+
+        def told(row: dict[str, Any]) -> None:
+            desk.note(
+                f"{row['contract_id']}: {row['state']}", f"{row['contract_id']}：{row['state']}"
+            )
+
+        found = space.apps.deploy_all(_version(desk, space, version), keys, told)
+    _table(
+        desk,
+        found,
+        ("contract_id", "id", "state", "code", "peer"),
+        ("CONTRACT DEPLOYMENT STATE CODE HOST", "合约 部署 状态 代码 数据方"),
+    )
+    if any(row["code"] for row in found):
+        raise typer.Exit(1)
+
+
+@command(app)
+def deployments(desk: Desk) -> None:
+    """List where versions are deployed: ours at hosts, and those of others here."""
+    with desk.space() as space:
+        found = space.apps.deployments()
+    _table(
+        desk,
+        found,
+        ("id", "side", "state", "digest", "contract_id", "why"),
+        ("DEPLOYMENT SIDE STATE APP CONTRACT WHY", "部署 角色 状态 应用 合约 原因"),
+    )
+
+
+@command(app)
+def allow(desk: Desk, deployment: _Job, reason: _Why = "") -> None:
+    """As host: let a version that asked run here."""
+    _decided(desk, deployment, "allow", reason)
+
+
+@command(app)
+def refuse(desk: Desk, deployment: _Job, reason: _Why = "") -> None:
+    """As host: refuse a version that asked."""
+    _decided(desk, deployment, "refuse", reason)
+
+
+@command(app)
+def suspend(desk: Desk, key: _Ended, reason: _Why = "") -> None:
+    """Have a version run nowhere for now, or as host not here."""
+    _stepped(desk, key, "suspend", reason)
+
+
+@command(app)
+def resume(desk: Desk, key: _Ended, reason: _Why = "") -> None:
+    """Let a suspended version run again."""
+    _stepped(desk, key, "resume", reason)
+
+
+@command(app)
+def withdraw(desk: Desk, version: _App, reason: _Why = "") -> None:
+    """Deploy a version nowhere anew; where it is, it stays."""
+    with desk.space() as space:
+        found = space.apps.step(_version(desk, space, version), "withdraw", reason)
+    desk.show(found, f"{found['reference']}  {found['state']}")
+
+
+@command(app)
+def revoke(desk: Desk, key: _Ended, reason: _Why) -> None:
+    """Have a version run nowhere any more, or as host not here; what runs is ended."""
+    _stepped(desk, key, "revoke", reason)
+
+
+@command(app)
+def run(
+    desk: Desk,
+    deployment_ids: Annotated[list[str], typer.Argument(metavar="DEPLOYMENT...")],
+    purpose: Annotated[str, typer.Option(help="What for; one of the contract's.")],
+    parameters: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter: name=value; repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write each result to a .arrow file in this folder.")
+    ] = None,
+) -> None:
+    """Run a deployed version at each host, and wait; each is one use."""
+    given = dict(_parameter(each) for each in parameters or ())
+    with desk.space() as space:
+        known = [each["id"] for each in space.apps.deployments()]
+        keys = [desk.whole(each, lambda: known) for each in deployment_ids]
+
+        def told(row: dict[str, Any]) -> None:
+            desk.note(f"{row['id']}: {row['state']}", f"{row['id']}：{row['state']}")
+
+        found = space.apps.run_all(keys, purpose, given, told)
+        for row in found:
+            if out is not None and row["state"] == "released":
+                _write(space.apps.result(row["id"]), out / f"{row['id']}.arrow")
+    _jobs(desk, found)
+    if any(row["code"] for row in found):
+        raise typer.Exit(1)
+
+
+@command(app)
+def jobs(
+    desk: Desk, contract: Annotated[str, typer.Option(help="Only under this contract.")] = ""
+) -> None:
+    """List runs: ours at hosts, and those of others here, latest first."""
+    with desk.space() as space:
+        found = space.apps.jobs(contract)
+    _jobs(desk, found)
+
+
+@command(app)
+def result(
+    desk: Desk,
+    job: _Job,
+    out: Annotated[Path, typer.Option(help="Write to this .arrow file.")],
+    held: Annotated[
+        bool, typer.Option("--held", help="As host: what waits for your word.")
+    ] = False,
+) -> None:
+    """Write what a run gave to a file."""
+    require_arrow()
+    with desk.space() as space:
+        table = space.apps.result(_whole(desk, space, job), held=held)
+    _write(table, out)
+    desk.show({"rows": table.num_rows, "file": str(out)}, f"{out}  {table.num_rows}")
+
+
+@command(app)
+def log(desk: Desk, job: _Job) -> None:
+    """As host: show what the program of a run printed."""
+    with desk.space() as space:
+        found = space.apps.log(_whole(desk, space, job))
+    desk.show(found, lambda: typer.echo(found["log"], nl=False))
+
+
+@command(app)
+def release(
+    desk: Desk,
+    job: _Job,
+    reason: _Why = "",
+    refused: Annotated[bool, typer.Option("--refuse", help="Do not let it go.")] = False,
+) -> None:
+    """As host: let a held result go, or not; look at it first: result JOB --held."""
+    with desk.space() as space:
+        found = space.apps.release(_whole(desk, space, job), reason, let_go=not refused)
+    desk.show(found, f"{found['id']}  {found['state']}")
+
+
+def _form(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        said = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise unusable(path, error) from error
+    except ValueError as error:
+        raise BadArgument(
+            what=str(path), why="it is no TOML or JSON", why_zh="不是 TOML 或 JSON"
+        ) from error
+    if not isinstance(said, dict) or not said.get("code"):
+        raise BadArgument(
+            what=str(path), why="it names no code file", why_zh="未指明 code 程序文件"
+        )
+    return said
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise BadArgument(what=text, why="it is not name=value", why_zh="格式应为 名称=值")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _version(desk: Desk, space: Any, given: str) -> str:
+    return desk.whole(given, lambda: [each["digest"] for each in space.apps.versions()])
+
+
+def _whole(desk: Desk, space: Any, given: str) -> str:
+    return desk.whole(given, lambda: [each["id"] for each in space.apps.jobs()])
+
+
+def _decided(desk: Desk, given: str, decision: str, reason: str) -> None:
+    with desk.space() as space:
+        known = [each["id"] for each in space.apps.deployments()]
+        found = space.apps.decide(desk.whole(given, lambda: known), decision, reason)
+    desk.show(found, f"{found['id']}  {found['state']}")
+
+
+def _stepped(desk: Desk, given: str, step: str, reason: str) -> None:
+    with desk.space() as space:
+        ours = [each["digest"] for each in space.apps.versions() if each["ours"]]
+        if any(each.startswith(given) for each in ours):
+            found = space.apps.step(desk.whole(given, lambda: ours), step, reason)
+            desk.show(found, f"{found['reference']}  {found['state']}")
+            return
+    _decided(desk, given, step, reason)
+
+
+def _jobs(desk: Desk, found: list[dict[str, Any]]) -> None:
+    _table(
+        desk,
+        found,
+        ("id", "state", "code", "rows", "bytes", "bits", "wall_s", "deployment_id"),
+        (
+            "JOB STATE CODE ROWS BYTES BITS SECONDS DEPLOYMENT",
+            "运行 状态 代码 行数 字节 比特 秒 部署",
+        ),
+    )
+
+
+def _table(
+    desk: Desk, found: list[dict[str, Any]], names: tuple[str, ...], heads: tuple[str, str]
+) -> None:
+    columns = dict(zip(names, desk.say(*heads).split(), strict=True))
+    desk.show(found, lambda: desk.table(found, columns))
+
+
+def _write(table: Any, out: Path) -> None:
+    import pyarrow as pa
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with pa.ipc.new_file(str(out), table.schema) as writer:
+            writer.write_table(table)
+    except OSError as error:
+        raise unusable(out, error) from error
