@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +34,7 @@ def agreed(world: World, made: Terms) -> Contract:
 
 def test_a_program_runs_beside_the_data_and_only_groups_leave(world: World) -> None:
     a, r = world["a"].space, world["r"].space
-    app = r.apps.publish(manifest("mean-age"), MEAN_AGE)
+    app = r.apps.publish(manifest("first"), MEAN_AGE)
     contract = agreed(world, terms(AGGREGATE, app["reference"]))
     with pytest.raises(YunheRefused) as refused:  # the contract is for that program alone
         r.sql("SELECT id FROM patients", contract, PURPOSE)
@@ -49,6 +52,23 @@ def test_a_program_runs_beside_the_data_and_only_groups_leave(world: World) -> N
         r.apps.log(job["id"])
     a.issue_statement(contract)
     until("settled", lambda: [s.state for s in a.statements(contract)] == ["settled"])
+
+
+def test_the_example_of_the_docs_runs(world: World) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "apps.md").read_text("utf-8")
+    program, use = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (form,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    manifest = tomllib.loads(form)
+    assert manifest.pop("code") == "mean_age.py"
+    code = world.product(terms(AGGREGATE, "mean-age"))
+    known = {"space": world["r"].space, "manifest": manifest, "program": program, "code": code}
+    steps = use.splitlines()
+    exec("\n".join(steps[:3]), known)  # noqa: S102
+    assert [row["state"] for row in known["rows"]] == ["asked"]  # it is named without its digest
+    world["a"].space.apps.decide(known["rows"][0]["id"], "allow")
+    until("consent", lambda: known["space"].apps.deployments()[0]["state"] == "deployed")
+    exec("\n".join(steps[2:]), known)  # noqa: S102
+    assert known["tables"][0].to_pydict() == {"sex": ["f", "m"], "mean_age": [55.0, 54.0]}
 
 
 def test_sql_and_numbers_and_what_a_person_lets_go(world: World) -> None:
