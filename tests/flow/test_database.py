@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,9 +50,23 @@ def test_a_database_is_registered_agreed_and_asked_in_its_place(
     found = {row["sex"]: row["n"] for row in world.ask(contract).to_pylist()}
     assert found == {"m": 6, "f": 6}
 
+    assert space.resource(resource.id).drift == {}
+
+    # A column more is told to the provider and hinders nobody.
+    con = sqlite3.connect(tmp_path / "register.db")
+    con.execute("ALTER TABLE cases ADD COLUMN ward TEXT")
+    con.commit()
+    con.close()
+
+    def told() -> dict[str, Any]:
+        world.ask(contract)
+        return space.resource(resource.id).drift
+
+    assert until("the drift", told)["patients"]["extra"] == ["ward"]
+
     # A value that strays: the column is no number any more. Refused, nothing charged, none told.
     con = sqlite3.connect(tmp_path / "register.db")
-    con.execute("INSERT INTO cases VALUES (99, 'CANARY-old', 'f', 'x')")
+    con.execute("INSERT INTO cases VALUES (99, 'CANARY-old', 'f', 'x', NULL)")
     con.commit()
     con.close()
     refusals: list[YunheRefused] = []
@@ -66,4 +81,8 @@ def test_a_database_is_registered_agreed_and_asked_in_its_place(
     until("the refusal", refused)
     assert refusals[0].code == "SOURCE_DRIFTED"
     assert "CANARY" not in str(refusals[0])
+    assert "age" in str(refusals[0])
+    drift = space.resource(resource.id).drift["patients"]
+    assert drift["changed"] == {"age": "sqlite:register/cases: values of several kinds"}
+    assert len(world["a"].node.evidence.find("source.drifted")) == 2
     assert not [each for each in (world["a"].config.data_dir / "pulled").iterdir() if each.is_dir()]

@@ -1,8 +1,8 @@
 """The bytes behind a described table as they are now: fresh files, and drift told once.
 
 In: what a contract's table is read from. Out: Parquet files for a worker, or a refusal that
-names columns and nothing else. A change of the drift is kept, evidenced (`source.drifted`) and
-emitted in one transaction; reading the source happens outside of any.
+names columns and nothing else; a database is asked for its columns only. A change of the drift is
+kept, evidenced (`source.drifted`) and emitted in one transaction; reading happens outside of any.
 """
 
 from __future__ import annotations
@@ -46,20 +46,26 @@ class Supply:
         Raises SourceDrifted if one of the `needed` columns is gone or of another type,
         SnapshotNotMade if the source cannot be read; the reason is the provider's to see.
         """
-        if any(parse(origin).in_place for origin in origins):
-            return ()
+        files: tuple[str, ...] = ()
+        asked = [origin for origin in origins if parse(origin).in_place]
         try:
-            found = self._sources.fresh(origins, columns)
+            if asked:
+                drift = self._sources.drift(asked[0], columns)
+            else:
+                found = self._sources.fresh(origins, columns)
+                files, drift = found.files, found.drift
         except YunheError as error:
             log.warning("table %s of resource %s cannot be read: %s", table, resource_id, error)
             raise SnapshotNotMade(str(error), table=table) from error
-        self._tell(resource_id, table, found.drift)
-        lost = found.drift.lost(needed)
+        if drift is None:  # a database away: the data plane, which asks it, says so
+            return files
+        self._tell(resource_id, table, drift)
+        lost = drift.lost(needed)
         if lost:
             named = ", ".join(lost)
             en, zh = f"gone or of another type: {named}", f"缺失或类型已变的列：{named}"
             raise SourceHasDrifted(table=table, why=en, why_zh=zh)
-        return found.files
+        return files
 
     def _tell(self, resource_id: str, table: str, drift: Drift) -> None:
         told = drift.to_json()

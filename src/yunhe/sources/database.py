@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from yunhe.kernel import limits
 from yunhe.sources.errors import LocatorNotValid, SourceAway
 from yunhe.sources.locator import Locator
-from yunhe.sources.model import ColumnProfile, TableProfile
+from yunhe.sources.model import ColumnProfile, Drift, TableProfile
 
 PRINT: Final = "yunhe_print"  # a keyed hash that every engine makes alike: `digest`
 AWAY, FAILED, TIME, ROWS, DRIFTED = "away", "failed", "time", "rows", "drifted"
@@ -29,11 +30,14 @@ UNTESTED = "untested"
 
 
 class Failed(Exception):
-    """A query of ours did not end well: `why` is away, failed, time, rows, drifted or untested."""
+    """A query of ours did not end well: `why` is away, failed, time, rows, drifted or untested.
 
-    def __init__(self, why: str, detail: str = "") -> None:
+    `column`: where one of its values is of no type that it may have.
+    """
+
+    def __init__(self, why: str, detail: str = "", column: str = "") -> None:
         super().__init__(f"{why} {detail}".strip())
-        self.why = why
+        self.why, self.column = why, column
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,53 @@ class Database(Protocol):
         ...
 
 
+class Looked:
+    """A `Database` whose shape, once seen, counts for a moment; thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._lock = threading.Lock()
+        self._seen: tuple[float, tuple[DatabaseColumn, ...]] | None = None
+
+    @property
+    def locator(self) -> Locator:
+        """As `Database`."""
+        return self.database.locator
+
+    @property
+    def place(self) -> str:
+        """As `Database`."""
+        return self.database.place
+
+    @property
+    def relation(self) -> tuple[str, ...]:
+        """As `Database`."""
+        return self.database.relation
+
+    def shape(self) -> tuple[DatabaseColumn, ...]:
+        """The columns as they were at most `SOURCE_CHECK_S` ago; raises Failed."""
+        with self._lock:
+            seen = self._seen
+        if seen is not None and monotonic() < seen[0]:
+            return seen[1]
+        found = self.database.shape()
+        with self._lock:
+            self._seen = (monotonic() + limits.SOURCE_CHECK_S, found)
+        return found
+
+    def fetch(self, sql: str, columns: Columns, out: Path, bounds: Bounds, stop: Stop) -> int:
+        """As `Database`."""
+        return self.database.fetch(sql, columns, out, bounds, stop)
+
+    def profile(self) -> TableProfile:
+        """As `Database`."""
+        return self.database.profile()
+
+    def sample(self, rows: int) -> list[dict[str, Any]]:
+        """As `Database`."""
+        return self.database.sample(rows)
+
+
 Columns = Sequence[tuple[str, str]]  # name -> DuckDB type, in order
 
 _ARROW: Final = {
@@ -182,6 +233,20 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(column.type) and pa.types.is_timestamp(kind):
         return pc.cast(pc.cast(column, pa.timestamp("us")), kind)
     return pc.cast(column, kind)
+
+
+def drifted(locator: Locator, found: Sequence[DatabaseColumn], pinned: Mapping[str, str]) -> Drift:
+    """How a table differs from what was described; `pinned`: column -> DuckDB type."""
+    now = {column.name: column.type for column in found}
+    return Drift(
+        gone=tuple(name for name in pinned if name not in now),
+        changed={
+            name: f"{locator}: {now[name]}"
+            for name, kind in pinned.items()
+            if name in now and now[name] != kind
+        },
+        extra=tuple(name for name in now if name not in pinned),
+    )
 
 
 def digest(*parts: object) -> int:

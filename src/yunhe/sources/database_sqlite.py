@@ -161,7 +161,7 @@ class SqliteTable:
                 # Of another affinity, SQLite would compare it with '5' as with the number.
                 found.append(DatabaseColumn(name, "VARCHAR", "plain" if name in plain else "text"))
             else:
-                raise Failed(DRIFTED, "a column mixes kinds of values")
+                raise Failed(DRIFTED, "a column mixes kinds of values", name)
         return tuple(found)
 
     @contextlib.contextmanager

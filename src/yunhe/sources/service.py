@@ -22,7 +22,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.settings import NodeConfig
 from yunhe.sources.connected import open_live, open_staged
 from yunhe.sources.connections import Connections
-from yunhe.sources.database import Database
+from yunhe.sources.database import Database, Failed, Looked, drifted
 from yunhe.sources.errors import SourceKindUnknown, SourceTooLarge, SourceUnreadable
 from yunhe.sources.local import LocalSource, Roots
 from yunhe.sources.locator import LOCAL, Locator, parse
@@ -48,6 +48,7 @@ class Sources:
         self._lock = threading.Lock()
         self._direct: dict[str, tuple[str, Snapshot | None]] = {}
         self._looked: dict[str, tuple[float, Snapshot]] = {}
+        self._live: dict[str, Database] = {}
 
     def files(self, path: str | Path) -> tuple[Path, ...]:
         """The Parquet files at `path` (a file, or a folder: all levels, sorted), links resolved.
@@ -123,7 +124,29 @@ class Sources:
 
     def live(self, locator: Locator | str) -> Database:
         """A source that is asked where it is; raises ConnectionUnknown, LocatorNotValid."""
-        return open_live(parse(str(locator)), self._connections)
+        key = str(locator)
+        with self._lock:
+            found = self._live.get(key)
+        if found is None:
+            found = Looked(open_live(parse(key), self._connections))
+            with self._lock:
+                if len(self._live) >= limits.SOURCES_LOOKED_MAX:
+                    self._live.clear()
+                found = self._live.setdefault(key, found)
+        return found
+
+    def drift(self, origin: str, pinned: Mapping[str, str]) -> Drift | None:
+        """How a table that is asked where it is differs from `pinned`; None: it cannot be asked.
+
+        Why not is told by asking it. Raises as `live`.
+        """
+        table = self.live(origin)
+        try:
+            return drifted(table.locator, table.shape(), pinned)
+        except Failed as error:
+            if not error.column:
+                return None
+            return Drift(changed={error.column: f"{table.locator}: values of several kinds"})
 
     def _staged(self, locator: Locator) -> Staged:
         if locator.kind in ("", *LOCAL):
