@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -159,6 +160,9 @@ class Node:
             worker=dataplane.WorkerLimits.of(config),
             development=config.development,
         )
+        secret = secret_file(config.data_dir / "keys" / "mask.key")
+        self.tracing = vault.Tracing(self.db, secret)
+        self._watermark = lru_cache(limits.POLICIES_CACHED_MAX)(self._mark_of)
         self.plane = dataplane.FeedingPlane(
             db=self.db,
             evidence=self.evidence,
@@ -166,7 +170,7 @@ class Node:
             control=self.control,
             tables=self._tables,
             pool=self.pool,
-            mask_secret=secret_file(config.data_dir / "keys" / "mask.key"),
+            mask_secret=secret,
             crash=self.crash,
             supply=self.supply,
             databases=dataplane.Databases(self.sources.live, config.data_dir / "pulled"),
@@ -261,6 +265,7 @@ class Node:
             vault=self.vault,
             apps=self.apps,
             sealed=self.sealed,
+            tracing=self.tracing,
             sent=self.pusher.sent,
             bundle=self._bundle,
             waiters=self.waiters,
@@ -350,17 +355,13 @@ class Node:
         return self.relay.open(contract_id, asked)
 
     def _received(self, consumed: arrow.Consumed) -> None:
-        self.db.write(
-            lambda tx: self.exchange.record_receipt(
-                tx,
-                consumed.use_id,
-                consumed.contract_id,
-                consumed.rows,
-                consumed.bytes,
-                consumed.digest,
-                consumed.purpose,
-            )
-        )
+        c = consumed
+        told = (c.use_id, c.contract_id, c.rows, c.bytes, c.digest, c.purpose)
+        marked = self._watermark(c.contract_id)
+        self.db.write(lambda tx: self.exchange.record_receipt(tx, *told, marked))
+
+    def _mark_of(self, contract_id: str) -> str:
+        return str(self.contracts.contract(contract_id).terms.watermark or "")
 
     def _moved(self, tx: Tx, event: contracts.NegotiationMoved) -> None:
         tx.after_commit(lambda: self.waiters.notify(event.negotiation_id))

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from flow.test_push import PLAIN
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
+from yunhe.cli import app
 from yunhe.dataplane import IpcCount
 from yunhe.kernel import limits
 from yunhe.sdk import Contract, Terms, YunheRefused, connect
@@ -217,6 +220,47 @@ def test_an_application_is_known_by_its_token(world: World) -> None:
         lambda: found if len(found := world["a"].space.vault_notes(contract)) == 2 else None,
     )
     assert {note["body"]["application"] for note in notes} == {"notebook@1"}
+
+
+def test_copies_are_marked_at_every_door_and_traced(world: World, tmp_path: Path) -> None:
+    text = "key=patients.id;share=1;patients.age=1"
+    terms = Terms.from_json(PLAIN.to_json() | {"masks": [], "watermark": text})
+    code = world.product(terms)
+    a, r = world["a"].space, world["r"].space
+    with pytest.raises(YunheRefused, match="NOTHING_MARKED"):
+        a.whose_copy(code, [1], {"patients.age": [30]})
+    contract = world.agree(code)
+    assert contract.terms.watermark == text
+    table = world.ask(contract, "SELECT id, age FROM patients ORDER BY id")
+    assert (table.schema.metadata or {})[b"yunhe.watermark"].decode() == text
+    ages, plain = table["age"].to_pylist(), [10 + i % 80 for i in table["id"].to_pylist()]
+    assert {x - y for x, y in zip(ages, plain, strict=True)} == {-1, 0, 1}
+    item = delivered(world, contract)
+    came = r.vault_read(item["id"]).sort_by("id")
+    assert came["age"].to_pylist() == ages  # the same mark, however it is asked for
+    receipts = world["r"].node.exchange.receipts(contract.id)
+    assert [receipt.body["watermark"] for receipt in receipts] == [text] * 3
+    until("they came", lambda: len(world["a"].node.exchange.receipts(contract.id)) == 3)
+    (given,) = a.marked_for(code)
+    assert (given["did"], given["watermark"]) == (world["r"].did, text)
+    log = world["a"].node.evidence
+    bodies = [log.entry(e["entry_id"]).body for e in a.entries("use.marked")]
+    assert {body["mark"] for body in bodies} == {given["mark"]}
+    # Both that came from here; what the vault opened is the copy that came.
+    assert len(bodies) == 2
+    assert {use.use_id for use in a.uses(contract)} > {body["use_id"] for body in bodies}
+    file = tmp_path / "leaked.parquet"
+    pq.write_table(came.slice(0, 300), file)
+    env = {"YUNHE_URL": world["a"].config.address, "YUNHE_TOKEN": world["a"].token}
+    run = CliRunner().invoke(app, ["watermark", "detect", str(file), "--product", code], env=env)
+    assert run.exit_code == 0, run.output
+    assert world["r"].did in run.output
+    found = a.whose_copy(code, came["id"].to_pylist(), {"patients.age": plain})
+    assert [each["named"] for each in found["recipients"]] == [False]
+    with pytest.raises(YunheRefused, match="ROLE_MISSING|FORBIDDEN"):
+        who = a.create_token("user", ["user"]).token
+        with connect(world["a"].config.address, who) as plain_user:
+            plain_user.marked_for(code)
 
 
 def test_another_purpose_is_refused_and_free(world: World, code: str) -> None:

@@ -22,6 +22,7 @@ from yunhe.api import fabric as fabric_face
 from yunhe.api import registration as registration_face
 from yunhe.api import sharing as sharing_face
 from yunhe.api import vault as vault_face
+from yunhe.api import watermark as watermark_face
 from yunhe.api.deps import Services
 from yunhe.api.errors import MethodNotAllowed, Unexpected, form_fault
 from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
@@ -40,6 +41,7 @@ FACES = (
     transfers,
     sharing_face,
     vault_face,
+    watermark_face,
     apps_face,
     uses,
     fabric_face,

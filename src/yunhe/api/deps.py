@@ -34,7 +34,7 @@ from yunhe.api.wait import Waiters
 from yunhe.kernel.asgi import Chunks, Threads
 from yunhe.kernel.errors import Invalid, Unauthenticated
 from yunhe.kernel.settings import NodeConfig
-from yunhe.vault import Ask, Opened, Vault
+from yunhe.vault import Ask, Opened, Tracing, Vault
 
 
 class FoundOffer(Protocol):
@@ -139,6 +139,7 @@ class Services:
     vault: Vault
     apps: apps.Apps
     sealed: Sealed
+    tracing: Tracing
     # transfer id -> bytes that its running push has sent
     sent: Callable[[str], int | None]
     bundle: Callable[[str], dict[str, Any]]

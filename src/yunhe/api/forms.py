@@ -28,6 +28,8 @@ PRIVACY = r"^epsilon=[0-9.]+;delta=[0-9.]+;query=[0-9.]+;groups=[0-9]+;rows=[0-9
 PRIVACY_LIKE = "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1"
 
 RELEASE = r"^(aggregate|model-metrics|predictions-to-host|review)(;(k|rows|digits|bytes)=[0-9]+)+$"
+WATERMARK_LIKE = "key=patients.id;share=2;patients.weight=0.5"
+WATERMARK = r"^key=[^;=]+;share=[1-9][0-9]{0,3}(;[^;=]+=[0-9.]+)+$"
 RELEASE_LIKE = "aggregate;k=10;rows=100;digits=4;bytes=65536"
 
 HOURS = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Daily)(-[A-Z][a-z]{2})? [0-9]{2}:[0-9]{2}-[^\n]*$"
@@ -133,6 +135,7 @@ class TermsForm(Form):
     bytes_total: Count | None = None
     hours: Annotated[str, Field(pattern=HOURS, max_length=500)] | None = None
     regions: Annotated[list[Annotated[str, Field(pattern=REGION)]], MANY] = []
+    watermark: Annotated[str, Field(pattern=WATERMARK, max_length=10_000)] | None = None
 
     @field_validator("privacy")
     @classmethod
@@ -157,6 +160,14 @@ class TermsForm(Form):
             return None if text is None else str(contracts.Release.parse(text))
         except ValueError:
             raise ValueError(f"no release rule; one is e.g. {RELEASE_LIKE}") from None
+
+    @field_validator("watermark")
+    @classmethod
+    def _marked(cls, text: str | None) -> str | None:
+        try:
+            return None if text is None else str(contracts.Watermark.parse(text))
+        except ValueError:
+            raise ValueError(f"no watermark; one is e.g. {WATERMARK_LIKE}") from None
 
     @field_validator("frequency")
     @classmethod
@@ -195,6 +206,7 @@ class TermsForm(Form):
             bytes_total=self.bytes_total,
             hours=contracts.Hours(self.hours) if self.hours else None,
             regions=tuple(self.regions),
+            watermark=contracts.Watermark.parse(self.watermark) if self.watermark else None,
         )
 
 
@@ -221,6 +233,7 @@ def terms_json(terms: contracts.Terms) -> dict[str, Any]:
         "bytes_total": terms.bytes_total,
         "hours": None if terms.hours is None else str(terms.hours),
         "regions": list(terms.regions),
+        "watermark": None if terms.watermark is None else str(terms.watermark),
     }
 
 

@@ -35,6 +35,7 @@ from yunhe.cli import (
     trust,
     vault,
     verify,
+    watermark,
 )
 from yunhe.cli.desk import language
 from yunhe.cli.help_zh import translate
@@ -75,6 +76,7 @@ for noun, group in {
     "transfers": transfers.app,
     "vault": vault.app,
     "apps": apps.app,
+    "watermark": watermark.app,
     "statement": statement.app,
     "review": review.app,
     "tokens": tokens.app,

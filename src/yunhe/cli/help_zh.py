@@ -241,6 +241,17 @@ _TRANSFERS: Final = {
     "End a transfer for good; the contract stays.": "永久结束传输；合约不变。",
 }
 _VAULT: Final = {
+    "Marked copies of this node's products.": "本节点产品的带水印副本。",
+    "List who was given marked copies of a product.": "列出获得某产品带水印副本的接收方。",
+    "Say whose copy a file is; exit code 1 where nobody can be named.": (
+        "判断文件是谁的副本；无法指认时退出码为 1。"
+    ),
+    "A .parquet, .arrow or .csv file.": ".parquet、.arrow 或 .csv 文件。",
+    "The product whose copy it may be.": "可能泄露的产品。",
+    "The table as it is here: finds rows whose key was taken out.": (
+        "本地原表：用于找回被删去键列的行。"
+    ),
+    "OURS=THEIRS, where a column was renamed; repeatable.": "列被改名时填 原名=现名；可重复。",
     "Sealed deliveries in this node's vault.": "本节点保险库中的密封交付。",
     "Ask for a sealed delivery; it comes in the background, and is one use.": (
         "请求密封交付；后台到达，计一次使用。"

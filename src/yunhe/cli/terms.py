@@ -89,6 +89,7 @@ def _lines(desk: Desk, terms: Terms) -> Mapping[str, str]:
         desk.say("privacy budget", "隐私预算"): terms.privacy or "–",
         desk.say("applications", "限定应用"): ", ".join(terms.applications) or free,
         desk.say("release", "放行规则"): terms.release or "–",
+        desk.say("watermark", "水印"): terms.watermark or "–",
         desk.say("how often", "频次"): terms.frequency or free,
         desk.say("pause", "间隔"): terms.pause or "–",
         desk.say("passed on with its policy", "策略随传"): desk.say(*_YES_NO[terms.inherit]),

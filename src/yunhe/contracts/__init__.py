@@ -98,8 +98,10 @@ from yunhe.contracts.rules import TransferVerb, Verb, may_say
 from yunhe.contracts.service import Contracts
 from yunhe.contracts.store_push import Push, PushState, Wish
 from yunhe.contracts.transfers import PULL, PUSH
+from yunhe.contracts.watermark import Watermark
 
 __all__ = [
+    "EPSILON",
     "FEMTO",
     "HOLD",
     "INHERIT",
@@ -187,6 +189,7 @@ __all__ = [
     "TransfersSuspended",
     "Verb",
     "VerbOutOfOrder",
+    "Watermark",
     "Why",
     "Wish",
     "beyond",

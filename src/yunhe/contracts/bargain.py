@@ -54,6 +54,7 @@ def nearest(asked: Terms, furthest: Terms, now: datetime) -> Terms:
         privacy=furthest.privacy,  # noise and its budget are the provider's to set
         applications=_programs(asked.applications, furthest.applications),
         release=furthest.release,
+        watermark=furthest.watermark,  # the provider's to set
     )
 
 
@@ -91,6 +92,8 @@ def short_of(offered: Terms, worst: Terms) -> tuple[str, ...]:
         short.append("privacy")
     if not _open_to(offered.applications, worst.applications):
         short.append("applications")
+    if offered.watermark not in (None, worst.watermark):
+        short.append("watermark")
     if offered.release not in (None, worst.release):
         short.append("release")
     short += [name for name in _VOLUMES if _sooner(getattr(offered, name), getattr(worst, name))]

@@ -18,6 +18,7 @@ from yunhe.contracts.frequency import Frequency, Window, duration_s, window_of
 from yunhe.contracts.hours import Hours
 from yunhe.contracts.privacy import Privacy
 from yunhe.contracts.release import Release
+from yunhe.contracts.watermark import Watermark
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.clock import iso, parse_iso
 from yunhe.kernel.errors import YunheError
@@ -101,6 +102,7 @@ class Term(StrEnum):
     PAY_PER = "payPer"
     PRIVACY_BUDGET = "privacyBudget"
     RELEASE_RULE = "releaseRule"  # what leaves an application that runs beside the data
+    WATERMARK = "watermark"
     TIME_INTERVAL = "timeInterval"  # ODRL: the least time between two uses
     RECORD_TOTAL = "recordTotal"  # rows of all uses together
     SIZE_TOTAL = "sizeTotal"  # bytes of all uses together
@@ -267,6 +269,7 @@ class Terms:
     bytes_total: int | None = None  # delivered bytes, all uses together
     hours: Hours | None = None  # when a use may run
     regions: tuple[str, ...] = ()  # GB/T 2260: where the consumer is registered; none: anywhere
+    watermark: Watermark | None = None  # copies carry a mark of their recipient
 
 
 def policy_from_terms(terms: Terms) -> Policy:
@@ -303,6 +306,8 @@ def policy_from_terms(terms: Terms) -> Policy:
         constraints.append(Constraint(Term.PRIVACY_BUDGET, Operator.EQ, str(terms.privacy)))
     if terms.applications:
         constraints.append(Constraint(Term.APPLICATION, Operator.IS_ANY_OF, terms.applications))
+    if terms.watermark is not None:
+        constraints.append(Constraint(Term.WATERMARK, Operator.EQ, str(terms.watermark)))
     if terms.release is not None:
         constraints.append(Constraint(Term.RELEASE_RULE, Operator.EQ, str(terms.release)))
     duties = [
@@ -349,6 +354,8 @@ def terms_from_policy(policy: Policy) -> Terms:
     masks: list[Mask] = []
     if got.get("privacy") and not got.get("minimum_group"):
         raise TermNotUnderstood(term=Term.PRIVACY_BUDGET, value="without minimumGroup")
+    if got.get("watermark") and got.get("minimum_group"):
+        raise TermNotUnderstood(term=Term.WATERMARK, value="with minimumGroup")
     if got.get("release") and not got.get("applications"):
         raise TermNotUnderstood(term=Term.RELEASE_RULE, value="without application")
     prices = {"use": 0, "row": 0}
@@ -398,6 +405,8 @@ def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str
             name, value = "privacy", Privacy.parse(str(c.value))
         elif key == (Term.HOURS, Operator.EQ):
             name, value = "hours", Hours(str(c.value))
+        elif key == (Term.WATERMARK, Operator.EQ):
+            name, value = "watermark", Watermark.parse(str(c.value))
         elif key == (Term.RELEASE_RULE, Operator.EQ):
             name, value = "release", Release.parse(str(c.value))
         else:

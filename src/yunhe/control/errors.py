@@ -142,6 +142,12 @@ class ReleaseRuleNotApplied(UseDeniedError):
     mend_zh = "请在提供方运行约定的应用：yunhe apps run。"
 
 
+class WatermarkNotApplied(UseDeniedError):
+    code = "WATERMARK_NOT_APPLIED"
+    en = "The contract demands a watermark ({expected}) that the engine would not embed."
+    zh = "合约要求的水印（{expected}）未被引擎嵌入。"
+
+
 class PrivacyBudgetSpent(UseDeniedError):
     code = "PRIVACY_BUDGET_SPENT"
     en = "The privacy budget of {expected} is spent: {given} is left, too little for this answer."

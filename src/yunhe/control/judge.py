@@ -134,6 +134,7 @@ def _context(tx: Tx, use: Use, row: sa.Row[Any], terms: Terms) -> Context:
         Term.MINIMUM_GROUP: terms.minimum_group,
         Term.VALUE_EXPRESSION: frozenset(terms.row_filters),
         Term.PRIVACY_BUDGET: str(terms.privacy or ""),
+        Term.WATERMARK: str(terms.watermark or ""),
     }
     return Context(use.action, given)
 

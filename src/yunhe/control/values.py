@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
-from yunhe.contracts import Privacy, Release
+from yunhe.contracts import Privacy, Release, Watermark
 from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.money import parse_yuan
 
@@ -103,6 +103,11 @@ def privacy(text: str) -> str:
 def release(text: str) -> str:
     """A release rule, in its one spelling."""
     return str(Release.parse(text))
+
+
+def watermark(text: str) -> str:
+    """A watermark, in its one spelling."""
+    return str(Watermark.parse(text))
 
 
 def region(text: str) -> str:

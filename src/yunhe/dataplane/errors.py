@@ -420,3 +420,11 @@ _SAID = (
     DataUnavailable,
 )
 BY_CODE = {error.code: error for error in _SAID}
+
+
+class MarkNotEnforceable(Invalid):
+    code = "MARK_NOT_ENFORCEABLE"
+    en = "The watermark on {column} cannot be embedded: {why}."
+    zh = "无法在 {column} 上嵌入水印：{why}。"
+    mend_en = "Mark a numeric column that is shown unmasked, rows known by a shown key (watermark)."
+    mend_zh = "请选择未脱敏展示的数值列，并以可见的键列标识行。"

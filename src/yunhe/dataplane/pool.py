@@ -34,9 +34,15 @@ class Binding:
     tables: tuple[tuple[str, tuple[str, ...]], ...]  # table -> files
     mask_key: str = field(repr=False, default="")
     audit_key: str = field(repr=False, default="")
+    mark_key: str = field(repr=False, default="")  # of the product's watermark, where it has one
     # Which files the names mean: a worker sees those that stood there when it was bound. Filled
     # in by the pool.
     stood: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, str, str]:
+        """What masks, audits and marks are keyed with."""
+        return self.mask_key, self.audit_key, self.mark_key
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Job:
     recipe: dict[str, Any] | None = None  # noise.Recipe: `groups_sql` gives exact numbers
     groups: list[Any] | None = None  # the kept answer, in place of a new one
     bytes_max: int | None = None  # of the Arrow stream; None: no bound
+    watermark: str = ""  # told to the recipient: its values are marked, by so much at most
 
 
 class Pool:
@@ -160,7 +167,7 @@ class Pool:
             if not process.bound:
                 if load is not None:
                     load(process)
-                process.bind(dict(binding.tables), binding.mask_key, binding.audit_key)
+                process.bind(dict(binding.tables), *binding.keys)
             running = Running(process, job, give_back, on_tick)
         except BaseException:
             give_back(usable=False)
@@ -188,7 +195,7 @@ class Pool:
         usable = False
         try:
             if not process.bound:
-                process.bind(dict(binding.tables), binding.mask_key, binding.audit_key)
+                process.bind(dict(binding.tables), *binding.keys)
             said = process.describe(sql, groups_sql)
             usable = True
             return said
@@ -340,7 +347,7 @@ class Pool:
             self._preparing = binding
         bound = False
         try:
-            process.bind(dict(binding.tables), binding.mask_key, binding.audit_key)
+            process.bind(dict(binding.tables), *binding.keys)
             bound = True
         except YunheError as refusal:
             log.info("a worker could not be prepared: %s", refusal)

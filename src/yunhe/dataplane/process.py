@@ -142,12 +142,16 @@ class Process:
             self._ready = True
 
     def bind(
-        self, tables: Mapping[str, tuple[str, ...]], mask_key: str, audit_key: str = ""
+        self,
+        tables: Mapping[str, tuple[str, ...]],
+        mask_key: str,
+        audit_key: str = "",
+        mark_key: str = "",
     ) -> None:
         """Give it the files of one contract, for its life."""
         self.wait_ready()
         listed = {name: list(paths) for name, paths in tables.items()}
-        keys = {"mask_key": mask_key, "audit_key": audit_key}
+        keys = {"mask_key": mask_key, "audit_key": audit_key, "mark_key": mark_key}
         self.order({"do": "bind", "tables": listed, **keys})
         until = monotonic() + _START_S_MAX
         kind, size, _ = self.frame(until, None)
@@ -287,6 +291,7 @@ class Running:
                     "k": self._job.k,
                     "rows_max": self._job.rows_max,
                     "bytes_max": self._job.bytes_max,
+                    "watermark": self._job.watermark,
                     "prints_max": limits.PRINTS_MAX,
                     "recipe": self._job.recipe,
                     "groups": self._job.groups,

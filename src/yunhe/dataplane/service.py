@@ -35,6 +35,7 @@ from yunhe.dataplane.beside import as_released, environment
 from yunhe.dataplane.bounding import buckets
 from yunhe.dataplane.fresh import Supply, fresh
 from yunhe.dataplane.kept import KeptGate
+from yunhe.dataplane.marking import marks
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running
@@ -48,6 +49,7 @@ from yunhe.kernel.clock import iso
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import Denied, Internal, Invalid, TooLarge, Unavailable, YunheError
+from yunhe.vault import Marker, give
 
 T = TypeVar("T")
 
@@ -93,6 +95,8 @@ class _Begun:
     running: Running
     answered: Answered | None  # in aggregate-only mode
     noised: list[Any] | None  # under a privacy budget: what is given, unless it was kept before
+    product_code: str
+    mark: dict[str, Any] | None  # which mark the result carries, for evidence
 
 
 class DataPlane:
@@ -124,6 +128,7 @@ class DataPlane:
         self._db, self._evidence = db, evidence
         self._contracts, self._control, self._tables = contracts, control, tables
         self._pool, self._mask_secret, self._crash = pool, mask_secret, crash
+        self._marker = Marker(mask_secret)
         self._gate = KeptGate()
         self._owed: list[Callable[[], object]] = []
         self._owed_lock = threading.Lock()
@@ -221,7 +226,7 @@ class DataPlane:
         """
         begun = self._begin(peer_did, query)
         with self._void_unless_done(begun):
-            self._control.release(begun.grant, begun.answered, begun.noised)
+            self._release(begun)
         return Stream(
             begun.running, begun.governed, begun.grant, self._post, self._crash, begun.watch
         )
@@ -251,7 +256,7 @@ class DataPlane:
         begun = self._begin(peer_did, query)
 
         def release(tx: Tx) -> None:
-            self._control.release(begun.grant, begun.answered, begun.noised)
+            self._release(begun)
             kept(tx, laid)
 
         try:
@@ -299,7 +304,28 @@ class DataPlane:
             raise
         noised = running.noised if question is not None and kept is None else None
         audited = _answered(contract, governed, running)
-        return _Begun(governed, grant, watch, running, audited, noised)
+        mark = None
+        if (said := marks(terms, governed)) is not None:
+            ours = self._marker.mark_id(contract.product_code, peer_did)
+            known = {"use_id": grant.use_id, "contract_id": contract.id, "recipient": peer_did}
+            mark = {**known, "mark": ours, "watermark": str(said)}
+        code = contract.product_code
+        return _Begun(governed, grant, watch, running, audited, noised, code, mark)
+
+    def _release(self, begun: _Begun) -> None:
+        """The use is billable from here on; what mark goes out with it is evidence beside it."""
+        told = begun.grant, begun.answered, begun.noised
+        if begun.mark is None:
+            self._control.release(*told)
+            return
+        body = begun.mark
+
+        def verb(tx: Tx) -> None:
+            self._control.release(*told)
+            give(tx, body, begun.product_code)
+            self._evidence.record(tx, "use.marked", {**body, "at": iso(tx.now)})
+
+        self._db.write(verb)
 
     @contextlib.contextmanager
     def _void_unless_done(self, begun: _Begun) -> Iterator[None]:
@@ -359,6 +385,7 @@ class DataPlane:
             recipe,
             kept,
             grant.bytes_max,
+            watermark=str(marks(contract.terms, governed) or ""),
         )
         binding = self._binding(contract, tables)
         if self._databases is not None:
@@ -390,7 +417,9 @@ class DataPlane:
         # One key a data set and party: the audit compares across contracts.
         audited = f"audit\n{contract.peer_did}\n{contract.product_code}".encode()
         audit_key = hmac.digest(self._mask_secret, audited, "sha256").hex()
-        return Binding(contract.id, files, key, audit_key)
+        marked = contract.terms.watermark is not None
+        mark_key = self._marker.product(contract.product_code) if marked else ""
+        return Binding(contract.id, files, key, audit_key, mark_key)
 
     def _record_refusal(self, peer_did: str, query: Query, refusal: YunheError) -> None:
         """What the gate refuses an authenticated peer is evidence too (DESIGN §4.6)."""

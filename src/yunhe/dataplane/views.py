@@ -23,6 +23,7 @@ from yunhe.dataplane.errors import (
     MaskNotEnforceable,
 )
 from yunhe.dataplane.functions import DATE_LITERAL, FILTER_NODES
+from yunhe.dataplane.marking import mark_faults, marked
 from yunhe.dataplane.model import TableBinding
 from yunhe.dataplane.total import check_literals, clash
 from yunhe.kernel import limits
@@ -128,6 +129,7 @@ def term_faults(
             _filter(table, text, tables.get(table, TableBinding({})), whole=whole)
         except FilterNotEnforceable as why:
             faults.append(("row_filters", why))
+    faults += [("watermark", why) for why in mark_faults(terms, tables, whole=whole)]
     shown = {column.partition(".")[0] for column in terms.columns} & tables.keys()
     if whole and terms.minimum_group and shown and not any(tables[t].entity_key for t in shown):
         faults.append(("minimum_group", EntityKeyMissing(table=", ".join(sorted(shown)))))
@@ -168,6 +170,9 @@ def _view(table: str, binding: TableBinding, terms: Terms) -> View:
             continue
         columns[name.lower()] = name
         sql, shown_type = _shown(name, kind, masks.get(field))
+        if terms.watermark is not None and terms.watermark.step(field) is not None:
+            key = _column(terms.watermark.key.partition(".")[2])
+            sql = marked(_column(name), key, field, kind, terms.watermark)
         shown[name.lower()], types[name.lower()] = sql, shown_type
     entity_mask = masks.get(f"{table}.{binding.entity_key}")
     filters = [_filter(table, text, binding) for name, text in terms.row_filters if name == table]

@@ -111,8 +111,8 @@ class Worker:
             quoted = '"' + name.replace('"', '""') + '"'
             con.execute(f"CREATE VIEW data.{quoted} AS SELECT * FROM read_parquet([{listed}])")  # noqa: S608
         self._lay_loaded()
-        con.execute(f"SET VARIABLE mask_key = {text(mask_key)}")
-        con.execute(f"SET VARIABLE audit_key = {text(audit_key)}")
+        for name in ("mask_key", "audit_key", "mark_key"):
+            con.execute(f"SET VARIABLE {name} = {text(keys[name])}")
 
     def close(self) -> None:
         """Start the engine's threads, behind the last wall as this one, and lock it."""
@@ -128,10 +128,11 @@ class Worker:
         try:
             _limit_cpu(self._limits["cpu_s"])
             withheld, prints, noised = False, [], []
-            told = None
+            told = {"yunhe.watermark": job["watermark"]} if job["watermark"] else None
             if job["recipe"]:
                 noised = self._noised(job)
-                withheld, told = job["recipe"]["keys"] > 0, job["recipe"]["told"]
+                withheld = job["recipe"]["keys"] > 0
+                told = {"yunhe.noise": json.dumps(job["recipe"]["told"])}
             elif job["groups_sql"]:
                 withheld = self._groups(job["groups_sql"], job["k"])
                 prints = self._prints(job["prints_max"])
@@ -242,7 +243,7 @@ class Worker:
         return groups
 
     def _frames(
-        self, sql: str, rows_max: int | None, told: dict[str, Any] | None = None
+        self, sql: str, rows_max: int | None, told: dict[str, str] | None = None
     ) -> Iterator[tuple[list[memoryview], int]]:
         """The result as parts of one Arrow IPC stream, each of whole messages, with its rows.
 
@@ -253,7 +254,7 @@ class Worker:
         sink = _Sink()
         schema = reader.schema
         if told is not None:
-            schema = schema.with_metadata({"yunhe.noise": json.dumps(told)})
+            schema = schema.with_metadata(told)
         writer = pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema)
         total = held = 0
         cut = False

@@ -114,7 +114,11 @@ _RECEIPT: dict[str, Check] = {
     "purpose": _text,
     "at": _time,
 }
-_RECEIPT_MAY: dict[str, Check] = {"in_doubt": lambda v: v is True, "accepts": _hash}
+_RECEIPT_MAY: dict[str, Check] = {
+    "in_doubt": lambda v: v is True,
+    "accepts": _hash,
+    "watermark": lambda v: isinstance(v, str) and 0 < len(v) <= limits.WATERMARK_CHARS_MAX,
+}
 _OUTCOME: dict[str, Check] = {
     "use_id": _RECEIPT["use_id"],
     "state": "posted".__eq__,

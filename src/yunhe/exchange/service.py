@@ -114,14 +114,24 @@ class Exchange:
         byte_count: int,
         digest: str,
         purpose: str,
+        watermark: str = "",
     ) -> SignedReceipt:
         """The consumer's connector signs what one use delivered, and sends it to the provider.
 
-        `digest`: SHA-256, hex, of the Arrow stream as received. Idempotent; another content for
+        `digest`: SHA-256, hex, of the Arrow stream as received; `watermark`: the term by which
+        what came is marked for us, so that the receipt says so. Idempotent; another content for
         the same use raises ReceiptDiffers. Raises BillUnknown for a contract we do not consume.
         """
         return receipts.record(
-            self._desk, tx, use_id, contract_id, rows, byte_count, digest, purpose
+            self._desk,
+            tx,
+            use_id,
+            contract_id,
+            rows,
+            byte_count,
+            digest,
+            purpose,
+            {"watermark": watermark} if watermark else None,
         )
 
     def receive_receipt(self, peer_did: str, body: Any, jws: Any) -> dict[str, Any]:

@@ -288,6 +288,11 @@ VAULT_NOTES_LISTED_MAX: Final = 10_000
 VAULT_PROOF_S: Final = 3_600  # after a contract's end, until a missing proof is overdue
 VAULT_DUE_TAKEN_MAX: Final = 200  # overdue proofs taken up at once
 VAULT_SQL_BYTES_MAX: Final = 256 << 20  # plain bytes of a delivery that a worker holds in memory
+WATERMARK_CHARS_MAX: Final = 10_000  # of the term
+WATERMARK_ROWS_MAX: Final = 100_000  # of a suspected file, looked at once
+WATERMARK_RECIPIENTS_MAX: Final = 1_000
+WATERMARK_FALSE_POSITIVE: Final = 1e-6  # to name anybody innocent, over all recipients
+WATERMARK_BOUND_STEPS: Final = 30
 VAULT_ANSWER_BYTES_MAX: Final = 64 << 20  # of one query over a sealed delivery
 
 # protocols.delta

@@ -74,6 +74,7 @@ class Terms:
     bytes_total: int | None = None  # of all uses together
     hours: str | None = None  # "Mon-Fri 09:00-18:00 Asia/Shanghai"
     regions: tuple[str, ...] = ()  # GB/T 2260 codes; none: anywhere
+    watermark: str | None = None  # "key=patients.id;share=2;patients.weight=0.5"
 
     def to_json(self) -> dict[str, Any]:
         """The wire form of `docs/api.md`."""
@@ -98,6 +99,7 @@ class Terms:
             "bytes_total": self.bytes_total,
             "hours": self.hours,
             "regions": list(self.regions),
+            "watermark": self.watermark,
         }
 
     @classmethod
@@ -129,6 +131,7 @@ class Terms:
             bytes_total=data.get("bytes_total"),
             hours=data.get("hours"),
             regions=_texts("regions", data.get("regions", ())),
+            watermark=data.get("watermark"),
         )
 
     def but(self, changes: Mapping[str, Any] | None) -> Terms:

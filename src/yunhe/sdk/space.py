@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
-from yunhe.sdk import calls, receive, sharing, stream, vault
+from yunhe.sdk import calls, receive, sharing, stream, vault, watermark
 from yunhe.sdk import fabric as weave
 from yunhe.sdk import transfers as verbs
 from yunhe.sdk.apps import Apps, AsyncApps
@@ -101,6 +101,8 @@ class _Verbs:
     vault_notes = Verb(vault.vault_notes)
     vault_proofs = Verb(vault.vault_proofs)
     vault_destroy = Verb(vault.vault_destroy)
+    marked_for = Verb(watermark.marked_for)
+    whose_copy = Verb(watermark.whose_copy)
     make_profile = Verb(sharing.make_profile)
     profiles = Verb(sharing.profiles)
     revoke_profile = Verb(sharing.revoke_profile)

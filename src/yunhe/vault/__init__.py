@@ -25,23 +25,45 @@ from yunhe.vault.reading import Ask, Books, Figures, Readings
 from yunhe.vault.seal import check_key
 from yunhe.vault.service import Opened, Opening, Vault
 from yunhe.vault.store import Due, Note
+from yunhe.vault.tracing import Given, Tracing, give
+from yunhe.vault.watermark import (
+    BIAS_FROM,
+    BIAS_SPAN,
+    KEY_MARK,
+    UNIT,
+    Marker,
+    Recipient,
+    Score,
+    detect,
+)
 
 __all__ = [
+    "BIAS_FROM",
+    "BIAS_SPAN",
     "END",
+    "KEY_MARK",
     "REPORT",
+    "UNIT",
     "ApplicationUnproven",
     "Ask",
     "Due",
     "Figures",
+    "Given",
     "Item",
     "Keys",
+    "Marker",
     "Note",
     "Opened",
     "Opening",
+    "Recipient",
+    "Score",
+    "Tracing",
     "Vault",
     "VaultBroken",
     "VaultTooLarge",
     "check_key",
+    "detect",
+    "give",
     "of_node",
 ]
 

@@ -51,3 +51,11 @@ class VaultTooLarge(TooLarge):
     zh = "密封交付共 {bytes} 字节；查询最多可在内存中打开 {limit} 字节。"
     mend_en = "Ask for a delivery of what you need: yunhe vault fetch --sql."
     mend_zh = "请只交付所需数据：yunhe vault fetch --sql。"
+
+
+class NothingMarked(NotFound):
+    code = "NOTHING_MARKED"
+    en = "No marked copy of this product was ever given to anybody."
+    zh = "该产品从未交付过带水印的副本。"
+    mend_en = "Name a product whose contracts state a watermark: yunhe contracts list."
+    mend_zh = "请指定合约含水印条款的产品：yunhe contracts list。"

@@ -53,6 +53,7 @@ class Books(Protocol):
         byte_count: int,
         digest: str,
         purpose: str,
+        watermark: str = "",
     ) -> Any:
         """Sign for what one use delivered, and send it to the provider."""
         ...
@@ -171,7 +172,8 @@ class Readings:
             self._control.release(grant)
             self._control.post(grant, figures.rows, figures.bytes)
             note = self._notebook.write(tx, grant.use_id, READ, item, said)
-            told = (figures.rows, figures.bytes, figures.digest, grant.purpose)
+            marked = str(grant.terms.watermark or "")
+            told = (figures.rows, figures.bytes, figures.digest, grant.purpose, marked)
             self._books.record_receipt(tx, grant.use_id, grant.contract_id, *told)
             return note
 

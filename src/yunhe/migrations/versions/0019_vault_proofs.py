@@ -1,4 +1,4 @@
-"""Proofs of destruction: what a provider is owed, and which notes it has taken."""
+"""Proofs of destruction that a provider is owed, notes it has taken; who was given marked copies."""
 
 from __future__ import annotations
 
@@ -28,3 +28,16 @@ def upgrade() -> None:
     )
     for name in ("contract_id", "state"):
         op.create_index(f"ix_vault_due_{name}", "vault_due", [name], unique=False)
+    op.create_table(
+        "vault_mark",
+        sa.Column("mark", sa.String(32), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("product_code", sa.String(64), nullable=False),
+        sa.Column("did", sa.String(255), nullable=False),
+        sa.Column("watermark", sa.Text(), nullable=False),
+        sa.Column("contract_id", sa.String(255), nullable=False),
+        sa.Column("use_id", sa.String(128), nullable=False),
+        sa.Column("at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("mark", "digest"),
+    )
+    op.create_index("ix_vault_mark_product_code", "vault_mark", ["product_code"], unique=False)

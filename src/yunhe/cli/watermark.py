@@ -1,0 +1,130 @@
+"""`yunhe watermark`: whose copy of a product a file is."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from yunhe.cli.desk import Desk, command
+from yunhe.cli.errors import BadArgument, unusable
+from yunhe.kernel import limits
+from yunhe.sdk import require_arrow
+
+app = typer.Typer(help="Marked copies of this node's products.", no_args_is_help=True)
+
+Product = Annotated[str, typer.Option(help="The product whose copy it may be.")]
+
+
+@command(app, "list")
+def list_(desk: Desk, product: Annotated[str, typer.Argument(metavar="PRODUCT")]) -> None:
+    """List who was given marked copies of a product."""
+    with desk.space() as space:
+        found = space.marked_for(product)
+    heads = desk.say("RECIPIENT MARK SINCE WATERMARK", "接收方 标记 起始 水印").split()
+    names = ("did", "mark", "at", "watermark")
+    desk.show(found, lambda: desk.table(found, dict(zip(names, heads, strict=True))))
+
+
+@command(app)
+def detect(
+    desk: Desk,
+    file: Annotated[Path, typer.Argument(help="A .parquet, .arrow or .csv file.")],
+    product: Product,
+    original: Annotated[
+        Path | None,
+        typer.Option(help="The table as it is here: finds rows whose key was taken out."),
+    ] = None,
+    rename: Annotated[
+        list[str] | None, typer.Option(help="OURS=THEIRS, where a column was renamed; repeatable.")
+    ] = None,
+) -> None:
+    """Say whose copy a file is; exit code 1 where nobody can be named."""
+    require_arrow()
+    table = _read(file)
+    for pair in rename or ():
+        ours, _, theirs = pair.partition("=")
+        if theirs not in table.schema.names:
+            raise BadArgument(what=pair, why="the file has no such column", why_zh="文件没有该列")
+        table = table.append_column(ours, table[theirs])
+    with desk.space() as space:
+        given = space.marked_for(product)
+        keys, columns = _values(table, given, None if original is None else _read(original))
+        found = space.whose_copy(product, keys, columns)
+    shown = [
+        {**each, "z": f"{each['z']:.1f}", "p": f"{each['p']:.1e}"} for each in found["recipients"]
+    ]
+    heads = desk.say("RECIPIENT NAMED VALUES Z P", "接收方 指认 值数 Z P").split()
+    names = ("did", "named", "values", "z", "p")
+    desk.show(found, lambda: desk.table(shown, dict(zip(names, heads, strict=True))))
+    if not any(each["named"] for each in found["recipients"]):
+        raise typer.Exit(1)
+
+
+def _values(
+    table: Any, given: list[dict[str, Any]], original: Any | None
+) -> tuple[list[Any], dict[str, list[Any]]]:
+    """Keys and marked values of as many rows as are looked at, drawn at random."""
+    said = [part.split("=")[0] for each in given for part in each["watermark"].split(";")[2:]]
+    key = given[0]["watermark"].split(";")[0].removeprefix("key=") if given else "?.?"
+    marked = {name: name.partition(".")[2] for name in dict.fromkeys(said)}
+    marked = {name: column for name, column in marked.items() if column in table.schema.names}
+    name = key.partition(".")[2]
+    if original is not None and name not in table.schema.names:
+        table = _aligned(table, original, name, set(marked.values()))
+    if name not in table.schema.names or not marked:
+        why, why_zh = "it has no key or no marked column", "缺少键列或水印列"
+        raise BadArgument(what=", ".join(table.schema.names), why=why, why_zh=why_zh)
+    if table.num_rows > limits.WATERMARK_ROWS_MAX:
+        table = table.take(random.sample(range(table.num_rows), limits.WATERMARK_ROWS_MAX))
+    columns = {ours: _plain(table[column]) for ours, column in marked.items()}
+    return _plain(table[name]), columns
+
+
+def _aligned(table: Any, original: Any, key: str, marked: set[str]) -> Any:
+    """The rows that only one row of the original can be, with its key again."""
+    import pyarrow as pa
+
+    shared = [n for n in table.schema.names if n in original.schema.names and n not in marked]
+    if not shared:
+        why, why_zh = "nothing in it is as in the original", "与原表没有可比对的列"
+        raise BadArgument(what=", ".join(table.schema.names), why=why, why_zh=why_zh)
+    known: dict[tuple[str, ...], Any] = {}
+    for row, found in zip(_texts(original, shared), original[key].to_pylist(), strict=True):
+        known[row] = None if row in known else found
+    keys = [known.get(row) for row in _texts(table, shared)]
+    return table.append_column(key, pa.array(keys, original.schema.field(key).type))
+
+
+def _texts(table: Any, names: list[str]) -> list[tuple[str, ...]]:
+    columns = [[str(value) for value in table[name].to_pylist()] for name in names]
+    return list(zip(*columns, strict=True))
+
+
+def _plain(column: Any) -> list[Any]:
+    kept = (int, float, str, type(None))
+    values = column.to_pylist()
+    return [each if isinstance(each, kept) else str(each) for each in values]
+
+
+def _read(path: Path) -> Any:
+    import pyarrow as pa
+
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
+            return pq.read_table(path)
+        if path.suffix == ".csv":
+            from pyarrow import csv
+
+            return csv.read_csv(path)
+        if path.suffix == ".arrow":
+            with pa.ipc.open_file(str(path)) as file:
+                return file.read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise unusable(path, error) from error
+    why, why_zh = "its ending is none of .arrow, .csv, .parquet", "扩展名不符"
+    raise BadArgument(what=str(path), why=why, why_zh=why_zh)

@@ -1,0 +1,22 @@
+"""Marked copies, for their provider: who was given some, and whose copy a file is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from yunhe.sdk.calls import Call, _key, _list_of_objects, _object
+
+
+def marked_for(product: str) -> Call[list[dict[str, Any]]]:
+    """Who was given marked copies of a product (provider), and by which term."""
+    return Call("GET", f"/products/{_key(product)}/watermark", _list_of_objects)
+
+
+def whose_copy(
+    product: str, keys: Sequence[Any], columns: Mapping[str, Sequence[Any]]
+) -> Call[dict[str, Any]]:
+    """Whose copy these rows are (provider): `recipients`, each with `z`, `p` and `named`, the
+    likeliest first. `columns`: "table.column" -> values beside `keys`."""
+    body = {"keys": list(keys), "columns": {name: list(each) for name, each in columns.items()}}
+    return Call("POST", f"/products/{_key(product)}/watermark", _object, body=body)
