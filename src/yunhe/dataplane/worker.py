@@ -98,7 +98,7 @@ class Worker:
             self.con.unregister("loaded")
         self._loaded.clear()
 
-    def bind(self, tables: dict[str, list[str]], mask_key: str, audit_key: str) -> None:
+    def bind(self, tables: dict[str, list[str]], keys: dict[str, str]) -> None:
         """Give the connection exactly these files as views of schema `data`; then `close`."""
         con = self.con
         files = sorted({file for paths in tables.values() for file in paths})
@@ -417,7 +417,7 @@ def _bound(worker: Worker) -> None:
     """The first orders, read by the one thread there is: what lies in no file, then the rest."""
     while (order := _read())["do"] == "load":
         worker.load(order["table"], sys.stdin.buffer.read(order["size"]))
-    worker.bind(order["tables"], order["mask_key"], order["audit_key"])
+    worker.bind(order["tables"], order)
 
 
 def main() -> None:
