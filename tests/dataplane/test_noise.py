@@ -205,12 +205,57 @@ def test_the_provider_sees_what_is_left(office) -> None:
         "delta_spent": "0.0000001",
         "query": "0.1",
         "answers": 9,
+        "measure": "epsilon",
+        "as_epsilon": "",
     }
 
 
 def test_without_the_engine_nothing_is_given(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "opendp.prelude", None)
     with pytest.raises(worker.Failure) as failure:
-        worker._add_noise([("a", 12)], 1, [10.0], 1)
+        worker._add_noise([("a", 12)], 1, {"scales": [10.0], "least": 1, "noise": "laplace"})
     assert failure.value.code == "NOISE_MISSING"
     assert "yunhe[dp]" in NoiseMissing().problem()["remedy"]
+
+
+BY_RHO = Privacy.parse(
+    "rho=0.5;delta=0.000001;query=0.005;groups=2;rows=2;pay.salary=0..20000;pay.age=0..100"
+)
+
+
+def test_by_rho_the_noise_is_gaussian_and_opendp_counts_as_we_do(office) -> None:
+    import opendp.prelude as dp
+
+    office.desk.open(replace(TERMS, privacy=BY_RHO), "c2")
+    asked = Query("c2", "r1", "SELECT dept, count(*) AS n FROM pay GROUP BY dept", "research")
+    table = pa.ipc.open_stream(b"".join(office.plane.query(PEER, asked))).read_all()
+    told = json.loads(table.schema.metadata[b"yunhe.noise"])
+    assert told["rho"] == "0.005"
+    assert "epsilon" not in told
+    assert {row["dept"] for row in table.to_pylist()} == {0, 1, 2}  # 7 is one person
+    scales = {each["of"]: float(each["scale"]) for each in told["statistics"]}
+    dp.enable_features("contrib")
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+    # What an entity changes: one in each of two groups, two rows in each of two groups.
+    costs = [
+        dp.m.make_gaussian(*space, scale=scales[of]).map(reach * 2**0.5)
+        for of, reach in (("entities", 1), ("count(*)", 2))
+    ]
+    assert sum(costs) == pytest.approx(0.005, rel=1e-4)
+    found = office.control.privacy_left(PEER, "P1", BY_RHO)
+    assert (found.measure, found.epsilon_spent, found.answers) == ("rho", "0.005", 99)
+    assert 0.3 < float(found.as_epsilon) < 0.005 + 2 * (0.005 * 14.6) ** 0.5
+    assert office.plane.left(PEER, "c2").to_json()["privacy"]["measure"] == "rho"
+    with pytest.raises(YunheError, match="PRIVACY_MEASURES_DIFFER"):  # they do not add up
+        office.query(COUNT, "e1")
+
+
+def test_rho_is_read_in_its_one_spelling() -> None:
+    assert str(BY_RHO).startswith("rho=0.5;delta=0.000001;query=0.005;groups=2;rows=2;")
+    assert Privacy.parse(str(BY_RHO)) == BY_RHO
+    terms = replace(TERMS, privacy=BY_RHO)
+    assert terms_from_policy(policy_from_terms(terms)) == terms
+    assert BY_RHO.answers_femto == BY_RHO.delta_femto // 2
+    for bad in ("sigma", "Rho", ""):
+        with pytest.raises(ValueError):
+            Privacy.parse(str(BY_RHO).replace("rho", bad))

@@ -24,7 +24,7 @@ from yunhe import contracts
 from yunhe.kernel.clock import iso
 
 # The first five parts, in this order; a clamp a column may follow (contracts.Privacy.parse).
-PRIVACY = r"^epsilon=[0-9.]+;delta=[0-9.]+;query=[0-9.]+;groups=[0-9]+;rows=[0-9]+(;[^;\n]+)*$"
+PRIVACY = r"^(epsilon|rho)=[0-9.]+;delta=[0-9.]+;query=[0-9.]+;groups=[0-9]+;rows=[0-9]+(;[^;]+)*$"
 PRIVACY_LIKE = "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1"
 
 RELEASE = r"^(aggregate|model-metrics|predictions-to-host|review)(;(k|rows|digits|bytes)=[0-9]+)+$"

@@ -91,7 +91,7 @@ from yunhe.contracts.policy import (
     policy_from_terms,
     terms_from_policy,
 )
-from yunhe.contracts.privacy import FEMTO, MICRO, Clamp, Privacy
+from yunhe.contracts.privacy import EPSILON, FEMTO, MICRO, RHO, Clamp, Privacy
 from yunhe.contracts.pushes import Pushes
 from yunhe.contracts.release import Release, ReleaseKind, covers
 from yunhe.contracts.rules import TransferVerb, Verb, may_say
@@ -109,6 +109,7 @@ __all__ = [
     "MICRO",
     "PULL",
     "PUSH",
+    "RHO",
     "Access",
     "AccessNotReady",
     "Action",

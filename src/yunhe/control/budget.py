@@ -7,13 +7,14 @@ nobody can average the noise away. All SQL of the budget is here.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 
-from yunhe.contracts import FEMTO, MICRO, Privacy, Term, Terms
+from yunhe.contracts import EPSILON, FEMTO, MICRO, RHO, Privacy, Term, Terms
 from yunhe.control.model import ANSWERS, DENY, Context, Question, Reason, Use, Verdict
 from yunhe.control.store_answers import lock
 from yunhe.kernel.db import Database, Json, Tx, UtcTime, metadata
@@ -28,6 +29,7 @@ spending = sa.Table(
     sa.Column("epsilon_micro", sa.BigInteger, nullable=False),
     sa.Column("delta_femto", sa.BigInteger, nullable=False),
     sa.Column("at", UtcTime, nullable=False),
+    sa.Column("measure", sa.String(16)),  # NULL, from before there was another: epsilon
     sa.Index("control_epsilon_by_party", "peer_did", "dataset"),
 )
 
@@ -44,7 +46,11 @@ noised = sa.Table(
 
 @dataclass(frozen=True)
 class Budget:
-    """What a party has spent about a data set, of what one contract allows; exact decimals."""
+    """What a party has spent about a data set, of what one contract allows; exact decimals.
+
+    `measure`: whether the amounts are of epsilon or of rho. `as_epsilon`: what the rho spent is as
+    an epsilon, at half of the contract's delta; empty where it is one already.
+    """
 
     epsilon: str
     epsilon_spent: str
@@ -53,6 +59,8 @@ class Budget:
     delta_spent: str
     query: str
     answers: int  # that may yet be asked
+    measure: str = EPSILON
+    as_epsilon: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As the API shows it."""
@@ -73,9 +81,11 @@ def judged(tx: Tx, use: Use, terms: Terms, verdict: Verdict, reserving: bool) ->
         lock(tx, use.peer_did, question.dataset)
     if question.held and kept(tx, use.peer_did, question.dataset, question.key) is not None:
         return verdict
+    if _mixed(tx, use.peer_did, question.dataset, privacy.measure):
+        return _no(use, "PRIVACY_MEASURES_DIFFER", privacy, "–")
     epsilon, delta = _spent(tx, use.peer_did, question.dataset)
     left = privacy.epsilon_micro - epsilon
-    if left < privacy.query_micro or privacy.delta_femto - delta < privacy.query_femto:
+    if left < privacy.query_micro or privacy.answers_femto - delta < privacy.query_femto:
         return _no(use, "PRIVACY_BUDGET_SPENT", privacy, _text(max(left, 0), MICRO))
     return verdict
 
@@ -94,6 +104,7 @@ def reserve(tx: Tx, use: Use, terms: Terms) -> None:
         "question": question.key,
         "epsilon_micro": privacy.query_micro,
         "delta_femto": privacy.query_femto,
+        "measure": privacy.measure,
         "at": tx.now,
     }
     tx.insert_once(spending, values)
@@ -149,7 +160,25 @@ def left_in(tx: Tx, peer_did: str, dataset: str, privacy: Privacy) -> Budget:
         _text(delta, FEMTO),
         privacy.query,
         remains // privacy.query_micro,
+        privacy.measure,
+        _as_epsilon(epsilon / MICRO, privacy) if privacy.measure == RHO else "",
     )
+
+
+def _as_epsilon(rho: float, privacy: Privacy) -> str:
+    """The epsilon that a rho is at half of the whole delta: OpenDP's, else the plain bound, which
+    is larger (Bun, Steinke 2016, proposition 1.3)."""
+    if not rho:
+        return "0"
+    delta = (privacy.delta_femto - privacy.answers_femto) / FEMTO
+    try:
+        import opendp.prelude as dp  # optional, and slow to load
+    except ImportError:
+        return f"{rho + 2 * math.sqrt(rho * math.log(1 / delta)):.4g}"
+    dp.enable_features("contrib")
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
+    curve: Any = dp.c.make_zCDP_to_approxDP(dp.m.make_gaussian(*space, scale=1.0))
+    return f"{curve.map(math.sqrt(2 * rho)).epsilon(delta):.4g}"
 
 
 def _spent(tx: Tx, peer_did: str, dataset: str) -> tuple[int, int]:
@@ -160,6 +189,13 @@ def _spent(tx: Tx, peer_did: str, dataset: str) -> tuple[int, int]:
     ]
     row = tx.one(sa.select(*sums).where(mine))
     return (0, 0) if row is None else (int(row.e), int(row.d))
+
+
+def _mixed(tx: Tx, peer_did: str, dataset: str, measure: str) -> bool:
+    """Whether the party has spent by another measure: the two do not add up."""
+    other = sa.func.coalesce(spending.c.measure, EPSILON) != measure
+    mine = sa.and_(spending.c.peer_did == peer_did, spending.c.dataset == dataset, other)
+    return tx.one(sa.select(spending.c.use_id).where(mine).limit(1)) is not None
 
 
 def _no(use: Use, code: str, privacy: Privacy, given: str) -> Verdict:

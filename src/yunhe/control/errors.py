@@ -156,6 +156,14 @@ class PrivacyBudgetSpent(UseDeniedError):
     mend_zh = "重复此前的查询不消耗预算；或另行协商更大的预算。"
 
 
+class PrivacyMeasuresDiffer(UseDeniedError):
+    code = "PRIVACY_MEASURES_DIFFER"
+    en = "Answers to this party about the data set are counted by another measure: not {expected}."
+    zh = "该参与方在此数据集上的查询此前按另一种度量计量，与 {expected} 不同。"
+    mend_en = "Agree on one measure, epsilon or rho, for all contracts over a data set."
+    mend_zh = "同一数据集的各合约请统一使用 epsilon 或 rho 一种度量。"
+
+
 class RowFilterNotApplied(UseDeniedError):
     code = "ROW_FILTER_NOT_APPLIED"
     en = "The contract demands a row filter that the engine would not apply."

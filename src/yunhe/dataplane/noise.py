@@ -2,8 +2,8 @@
 
 In: the aggregates of a query and the agreed `Privacy`. Out: SQL that computes, per group, whole
 numbers each of which one entity can change by at most `reach`, and a `Recipe` by which the worker
-adds discrete Laplace noise (OpenDP). All is whole numbers, as floating point
-would tell (Mironov 2012).
+adds discrete Laplace noise, or Gaussian noise where the budget is of rho (OpenDP). All is whole
+numbers, as floating point would tell (Mironov 2012).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from yunhe.contracts import Privacy
+from yunhe.contracts import MICRO, RHO, Privacy
 from yunhe.dataplane.errors import PrivacyNoBounds
 from yunhe.kernel.canonical import sha256_hex
 
@@ -39,6 +39,7 @@ class Recipe:
     scales: tuple[float, ...]
     least: int  # a group is shown when so many entities, with noise, stand behind it
     columns: str  # k0.. and a0.. of `groups`, over k0.. and v0..
+    noise: str  # "laplace" or "gaussian"
     told: dict[str, Any]  # beside the result: cost, and scale and 95 % interval of each statistic
     digest: str  # of the question; with the version of the data, the key of its answer
 
@@ -129,29 +130,46 @@ def recipe(
     privacy: Privacy,
     k: int,
 ) -> Recipe:
-    """The noise of one answer. Its epsilon is shared evenly by its statistics.
+    """The noise of one answer. Its epsilon (or rho) is shared evenly by its statistics.
 
     A group that one entity alone makes appears with at most the answer's delta.
     """
-    epsilon = privacy.query_micro / 1_000_000 / len(stats)
     # Only where there are keys can a group's being there tell of an entity.
     groups = privacy.groups if keys else 1
-    scales = tuple(stat.reach * groups / epsilon for stat in stats)
     delta = privacy.query_femto / 1e15
-    least = 1 + math.ceil(scales[0] * math.log(groups / delta)) if keys else 1
+    drawn = _gaussian if privacy.measure == RHO else _laplace
+    scales, tail, spread = drawn(privacy.query_micro / MICRO / len(stats), groups, stats, delta)
+    least = 1 + math.ceil(tail) if keys else 1
     noises = [(stat.of, scale * stat.step) for stat, scale in zip(stats, scales, strict=True)]
     told = {
-        "epsilon": privacy.query,
-        "delta": f"{privacy.query_femto / 1e15:g}",
+        privacy.measure: privacy.query,
+        "delta": f"{delta:g}",
         "statistics": [
-            {"of": of, "scale": f"{noise:g}", "ci95": f"{noise * math.log(20):g}"}
-            for of, noise in noises
+            {"of": of, "scale": f"{noise:g}", "ci95": f"{noise * spread:g}"} for of, noise in noises
         ],
     }
     digest = sha256_hex({"exact": exact, "privacy": str(privacy), "k": k})
     named = (f"{_answer(answer, stats)} AS a{at}" for at, answer in enumerate(answers))
     columns = ", ".join([*(f"k{at}" for at in range(keys)), *named]) or "1 AS one"
-    return Recipe(keys, scales, max(least, k), columns, told, digest)
+    noise = "gaussian" if privacy.measure == RHO else "laplace"
+    return Recipe(keys, scales, max(least, k), columns, noise, told, digest)
+
+
+_Drawn = tuple[tuple[float, ...], float, float]  # scales, what a lone entity's noise stays below
+# but for delta, and half of the 95 % interval over the scale
+
+
+def _laplace(epsilon: float, groups: int, stats: tuple[Stat, ...], delta: float) -> _Drawn:
+    """For an epsilon: what one entity changes in all groups adds up."""
+    scales = tuple(stat.reach * groups / epsilon for stat in stats)
+    return scales, scales[0] * math.log(groups / delta), math.log(20)
+
+
+def _gaussian(rho: float, groups: int, stats: tuple[Stat, ...], delta: float) -> _Drawn:
+    """For a rho: what one entity changes adds up by its squares. The discrete Gaussian's tail lies
+    below exp(-t^2 / 2 sigma^2) (Canonne, Kamath, Steinke 2020)."""
+    scales = tuple(stat.reach * math.sqrt(groups / (2 * rho)) for stat in stats)
+    return scales, scales[0] * math.sqrt(2 * math.log(groups / delta)), 1.96
 
 
 def _answer(answer: tuple[str, ...], stats: tuple[Stat, ...]) -> str:

@@ -224,7 +224,7 @@ class Worker:
                 found = con.execute(
                     f"SELECT {', '.join(texts + numbers)} FROM temp.exact ORDER BY ALL"  # noqa: S608
                 ).fetchall()
-                groups = _add_noise(found, keys, recipe["scales"], recipe["least"])
+                groups = _add_noise(found, keys, recipe)
                 con.execute("DELETE FROM temp.exact")
             else:
                 groups = job["groups"]
@@ -334,8 +334,8 @@ class _Sink:
         self.closed = True
 
 
-def _add_noise(found: list[Any], keys: int, scales: list[float], least: int) -> list[Any]:
-    """Discrete Laplace noise on every number; groups of fewer than `least` entities are left out.
+def _add_noise(found: list[Any], keys: int, recipe: dict[str, Any]) -> list[Any]:
+    """Discrete noise on every number; groups of fewer than `least` entities are left out.
 
     All groups draw, so that the time it takes is none of the noise's.
     """
@@ -345,15 +345,18 @@ def _add_noise(found: list[Any], keys: int, scales: list[float], least: int) -> 
         raise Failure("NOISE_MISSING") from error
     dp.enable_features("contrib")
     columns = []
-    for at, scale in enumerate(scales):
-        space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64")
-        draw = dp.m.make_laplace(*space, scale=scale)
+    domain = dp.vector_domain(dp.atom_domain(T="i64"))
+    for at, scale in enumerate(recipe["scales"]):
+        if recipe["noise"] == "gaussian":
+            draw = dp.m.make_gaussian(domain, dp.l2_distance(T="f64"), scale=scale)
+        else:
+            draw = dp.m.make_laplace(domain, dp.l1_distance(T="i64"), scale=scale)
         columns.append(draw([row[keys + at] for row in found]) if found else [])
     noisy = zip(*columns, strict=True)
     return [
         [*row[:keys], *map(str, values)]
         for row, values in zip(found, noisy, strict=True)
-        if values[0] >= least
+        if values[0] >= recipe["least"]
     ]
 
 
