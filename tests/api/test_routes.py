@@ -196,7 +196,7 @@ def _live(world: World, found: dict[str, Any]) -> None:
     (one,) = get(r, "/negotiations")["items"]
     get(r, f"/negotiations/{one['id']}", "/negotiations/{id}")
     get(r, "/contracts")
-    for tail in ("", "/transfers", "/bill", "/statements", "/bundle"):
+    for tail in ("", "/budget", "/transfers", "/bill", "/statements", "/bundle"):
         get(r, f"/contracts/{contract.id}{tail}", f"/contracts/{{id}}{tail}")
     shared = world.agree(world.product(replace(TERMS, minimum_group=0)))
     r.make_profile(shared)

@@ -264,7 +264,7 @@ FORM = {"title_zh": "a", "title_en": "b", "state": "draft", "id": "r-1"}
         ("withdraw", ("r-1",), "POST /products/r-1/withdraw", FORM),
         ("product", ("P1",), "GET /catalogue/P1", {**FORM, "code": "P1", "provider_did": "d"}),
         ("contracts", (), "GET /contracts", {"items": [CONTRACT]}),
-        ("budget", ("c-1",), "GET /contracts/c-1", CONTRACT),
+        ("budget", ("c-1",), "GET /contracts/c-1/budget", {"rows_left": 7}),
         ("terminate", ("c-1", "over"), "POST /contracts/c-1/terminate", CONTRACT),
         ("transfers", ("c-1",), "GET /contracts/c-1/transfers", {"items": [TRANSFER]}),
         ("suspend_transfer", ("t-1", "why"), "POST /transfers/t-1/suspend", TRANSFER),
