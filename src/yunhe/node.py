@@ -290,6 +290,7 @@ class Node:
             self.exchange,
             lambda *told: self._received(arrow.Consumed(*told)),
             lambda did, name, body: wire.call(who.address_of(did), did, name, body),
+            self.holder.add_resource,
             self.config.data_dir / "apps",
         )
 

@@ -30,7 +30,7 @@ def run(inputs, parameters):
 """
 
 BY_SEX = (
-    "SELECT sex, count(*) AS n, avg(age) AS mean_age FROM patients WHERE age >= $1 "
+    "SELECT sex, count(*) AS n, avg(age) AS mean_age FROM patients WHERE age >= $least "
     "GROUP BY sex ORDER BY sex"
 )
 

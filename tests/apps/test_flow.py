@@ -9,9 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from apps.programs import AGGREGATE, BY_SEX, MEAN_AGE, METRICS, REVIEW, manifest, terms
+from apps.models import linear
+from apps.programs import (
+    AGGREGATE,
+    BY_SEX,
+    MEAN_AGE,
+    METRICS,
+    PREDICTIONS,
+    REVIEW,
+    manifest,
+    terms,
+)
 from flow.world import PURPOSE, World, three, until
 from yunhe.apps.errors import AppNotAgreed, AppSignatureInvalid, AppUnknown
 from yunhe.apps.manifest import compose
@@ -222,3 +233,27 @@ def test_what_a_hostile_peer_tries(world: World) -> None:
 
 def _of(whole: dict[str, Any]) -> dict[str, Any]:
     return {"manifest": whole["manifest"], "jws": whole["jws"]}
+
+
+def test_what_a_model_predicts_stays_at_the_host(world: World) -> None:
+    a, r = world["a"].space, world["r"].space
+    form = manifest(
+        "risk-model",
+        "onnx",
+        parameters={},
+        inputs={"patients": {"id": "BIGINT", "age": "BIGINT"}},
+        output={"columns": ["risk"]},
+    )
+    app = r.apps.publish(form, linear([0.5, 0.0], 1.0))
+    contract = agreed(world, terms(PREDICTIONS, app["reference"]))
+    job = r.apps.run_app(r.apps.deploy(app["digest"], contract)["id"], PURPOSE)
+    assert (job["state"], job["code"]) == ("released", "")
+    assert r.apps.result(job["id"]).to_pydict() == {"rows": [360]}  # and nothing else left
+    (made,) = until("it", lambda: [s for s in a.resources() if "predictions" in s.title_en])
+    (table,) = (world["a"].config.data_dir / "apps" / "predictions").iterdir()
+    rows = pq.read_table(table).to_pylist()
+    assert rows[0]["risk"] == rows[0]["age"] * 0.5 + 1.0
+    assert (made.state, [use.rows for use in a.uses(contract)]) == ("draft", [1])
+    with pytest.raises(YunheRefused) as refused:  # a model's rows do not leave by another rule
+        r.apps.deploy(app["digest"], agreed(world, terms(METRICS, app["reference"])))
+    assert refused.value.code == "APP_RULE_MISFIT"

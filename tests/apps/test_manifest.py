@@ -10,6 +10,7 @@ import pytest
 from apps.programs import manifest
 from yunhe.apps.errors import AppManifestInvalid, AppParameterInvalid
 from yunhe.apps.manifest import Manifest, arguments, compose, read
+from yunhe.dataplane import ParameterRefused, bind_named
 
 CODE = b"def run(inputs, parameters): return {}"
 MADE = compose(manifest("mean-age"), "did:web:author", CODE)
@@ -91,6 +92,18 @@ def of(**schemas: Any) -> Manifest:
 def test_parameters_have_their_defaults_and_their_order() -> None:
     made = of(b={"type": "string", "enum": ["x", "y"]}, a={"type": "integer", "default": 3})
     assert list(arguments(made, {"b": "y"}).items()) == [("b", "y"), ("a", 3)]
+
+
+def test_a_value_is_never_sql() -> None:
+    sql = "SELECT count(*) AS n FROM patients WHERE sex = $sex AND age >= $least"
+    hostile = "m' OR 1=1 --"
+    bound = bind_named(sql, {"sex": hostile, "least": 18})
+    assert "'m'' OR 1=1 --'" in bound
+    assert bound.endswith("age >= 18")
+    with pytest.raises(ParameterRefused):
+        bind_named(sql, {"sex": "m"})
+    with pytest.raises(ParameterRefused):
+        bind_named("SELECT ? AS n", {"sex": "m"})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from yunhe.apps.errors import AppAnswerInvalid, AppSignatureInvalid, RefusedByHost
 from yunhe.apps.manifest import Manifest
 from yunhe.apps.model import Deployment, Job
+from yunhe.catalog import Resource, ResourceForm
 from yunhe.contracts import Contract, Contracts
 from yunhe.control import Control
 from yunhe.dataplane import FeedingPlane, TableBinding
@@ -78,6 +79,8 @@ class Desk:
     receipt: Callable[[str, str, str, int, int, str], None]
     # (peer, message, body) -> the peer's signed answer
     call: Callable[[str, str, Body], Body]
+    # (form, who) -> a draft resource of this node
+    add_resource: Callable[[ResourceForm, str], Resource]
     folder: Path
 
     def code(self, manifest: Manifest) -> Path:

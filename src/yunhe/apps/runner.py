@@ -32,8 +32,9 @@ from yunhe.apps.errors import (
 from yunhe.apps.host import runnable
 from yunhe.apps.manifest import Kind, Manifest
 from yunhe.apps.model import Job, JobState, Side
+from yunhe.catalog import ResourceForm, TableForm, Text
 from yunhe.contracts import Release, ReleaseKind
-from yunhe.dataplane import Fed, Query, Spooled, Wanted, bind
+from yunhe.dataplane import Fed, Query, Spooled, Wanted, bind_named
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
@@ -158,14 +159,13 @@ class Runner:
             application=manifest.reference,
         )
         if manifest.kind is Kind.SQL:
-            self._sql(job, manifest, rule, query, code)
+            self._sql(job, rule, query, code)
         else:
             self._program(job, manifest, rule, query, folder)
 
-    def _sql(self, job: Job, manifest: Manifest, rule: Release, query: Query, code: Path) -> None:
+    def _sql(self, job: Job, rule: Release, query: Query, code: Path) -> None:
         """The one enforcement function for SQL; its result is laid down before it is released."""
-        given = [job.parameters[name] for name in manifest.parameters]
-        sql = bind(code.read_text(encoding="utf-8"), given)
+        sql = bind_named(code.read_text(encoding="utf-8"), job.parameters)
         began = monotonic()
 
         def kept(tx: Tx, laid: Spooled) -> None:
@@ -211,8 +211,9 @@ class Runner:
         )
         passed = gate.judge(rule, manifest, ran.result, fed.groups, fed.grant.rows_max)
         (folder / "result.json").unlink(missing_ok=True)
-        if rule.kind is ReleaseKind.PREDICTIONS:
-            passed = self._kept_here(job, rule, passed)
+        predicted = rule.kind is ReleaseKind.PREDICTIONS
+        if predicted:
+            passed = self._kept_here(job, rule, passed, [*inputs.values()])
         stream = passed.stream()
         keep(folder / "output.arrow", stream)
         done = _Done(
@@ -231,13 +232,39 @@ class Runner:
             desk.control.release(fed.grant, fed.answered)
             self._settle(tx, job, rule, done)
 
-        desk.db.write(verb)
+        try:
+            desk.db.write(verb)
+        except BaseException:
+            self._predictions(job).unlink(missing_ok=True)
+            raise
+        if predicted:
+            self._offer(job, manifest)
 
-    def _kept_here(self, job: Job, rule: Release, passed: gate.Passed) -> gate.Passed:
+    def _predictions(self, job: Job) -> Path:
+        return self._desk.folder / "predictions" / f"{self._desk.job(job.id).name}.parquet"
+
+    def _offer(self, job: Job, manifest: Manifest) -> None:
+        """The predictions as a draft resource, for the host's people to look at and offer."""
+        path = self._predictions(job)
+        texts = (f"{manifest.title_zh}：预测结果", f"{manifest.title_en}: predictions")
+        said = f"{manifest.reference}, {job.id}"
+        table = TableForm("predictions", (path.name,))
+        form = ResourceForm(Text(*texts), Text(said, said), (table,))
+        try:
+            made = self._desk.add_resource(form, "apps")
+        except YunheError as error:
+            log.warning("the predictions of %s lie in %s, no resource: %s", job.id, path, error)
+            return
+        body = {"use_id": job.id, "contract_id": job.contract_id, "resource_id": made.id}
+        self._desk.db.write(lambda tx: self._desk.evidence.record(tx, "app.predictions", body))
+
+    def _kept_here(
+        self, job: Job, rule: Release, passed: gate.Passed, inputs: list[Path]
+    ) -> gate.Passed:
         """Predictions stay: a Parquet file of the host's own; what leaves is how many."""
-        path = self._desk.folder / "predictions" / f"{self._desk.job(job.id).name}.parquet"
+        path = self._predictions(job)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        pq.write_table(passed.table, path)
+        pq.write_table(gate.beside(passed.table, inputs), path)
         if path.stat().st_size > rule.bytes:
             path.unlink()
             raise AppOutputRefused("too many bytes")

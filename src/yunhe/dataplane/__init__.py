@@ -36,7 +36,7 @@ from yunhe.dataplane.fresh import bindings
 from yunhe.dataplane.gate import govern, read
 from yunhe.dataplane.ipc import IpcCount, count_ipc, message_head
 from yunhe.dataplane.model import Governed, TableBinding
-from yunhe.dataplane.parameters import bind, wanted
+from yunhe.dataplane.parameters import bind, bind_named, wanted
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
 from yunhe.dataplane.push import Spooled, count_file, one_purpose
@@ -89,6 +89,7 @@ __all__ = [
     "WorkerLost",
     "WorkersBusy",
     "bind",
+    "bind_named",
     "bindings",
     "check_terms",
     "count_file",

@@ -7,7 +7,7 @@ like any other query, so a value can neither be SQL nor reach behind the gate.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 
@@ -40,6 +40,22 @@ def bind(sql: str, values: Sequence[object]) -> str:
         number = int(place.name) - 1 if place.this else at
         place.replace(literals[number].copy())
     return str(tree.sql(dialect="duckdb", comments=False))
+
+
+def bind_named(sql: str, values: Mapping[str, object]) -> str:
+    """As `bind`, for parameters written `$name`; each of `values` may stand any number of times.
+
+    Raises ParameterRefused for a name that has no value, and as `bind`.
+    """
+    tree = read(sql)
+    names = list(values)
+    literals = {name: _literal(at, values[name]) for at, name in enumerate(names, 1)}
+    places = _places(tree)
+    for at, place in enumerate(places, 1):
+        if not place.this or place.name not in literals:
+            raise ParameterRefused(at=at, why="no parameter has this name")
+        place.replace(literals[place.name].copy())
+    return str(tree.sql(dialect="duckdb", comments=False)) if places else sql
 
 
 def _places(tree: exp.Expr) -> list[exp.Expr]:
