@@ -297,14 +297,8 @@ class Node:
     # -- what one slice asks of another -----------------------------------------------------
 
     def _offered(self, code: str) -> Offered | None:
-        try:
-            product = self.holder.product(code)
-        except YunheError:
-            return None
-        if not product.listed:
-            return None
-        bounds = None if product.bounds is None else _read_terms(product.bounds)
-        return Offered(product.code, _read_terms(product.policy), bounds)
+        found = self.holder.on_offer(code, _on_offer)
+        return None if found is None else Offered(code, *found)
 
     def _tables(self, contract: contracts.Contract) -> Mapping[str, dataplane.TableBinding]:
         product = self.holder.product(contract.product_code)
@@ -365,7 +359,10 @@ class Node:
         return str(self.contracts.contract(contract_id).terms.watermark or "")
 
     def _moved(self, tx: Tx, event: contracts.NegotiationMoved) -> None:
-        tx.after_commit(lambda: self.waiters.notify(event.negotiation_id))
+        now = (event.version, event.waiting_for)
+        # The last of the moves of a verb: those between were never seen.
+        key = event.negotiation_id
+        tx.after_commit(lambda: self.waiters.notify(key, now), key=(self.waiters, key))
 
     def _opened(self, tx: Tx, event: contracts.TransferMoved) -> None:
         ours = event.role is contracts.Side.PROVIDER
@@ -444,6 +441,11 @@ def _safely(chore: Callable[[], object]) -> None:
 
 def _read_terms(policy: dict[str, Any]) -> contracts.Terms:
     return contracts.terms_from_policy(contracts.Policy.from_json(policy))
+
+
+def _on_offer(form: catalog.ProductForm) -> tuple[contracts.Terms, contracts.Terms | None]:
+    bounds = None if form.bounds is None else _read_terms(form.bounds)
+    return _read_terms(form.policy), bounds
 
 
 def _check_terms(

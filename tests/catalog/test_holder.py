@@ -20,7 +20,7 @@ from catalog.catalogs import (
     side,
 )
 from yunhe import catalog, contracts, sources
-from yunhe.catalog import Metadata, TableForm, Text
+from yunhe.catalog import Metadata, ProductForm, TableForm, Text
 from yunhe.kernel import ids
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database
@@ -258,3 +258,30 @@ def test_a_listing_can_be_taken_back_and_made_again(both: Side, tmp_path: Path) 
     both.settle()
     assert both.register.search("liver").total == 1
     assert both.holder.product(product.id).listed
+
+
+def test_what_is_on_offer_is_read_once_a_version_and_never_when_it_is_not(
+    db: Database, tmp_path: Path
+) -> None:
+    both, seen = side(db, tmp_path), []
+
+    def title(form: ProductForm) -> str:
+        seen.append(form.title.en)
+        return form.title.en
+
+    product = listed(both, tmp_path)
+    for _ in range(3):
+        assert both.holder.on_offer(product.code, title) == "Liver follow-up data set"
+    assert len(seen) == 1
+    assert both.holder.on_offer(product.id, title) is None
+    assert both.holder.on_offer("no such code", title) is None
+    form = both.holder.working_form(product.id)
+    both.holder.edit_product(product.id, replace(form, title=Text("新名称", "New name")))
+    assert both.holder.on_offer(product.code, title) == "Liver follow-up data set"
+    both.holder.submit_product(product.id)
+    both.carry()
+    both.settle()
+    assert both.holder.on_offer(product.code, title) == "New name"
+    both.holder.delist(product.id)
+    assert both.holder.on_offer(product.code, title) is None
+    assert seen == ["Liver follow-up data set", "New name"]

@@ -49,7 +49,7 @@ def test_a_negotiation_is_kept_moved_and_found_again(any_db: Database, clock: Ma
     n = negotiation(clock)
     any_db.write(lambda tx: store.insert_negotiation(tx, n))
     for pid in ("p1", "p2"):  # learnt once, for good
-        any_db.write(lambda tx, pid=pid: store.learn_peer_pid(tx, "n1", pid))
+        any_db.write(lambda tx, pid=pid: store.learn_peer_pid(tx, store.negotiations, "n1", pid))
     n = replace(n, peer_pid="p1")
     for lock in (True, False):
         assert any_db.write(lambda tx, lock=lock: store.negotiation(tx, "n1", lock)) == n
@@ -86,7 +86,7 @@ def test_a_contract_and_its_transfers(any_db: Database, clock: ManualClock) -> N
         state=TransferState.REQUESTED, created_at=now, updated_at=now, **where,
     )  # fmt: skip
     any_db.write(lambda tx: store.insert_transfer(tx, first))
-    any_db.write(lambda tx: store.learn_peer_pid(tx, "t1", "p1"))
+    any_db.write(lambda tx: store.learn_peer_pid(tx, store.transfers, "t1", "p1"))
     started = replace(
         first, peer_pid="p1", state=TransferState.STARTED, data_address=address, error=Why("X")
     )

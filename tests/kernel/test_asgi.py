@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from typing import Any
 
 import anyio
 import pytest
 
 from yunhe.kernel import limits
-from yunhe.kernel.asgi import StreamedResponse, StrictBody, Threads
+from yunhe.kernel.asgi import Hands, StreamedResponse, StrictBody, Threads
 
 
 class Endless:
@@ -63,3 +66,36 @@ def test_a_body_that_does_not_come_is_not_awaited(monkeypatch: pytest.MonkeyPatc
 
     anyio.run(main)
     assert sent[0]["status"] == 400
+
+
+def test_hands_run_calls_at_once_up_to_their_number_and_give_back_what_comes() -> None:
+    hands, together = Hands(2), threading.Barrier(2, timeout=10)
+
+    def fail() -> None:
+        raise LookupError("why")
+
+    async def use() -> None:
+        met = await asyncio.gather(*(hands.run(together.wait) for _ in range(2)))
+        assert sorted(met) == [0, 1]
+        with pytest.raises(LookupError):
+            await hands.run(fail)
+        assert await asyncio.gather(*(hands.run(lambda i=i: i) for i in range(9))) == list(range(9))
+
+    before = threading.active_count()
+    asyncio.run(use())
+    assert threading.active_count() <= before + 2
+
+
+def test_who_is_cancelled_leaves_its_call_to_end_by_itself() -> None:
+    hands, ended = Hands(1), threading.Event()
+
+    async def use() -> None:
+        task = asyncio.create_task(hands.run(lambda: (time.sleep(0.1), ended.set())))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await hands.run(lambda: 7) == 7
+
+    asyncio.run(use())
+    assert ended.is_set()

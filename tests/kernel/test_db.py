@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -280,3 +281,56 @@ def test_prepared_statements_keep_their_types_and_rollback(any_db: Database) -> 
     with pytest.raises(DatabaseFailed):
         any_db.write(lambda tx: tx.insert(notes, {"id": 1, "body": {}, "at": tx.now}))
     assert any_db.read(lambda tx: tx.rows(select, {"key": 1}))[0][0] == {"d": "中"}
+
+
+def test_a_verb_that_nobody_waits_for_shares_the_next_ones_commit(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SOON_S", 30)
+    told: list[tuple[bool, int]] = []
+    before = db.commits
+    db.write_soon(put(1), lambda done: told.append((done, db.commits)))
+    time.sleep(0.05)
+    assert (told, db.commits) == ([], before)
+    db.write(put(2))
+    assert told == [(True, before + 1)]
+    assert count(db) == 2
+
+
+def test_a_verb_that_nobody_waits_for_waits_a_moment_only(any_db: Database) -> None:
+    told = threading.Event()
+    any_db.write_soon(put(1), lambda done: told.set() if done else None)
+    assert told.wait(10)
+    assert count(any_db) == 1
+
+
+def test_a_verb_that_nobody_waits_for_fails_alone_and_says_so(any_db: Database) -> None:
+    told: list[bool] = []
+
+    def bad(_tx: Tx) -> None:
+        raise LookupError("why")
+
+    any_db.write_soon(bad, told.append)
+    any_db.write(put(2))
+    assert (told, count(any_db)) == ([False], 1)
+
+
+def test_closing_commits_what_nobody_waits_for(tmp_path: Path, clock: ManualClock) -> None:
+    made = with_notes(open_database(f"sqlite:///{tmp_path}/n.db", clock))
+    made.write_soon(put(1), lambda _done: None)
+    made.close()
+    again = open_database(f"sqlite:///{tmp_path}/n.db", clock)
+    assert count(again) == 1
+    again.close()
+
+
+def test_of_the_calls_with_one_key_only_the_last_is_made(any_db: Database) -> None:
+    called: list[str] = []
+
+    def verb(tx: Tx) -> None:
+        for name in ("a", "b"):
+            tx.after_commit(lambda name=name: called.append(name), key="k")
+        tx.after_commit(lambda: called.append("c"))
+
+    any_db.write(verb)
+    assert called == ["b", "c"]

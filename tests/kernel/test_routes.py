@@ -10,9 +10,9 @@ from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
-from starlette.types import Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from yunhe.kernel.routes import Directory, side_by_side
+from yunhe.kernel.routes import Bare, Directory, Express, side_by_side
 
 PATHS = (
     "/",
@@ -84,3 +84,58 @@ def test_routers_side_by_side_answer_and_are_documented() -> None:
 
     asyncio.run(app(scope("/api/part/7"), receive, send))
     assert said[1]["body"] == b'{"number":7}'
+
+
+def asked(app: FastAPI, path: str, method: str = "GET") -> list[Message]:
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    asyncio.run(app(scope(path, method), receive, send))
+    return said
+
+
+def test_bare_routes_go_past_what_is_for_the_others_and_their_errors_are_answered() -> None:
+    part, passed = APIRouter(prefix="/api", route_class=Bare), []
+
+    @part.get("/bare/{number}")
+    async def bare(request: Request, number: str) -> Response:
+        if number == "0":
+            raise LookupError("why")
+        return PlainTextResponse(f"{request.path_params['number']} {number}")
+
+    app = FastAPI()
+    side_by_side(app.router, [part])
+
+    @app.get("/api/other")
+    async def other() -> str:
+        return "other"
+
+    def around(inner: ASGIApp) -> ASGIApp:
+        async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+            passed.append(scope["path"])
+            await inner(scope, receive, send)
+
+        return layer
+
+    directory = Directory(app.router.routes)
+    app.router.routes.insert(0, directory)
+    ordinary = asked(app, "/api/bare/7")  # the walk that FastAPI makes, with no express
+    app.middleware_stack = Express(
+        app.build_middleware_stack(),
+        directory,
+        around,
+        lambda _request, error: PlainTextResponse(repr(error), 500),
+    )
+    assert asked(app, "/api/bare/7") == ordinary
+    assert ordinary[1]["body"] == b"7 7"
+    assert asked(app, "/api/bare/0")[1]["body"] == b"LookupError('why')"
+    assert asked(app, "/api/other")[1]["body"] == b'"other"'
+    assert asked(app, "/api/bare/7", "POST")[0]["status"] == 405
+    assert asked(app, "/api/none")[0]["status"] == 404
+    assert passed == ["/api/bare/7", "/api/bare/0"]
+    assert app.openapi()["paths"]["/api/bare/{number}"]["get"]["parameters"]

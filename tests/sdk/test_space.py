@@ -337,3 +337,15 @@ def test_the_same_verbs_can_be_awaited(node: FakeNode) -> None:
 
 def test_verbs_document_themselves() -> None:
     assert "negotiate until there is a contract" in (sdk.Space.negotiate.__doc__ or "").lower()
+
+
+def test_who_watches_no_steps_has_one_answer_for_all_of_it(
+    node: FakeNode, space: sdk.Space
+) -> None:
+    done = negotiation("FINALIZED", 5, contract_id="c-1", contract=CONTRACT)
+    node.answers["POST /negotiations"] = (202, done)
+    offer = sdk.Offer("offer-1", "P1", "did:web:h", "http://h", sdk.Terms.from_json(TERMS))
+    assert space.negotiate(offer).terms.uses_max == 10
+    [(call, query, _body, _headers)] = node.seen
+    assert call == "POST /negotiations"
+    assert query == "wait_s=20&settled=true"

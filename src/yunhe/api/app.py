@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from yunhe import __version__
 from yunhe.api import apps as apps_face
@@ -27,7 +28,7 @@ from yunhe.api.deps import Services
 from yunhe.api.errors import MethodNotAllowed, Unexpected, form_fault
 from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
 from yunhe.kernel.errors import Invalid, NotFound, YunheError
-from yunhe.kernel.routes import Directory, side_by_side
+from yunhe.kernel.routes import Directory, Express, side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +64,26 @@ def create_app(parts: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:
     )
     app.state.services = parts
     side_by_side(app.router, (*(face.router for face in FACES), *routers))
-    app.router.routes.insert(0, Directory(app.router.routes))
+    directory = Directory(app.router.routes)
+    app.router.routes.insert(0, directory)
     app.add_exception_handler(YunheError, _house_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _bad_form)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(StrictBody)
     app.add_middleware(SafeHeaders)
+    around = app.build_middleware_stack()
+    app.middleware_stack = Express(around, directory, _layers, _refused)
     return app
+
+
+def _layers(inner: ASGIApp) -> ASGIApp:
+    """What stands around bare routes: the same two that stand around the others."""
+    return SafeHeaders(StrictBody(inner))
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return problem_response(error) if isinstance(error, YunheError) else _unexpected(request, error)
 
 
 def _house_error(_request: Request, error: YunheError) -> Response:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Query
+from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from yunhe import contracts
 from yunhe.api.deps import AnyCaller, Parts, Trader, User, face
@@ -24,12 +26,28 @@ from yunhe.kernel import limits
 router = face("contracts")
 
 
+Wait = Annotated[float, Query(ge=0, le=limits.LONG_POLL_S_MAX)]
+
+
 @router.post("/negotiations", status_code=202)
-def negotiate(form: NegotiationForm, parts: Parts, _who: User) -> dict[str, Any]:
-    """Ask a provider for a product; what is not `accept`ed by strategy waits for the user."""
+async def negotiate(
+    form: NegotiationForm, parts: Parts, _who: User, wait_s: Wait = 0, settled: bool = False
+) -> Response:
+    """Ask a provider for a product; what is not `accept`ed by strategy waits for the user.
+
+    Held for up to `wait_s` as a look at the negotiation that it begins.
+    """
+    asked = await run_in_threadpool(_asked, parts, form)
+    if not wait_s:
+        return _answer(_shown(asked, None), 202)
+    await _until(parts, asked.id, wait_s, asked.version, settled)
+    return _answer(await run_in_threadpool(_look, parts, asked.id), 202)
+
+
+def _asked(parts: Parts, form: NegotiationForm) -> contracts.Negotiation:
     parts.identity.check_address(form.provider_did, form.address)
     strategy = contracts.Strategy(accept=None if form.accept is None else form.accept.terms())
-    asked = parts.contracts.request(
+    return parts.contracts.request(
         form.provider_did,
         parts.dsp_base(form.address),
         form.product_code,
@@ -37,7 +55,6 @@ def negotiate(form: NegotiationForm, parts: Parts, _who: User) -> dict[str, Any]
         form.terms.terms(),
         strategy,
     )
-    return negotiation_json(asked)
 
 
 @router.get("/negotiations")
@@ -51,22 +68,42 @@ async def negotiation(
     key: str,
     parts: Parts,
     _who: Trader,
-    wait_s: Annotated[float, Query(ge=0, le=limits.LONG_POLL_S_MAX)] = 0,
+    wait_s: Wait = 0,
     since_version: Annotated[int, Query(ge=0)] = 0,
     settled: bool = False,
-) -> dict[str, Any]:
+) -> Response:
     """One negotiation, held until its version exceeds `since_version` or `wait_s` passes.
 
     `settled`: held on while only the peer's word is next.
     """
     if wait_s:
-        await parts.waiters.until(
-            key,
-            wait_s,
-            lambda: run_in_threadpool(parts.contracts.standing, key),
-            lambda now: now[0] > since_version and not (settled and now[1] == "peer"),
-        )
-    return negotiation_json(await run_in_threadpool(parts.contracts.negotiation, key))
+        await _until(parts, key, wait_s, since_version, settled)
+    return _answer(await run_in_threadpool(_look, parts, key))
+
+
+async def _until(parts: Parts, key: str, wait_s: float, since_version: int, settled: bool) -> None:
+    await parts.waiters.until(
+        key,
+        wait_s,
+        lambda: run_in_threadpool(parts.contracts.standing, key),
+        lambda now: now[0] > since_version and not (settled and now[1] == "peer"),
+    )
+
+
+def _look(parts: Parts, key: str) -> dict[str, Any]:
+    """A negotiation with its contract, where it has come to one: what is asked for next."""
+    n = parts.contracts.negotiation(key)
+    made = parts.contracts.contract(n.contract_id) if n.contract_id else None
+    return _shown(n, None if made is None else _contract(parts, made))
+
+
+def _shown(n: contracts.Negotiation, contract: dict[str, Any] | None) -> dict[str, Any]:
+    return {**negotiation_json(n), "contract": contract}
+
+
+def _answer(body: dict[str, Any], status: int = 200) -> Response:
+    # Of plain JSON values: nothing for FastAPI to look at.
+    return Response(to_json(body, inf_nan_mode="null"), status, media_type="application/json")
 
 
 @router.post("/negotiations/{key}/accept")

@@ -7,11 +7,19 @@ import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from yunhe.kernel import limits
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class _Sleeper:
+    loop: asyncio.AbstractEventLoop
+    event: asyncio.Event
+    done: Callable[[Any], bool]
 
 
 class Waiters:
@@ -19,27 +27,20 @@ class Waiters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sleepers: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = (
-            defaultdict(set)
-        )
+        self._sleepers: dict[str, set[_Sleeper]] = defaultdict(set)
 
-    def notify(self, key: str) -> None:
-        """Wake whoever waits on `key`; they read the database again."""
+    def notify(self, key: str, now: object) -> None:
+        """Wake whoever waits for `key` to become as it is `now`; the others sleep on."""
         with self._lock:
             sleepers = list(self._sleepers.get(key, ()))
-        for loop, event in sleepers:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(event.set)
-
-    async def wait(self, key: str, seconds: float) -> None:
-        """Return when `key` is notified or after `seconds`."""
-        with self._listening(key) as event:
-            await _rung(event, seconds)
+        for sleeper in sleepers:
+            if sleeper.done(now) and not sleeper.loop.is_closed():
+                sleeper.loop.call_soon_threadsafe(sleeper.event.set)
 
     @contextmanager
-    def _listening(self, key: str) -> Iterator[asyncio.Event]:
+    def _listening(self, key: str, done: Callable[[Any], bool]) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
-        sleeper = (asyncio.get_running_loop(), event)
+        sleeper = _Sleeper(asyncio.get_running_loop(), event, done)
         with self._lock:
             self._sleepers[key].add(sleeper)
         try:
@@ -56,20 +57,18 @@ class Waiters:
         seconds: float,
         read: Callable[[], Awaitable[T]],
         done: Callable[[T], bool],
-    ) -> T:
-        """What `read` gives once it is `done`, or after `seconds`.
+    ) -> None:
+        """Return once `key` is as `done` wants it, or after `seconds`.
 
-        It reads again at every notice, and now and then without one: another replica's commit
-        rings no bell here.
+        `read` says how it is when the wait begins, and now and then: another replica's commit
+        rings no bell here. `done` is pure; notices are held against it in their own threads.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        with self._listening(key) as event:  # before the read: no notice falls between the two
-            while True:
-                event.clear()
-                found = await read()
+        with self._listening(key, done) as event:  # first: no notice falls between the two
+            while not event.is_set() and not done(await read()):
                 left = deadline - asyncio.get_running_loop().time()
-                if done(found) or left <= 0:
-                    return found
+                if left <= 0:
+                    return
                 await _rung(event, min(left, limits.LONG_POLL_READ_S))
 
 

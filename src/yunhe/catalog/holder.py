@@ -7,8 +7,8 @@ ListingSubmitted, WithdrawalSubmitted. File paths and bounds never leave this no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from yunhe.catalog import records, rules, store
 from yunhe.catalog.errors import EntryNotFound, FormNotValid, ResourceInUse
@@ -19,6 +19,7 @@ from yunhe.catalog.events import (
     WithdrawalSubmitted,
 )
 from yunhe.catalog.model import (
+    ON_OFFER,
     CheckTerms,
     Fault,
     Json,
@@ -40,6 +41,8 @@ from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Database, Tx
 from yunhe.sources import Sources, TableProfile
+
+T = TypeVar("T")
 
 _REGISTERED = {"resource": "catalog.resource_registered", "product": "catalog.product_registered"}
 _VERB = {"approve": "register", "return": "return", "reject": "reject"}
@@ -63,6 +66,7 @@ class Holder:
         self._read_terms = read_terms
         self._holding = holding
         self._check_terms = check_terms
+        self._offers: dict[object, Any] = {}  # what was read of registered versions
 
     # -- resources ------------------------------------------------------------------------------
 
@@ -257,6 +261,31 @@ class Holder:
     def product(self, key: str) -> Product:
         """A product by id or code, whatever its state; raises EntryNotFound."""
         return self._db.read(lambda tx: self._product(tx, key))
+
+    def on_offer(self, code: str, read: Callable[[ProductForm], T]) -> T | None:
+        """What `read` says of the form of a product that is on offer now; None: it is not.
+
+        A registered version never changes, so a pure `read` is called once for each.
+        """
+
+        def find(tx: Tx) -> T | None:
+            row = store.entry(tx, code, "product")
+            if row is None or row.code != code or row.listing_state != "listed":
+                return None
+            if row.state not in ON_OFFER:
+                return None
+            number = row.registered_version or row.version
+            key = (read, row.id, number)
+            found = self._offers.get(key) if row.registered_version else None
+            if found is None:
+                found = read(ProductForm.from_json(self._form(tx, row, number)))
+                if len(self._offers) >= limits.OFFERS_KEPT_MAX:
+                    self._offers.clear()
+                self._offers[key] = found
+            made: T = found
+            return made
+
+        return self._db.read(find)
 
     def resources(self) -> tuple[Resource, ...]:
         """Every resource, newest change first."""

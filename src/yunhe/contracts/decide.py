@@ -36,7 +36,7 @@ class Decider(Protocol):
     def answer(
         self, negotiation: Negotiation, product: OfferedProduct | None, now: datetime
     ) -> Decision:
-        """What to say to the peer now; `product` is given to the provider only."""
+        """What to say to the peer now; `product`: what a provider who is asked has on offer."""
         ...
 
     def transfer(self, transfer: Transfer) -> TransferVerb | None:

@@ -148,8 +148,8 @@ def note(
         **facts,
     }
     desk.evidence.record(tx, KINDS[verb], body)
-    tx.emit(NegotiationMoved(n.id, n.state, tx.now))
-    tx.after_commit(desk.bell.ring)
+    tx.emit(NegotiationMoved(n.id, n.state, tx.now, n.version, n.waiting_for))
+    tx.after_commit(desk.bell.ring, key=desk.bell)
     return n
 
 

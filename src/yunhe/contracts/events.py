@@ -31,11 +31,13 @@ class ContractEnded:
 
 @dataclass(frozen=True)
 class NegotiationMoved:
-    """A negotiation changed its state; for progress displays."""
+    """A negotiation changed its state; `waiting_for`: whose word is next (Negotiation's)."""
 
     negotiation_id: str
     state: State
     at: datetime
+    version: int
+    waiting_for: str
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from yunhe.contracts.messages import (
     TransferMessage,
     TransferRequest,
 )
-from yunhe.contracts.model import Negotiation, Party, Side, Transfer, Why
+from yunhe.contracts.model import Negotiation, Party, Side, State, Transfer, Why
 from yunhe.contracts.rules import Verb
 from yunhe.kernel import outbox
 from yunhe.kernel.db import Tx
@@ -123,7 +123,8 @@ def _addressed(found: N | None, message: Message, peer: Party) -> N:
 
 
 def _decide(desk: Desk, tx: Tx, n: Negotiation) -> Decision:
-    product = desk.products(n.product_code) if n.role is Side.PROVIDER else None
+    asked = n.role is Side.PROVIDER and n.state is State.REQUESTED
+    product = desk.products(n.product_code) if asked else None
     return desk.decider.answer(n, product, tx.now)
 
 

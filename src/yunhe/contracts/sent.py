@@ -22,10 +22,13 @@ _CONTRACT_OVER = ("CONTRACT_TERMINATED", "CONTRACT_EXPIRED")
 
 def delivered(tx: Tx, message: outbox.Message, reply: dict[str, Any] | None) -> None:
     """Learn the peer's pid from its answer `{"peer_pid": ...}` to an opening message."""
-    peer_pid = (reply or {}).get("peer_pid")
+    told = message.payload
+    known = told.get("consumer_pid" if told.get("sender") == Side.PROVIDER else "provider_pid")
+    peer_pid = None if known else (reply or {}).get("peer_pid")
     if not isinstance(peer_pid, str) or not 0 < len(peer_pid) <= limits.PID_CHARS_MAX:
         return
-    store.learn_peer_pid(tx, message.conversation, peer_pid)
+    of = store.transfers if message.kind.startswith("dsp.transfer.") else store.negotiations
+    store.learn_peer_pid(tx, of, message.conversation, peer_pid)
 
 
 def gave_up(desk: Desk, tx: Tx, message: outbox.Message, why: str) -> None:

@@ -156,12 +156,12 @@ _TRANSFERS: Final = (
 _TRANSFERS_OPEN: Final = _TRANSFERS.where(
     _T.state != TransferState.COMPLETED.value, _T.state != TransferState.TERMINATED.value
 )
-_LEARN: Final = tuple(
-    sa.update(table)
+_LEARN: Final = {
+    table: sa.update(table)
     .where(table.c.id == _KEY, table.c.peer_pid == "")
     .values(_new(table, "peer_pid"))
     for table in (negotiations, transfers)
-)
+}
 
 
 def _changed(key: str, row: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -279,10 +279,9 @@ def negotiation_of_peer(tx: Tx, role: Side, peer_did: str, peer_pid: str) -> Neg
     return None if row is None else _negotiation(tx, row)
 
 
-def learn_peer_pid(tx: Tx, id_: str, peer_pid: str) -> None:
+def learn_peer_pid(tx: Tx, table: sa.Table, id_: str, peer_pid: str) -> None:
     """Keep the pid under which the peer knows our negotiation or transfer, once."""
-    for statement in _LEARN:
-        tx.change(statement, {"key": id_, "new_peer_pid": peer_pid})
+    tx.change(_LEARN[table], {"key": id_, "new_peer_pid": peer_pid})
 
 
 def list_negotiations(tx: Tx, limit: int) -> list[Negotiation]:

@@ -98,7 +98,7 @@ def _note(desk: Desk, tx: Tx, t: Transfer, verb: TransferVerb, sender: Side) -> 
     }
     desk.evidence.record(tx, KINDS[verb], body)
     tx.emit(TransferMoved(t.id, t.contract_id, t.state, t.role, t.format, tx.now))
-    tx.after_commit(desk.bell.ring)
+    tx.after_commit(desk.bell.ring, key=desk.bell)
     return t
 
 

@@ -139,8 +139,7 @@ def ddl(dialect: str) -> list[str]:
 
 def add_bill(tx: Tx, values: dict[str, Any]) -> None:
     """Keep the agreed price of a contract; once."""
-    if find_bill(tx, values["contract_id"]) is None:
-        tx.execute(sa.insert(bill), values)
+    tx.insert_once(bill, values)
 
 
 def find_bill(tx: Tx, contract_id: str, lock: bool = False) -> Bill | None:

@@ -10,6 +10,7 @@ from typing import Final
 # kernel
 GROUP_VERBS_MAX: Final = 64  # verbs in one SQLite commit
 GROUP_MS_MAX: Final = 50
+SOON_S: Final = 0.02  # a verb that nobody waits for waits so long for one to share a commit
 WRITE_QUEUE_MAX: Final = 4096
 OUTBOX_ATTEMPTS_MAX: Final = 40
 OUTBOX_ATTEMPTS_LONG_MAX: Final = 10_000  # some five days: what money depends on
@@ -234,6 +235,7 @@ VERSION_CACHE_S: Final = 300
 VERSIONS_CACHED_MAX: Final = 1000
 DSP_NOT_FOUND_RETRY_S: Final = 1.0  # a peer may not know yet what it just said
 DSP_REPLIES_MAX: Final = 10_000  # under way at once
+DSP_HANDS: Final = 40  # messages read and answered at once
 DSP_REPLY_WAIT_S: Final = 1.0
 DSP_TOKEN_RETRIES_MAX: Final = 5
 DSP_CATALOG_PAGE: Final = 200

@@ -119,6 +119,7 @@ class GiveUp(Exception):
 
 
 Deliver = Callable[[Message], dict[str, Any] | None]
+After = Callable[[Message, Callable[[], None]], None]
 OnDelivered = Callable[[Tx, Message, dict[str, Any] | None], None]
 OnGaveUp = Callable[[Tx, Message, str], None]
 
@@ -233,6 +234,7 @@ class Outbox:
         self._crash = crash or CrashPoints()
         self._deliver: dict[str, Deliver] = {}
         self._attempts_max: dict[str, int] = {}
+        self._after: dict[str, After] = {}
         self._delivered: dict[str, OnDelivered] = {}
         self._gave_up: dict[str, OnGaveUp] = {}
         self._ready: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
@@ -247,14 +249,21 @@ class Outbox:
         db.events.on(Enqueued, lambda tx, event: tx.after_commit(lambda: self._wake(event)))
 
     def deliver(
-        self, kind: str, fn: Deliver, attempts_max: int = limits.OUTBOX_ATTEMPTS_MAX
+        self,
+        kind: str,
+        fn: Deliver,
+        attempts_max: int = limits.OUTBOX_ATTEMPTS_MAX,
+        after: After | None = None,
     ) -> None:
         """Send messages of `kind` with `fn`; it raises Retry or GiveUp, or returns the reply.
 
-        After `attempts_max` retries (40: some 25 minutes) the message is given up.
+        After `attempts_max` retries (40: some 25 minutes) the message is given up. `after` is
+        given a fresh message and a call that sends it, to be made once, now or in a moment.
         """
         self._deliver[kind] = fn
         self._attempts_max[kind] = attempts_max
+        if after is not None:
+            self._after[kind] = after
 
     def on_delivered(self, kind: str, fn: OnDelivered) -> None:
         """Run `fn(tx, message, reply)` in the transaction that marks the message sent."""
@@ -283,21 +292,35 @@ class Outbox:
             self._ready.put(None)
         for thread in self._threads:
             thread.join()
+        if self._threads:
+            self._db.write(lambda _tx: None)  # after the last mark
         self._threads.clear()
 
     def _wake(self, event: Enqueued) -> None:
-        at_once = event.first and not self._shared
         message = event.message
-        self._offer(message.conversation, message.peer, message if at_once else None)
+        if not event.first or self._shared:
+            self._offer(message.conversation, message.peer)
+        elif self._taken_up(message.conversation):
+            turn = _Turn(message.conversation, message.peer, message)
+            after = self._after.get(message.kind)
+            if after is None:
+                self._ready.put(turn)
+            else:
+                after(message, lambda: self._ready.put(turn))
 
-    def _offer(self, conversation: str, peer: str, head: Message | None = None) -> None:
-        """Take up a conversation; `head` is its first waiting message, where that is known."""
+    def _offer(self, conversation: str, peer: str) -> None:
+        """Take up a conversation, unless somebody has."""
+        if self._taken_up(conversation):
+            self._ready.put(_Turn(conversation, peer, None))
+
+    def _taken_up(self, conversation: str) -> bool:
+        """Whether it is ours from now on; who has it will look once more."""
         with self._lock:
             if conversation in self._busy:
                 self._again.add(conversation)
-                return
+                return False
             self._busy.add(conversation)
-        self._ready.put(_Turn(conversation, peer, head))
+            return True
 
     def _bring_forward(self, tx: Tx) -> None:
         # Where this node was away, nobody knows how its peers fare: their waits are stale.
@@ -329,25 +352,35 @@ class Outbox:
 
     def _work(self) -> None:
         while (taken := self._ready.get()) is not None:
-            conversation, peer, head = taken
             if not self._peers.enter(taken):
                 continue  # it is taken up when one of its peer's ends
+            kept = False
             try:
-                if head is not None and not self._stop.is_set():
-                    # Alone in its conversation: whatever came since has rung again.
-                    self._send(head)
-                else:
-                    self._send_all(conversation)
+                kept = self._serve(taken)
             except Exception:
+                conversation = taken.conversation
                 log.exception("conversation %s stopped; the timer takes it up", conversation)
-            for parked in self._peers.leave(peer):
+            for parked in self._peers.leave(taken.peer):
                 self._ready.put(parked)
-            with self._lock:
-                self._busy.discard(conversation)
-                again = conversation in self._again
-                self._again.discard(conversation)
-            if again and not self._stop.is_set():
-                self._offer(conversation, peer)
+            if not kept:
+                self._let_go(taken.conversation, taken.peer)
+
+    def _serve(self, turn: _Turn) -> bool:
+        """Send what waits; True if the conversation is let go only when the mark is committed."""
+        if turn.head is not None and not self._stop.is_set():
+            # Alone in its conversation: whatever came since has rung again.
+            return self._send(turn.head, at_leisure=True)
+        self._send_all(turn.conversation)
+        return False
+
+    def _let_go(self, conversation: str, peer: str) -> None:
+        """Done with a conversation, for now: whoever rang meanwhile is heard."""
+        with self._lock:
+            self._busy.discard(conversation)
+            again = conversation in self._again
+            self._again.discard(conversation)
+        if again and not self._stop.is_set():
+            self._offer(conversation, peer)
 
     def _send_all(self, conversation: str) -> None:
         while not self._stop.is_set():
@@ -355,8 +388,12 @@ class Outbox:
             if message is None or not self._send(message):
                 return
 
-    def _send(self, message: Message) -> bool:
-        """Send the head of a conversation; False if it has to wait."""
+    def _send(self, message: Message, at_leisure: bool = False) -> bool:
+        """Send the head of a conversation; False if it has to wait.
+
+        `at_leisure`: True says that it went, is marked with the next verb, and its conversation
+        is let go then; after a crash in between it is sent once more, under the same id.
+        """
         send = self._deliver.get(message.kind)
         if send is None:
             raise LookupError(f"no delivery for {message.kind}")
@@ -367,7 +404,7 @@ class Outbox:
         except GiveUp as refused:
             why = str(refused)
             self._db.write(lambda tx: self._fail(tx, message, why))
-            return True
+            return not at_leisure
         except Exception as error:
             if not isinstance(error, Retry):
                 log.exception("sending %s failed", message.kind)
@@ -377,8 +414,16 @@ class Outbox:
             return False
         self._peers.answered(message.peer)
         self._crash.at("before_mark_sent")
-        self._db.write(lambda tx: self._sent(tx, message, reply))
-        self._crash.at("after_mark_sent")
+        if not at_leisure:
+            self._db.write(lambda tx: self._sent(tx, message, reply))
+            self._crash.at("after_mark_sent")
+            return True
+
+        def marked(_committed: bool) -> None:
+            self._crash.at("after_mark_sent")
+            self._let_go(message.conversation, message.peer)
+
+        self._db.write_soon(lambda tx: self._sent(tx, message, reply), marked)
         return True
 
     def _head(self, conversation: str) -> Message | None:

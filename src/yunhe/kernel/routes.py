@@ -7,6 +7,8 @@ to the one they would have found; what it does not find, they answer as ever (40
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
+from functools import cached_property
+from inspect import signature
 from typing import Any, Final
 
 from fastapi import APIRouter
@@ -15,10 +17,11 @@ from starlette.datastructures import URLPath
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _PARTS_MAX: Final = 3  # `/api/v1/contracts`: what comes after is told apart by the routes
 _FOUND: Final = "yunhe.route"
+_LOOKED_UP: Final = "yunhe.looked_up"
 
 
 def side_by_side(whole: APIRouter, parts: Iterable[APIRouter]) -> APIRouter:
@@ -33,15 +36,67 @@ def side_by_side(whole: APIRouter, parts: Iterable[APIRouter]) -> APIRouter:
 
 
 class Bare(APIRoute):
-    """A route whose `async` function takes the request alone and gives the answer itself.
+    """A route whose `async` function takes the request and gives the answer itself.
 
-    FastAPI would open its stacks and solve no dependency at all for each request.
+    Further parameters are those of the path, as text. FastAPI would open its stacks and solve no
+    dependency at all for each request.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The function as it is."""
+        return self.bare
+
+    @cached_property
+    def bare(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The function, with the parameters of the path that it asks for."""
         handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-        return handler
+        named = tuple(signature(handler).parameters)[1:]
+        if not named:
+            return handler
+
+        async def with_path(request: Request) -> Response:
+            path = {name: request.path_params[name] for name in named}
+            answer: Response = await self.endpoint(request, **path)
+            return answer
+
+        return with_path
+
+
+class Express:
+    """Takes requests for bare routes past what an app wraps around its own; ASGI.
+
+    `around` are the layers that every request passes, `refused` gives the answer to an error.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        directory: Directory,
+        around: Callable[[ASGIApp], ASGIApp],
+        refused: Callable[[Request, Exception], Response],
+    ) -> None:
+        self._app, self._directory, self._refused = app, directory, refused
+        self._bare = around(self._served)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a bare route, or hand over to the app."""
+        match, found = self._directory.matches(scope)
+        scope[_LOOKED_UP] = match, found
+        if match is Match.FULL and isinstance(found[_FOUND], Bare):
+            scope.update(found)
+            await self._bare(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        route: Bare = scope[_FOUND]
+        try:
+            response = await route.bare(request)
+        except Exception as error:  # noqa: BLE001  as the layers around an app do
+            await self._refused(request, error)(scope, receive, send)
+            return
+        await response(scope, receive, send)
 
 
 class Directory(BaseRoute):
@@ -60,6 +115,8 @@ class Directory(BaseRoute):
         """The route in question, or none: half a match is left to the routes themselves."""
         if scope["type"] != "http":
             return Match.NONE, {}
+        if _LOOKED_UP in scope:
+            return scope[_LOOKED_UP]  # type: ignore[no-any-return]  # written by Express
         parts = scope["path"].split("/", _PARTS_MAX + 1)[: _PARTS_MAX + 1]
         for end in range(len(parts), 0, -1):
             routes = self._under.get("/".join(parts[:end]))

@@ -339,8 +339,9 @@ def propose(
     terms: Terms | None = None,
     ask: Mapping[str, Any] | None = None,
     accept: Mapping[str, Any] | None = None,
+    wait_s: float = 0.0,
 ) -> Call[Negotiation]:
-    """Begin a negotiation and do not wait; arguments as in `negotiate`."""
+    """Begin a negotiation; held at the node up to `wait_s`, until it is over or waits for us."""
     wanted = (terms or offer.terms).but(ask)
     body = {
         "provider_did": offer.provider_did,
@@ -350,7 +351,8 @@ def propose(
         "terms": wanted.to_json(),
         "accept": None if accept is None else wanted.but(accept).to_json(),
     }
-    return Call("POST", "/negotiations", _one(Negotiation), body=body)
+    params = {"wait_s": wait_s, "settled": True} if wait_s else {}
+    return Call("POST", "/negotiations", _one(Negotiation), params, body, wait_s)
 
 
 def negotiate(
@@ -369,7 +371,8 @@ def negotiate(
     decision: `accept_offer`, `counter_offer`, `end_negotiation`), NegotiationTimeout.
     """
     started = time.monotonic()
-    now: Negotiation = yield propose(offer, terms, ask, accept)
+    wait_s = max(0.0, round(min(POLL_S_MAX, timeout_s), 3)) if on_progress is None else 0.0
+    now: Negotiation = yield propose(offer, terms, ask, accept, wait_s)
     return (yield from _until_contract(now, started, on_progress, timeout_s))
 
 
@@ -394,6 +397,8 @@ def _until_contract(
         if on_progress is not None and now.version != told:
             on_progress(Progress(now, elapsed))
             told = now.version
+        if now.contract is not None:
+            return now.contract
         if now.state == "FINALIZED" and now.contract_id:
             found: Contract = yield contract(now.contract_id)
             return found
@@ -410,8 +415,7 @@ def _until_contract(
                 negotiation_id=now.id, state=now.state, seconds=round(timeout_s)
             )
         asked, version = time.monotonic(), now.version
-        wait_s = round(min(POLL_S_MAX, left), 3)
-        # Who watches no steps need not be told of each.
+        wait_s = round(min(POLL_S_MAX, left), 3)  # who watches no steps need not hear of each
         now = yield negotiation(now, wait_s, version, settled=on_progress is None)
         if now.version == version and time.monotonic() - asked < PAUSE_S:
             yield Pause(min(PAUSE_S, left))

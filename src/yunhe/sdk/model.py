@@ -39,6 +39,8 @@ def _member(name: str, value: Any) -> Any:
         return Terms.from_json(value)
     if name == "offers":
         return tuple(read(Move, move) for move in value)
+    if name == "contract":
+        return read(Contract, value)
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -292,6 +294,7 @@ class Negotiation:
     error: dict[str, Any] | None = None
     stuck_because: str | None = None
     next_retry_at: datetime | None = None
+    contract: Contract | None = None  # where it was asked for alone, and has come to one
 
 
 @dataclass(frozen=True)

@@ -64,3 +64,25 @@ def test_no_answer_overtakes_the_reply_over_http(
     assert order[:2] == ["request", "agreement"]
     refused = consumer.contracts.request(provider.did, provider.url, "NOTHING", "o", LISTED)
     until(lambda: consumer.contracts.negotiation(refused.id).state is State.TERMINATED, 15)
+
+
+def test_what_answers_is_called_once_the_reply_has_left() -> None:
+    replies, called = Replies(), []
+    replies.after(("did:web:p", "pid"), lambda: called.append("none under way"))
+    replies.begin(("did:web:p", "pid"))
+    replies.after(("did:web:p", "pid"), lambda: called.append("after"))
+    replies.after(("did:web:p", "other"), lambda: called.append("another's"))
+    assert called == ["none under way", "another's"]
+    replies.done(("did:web:p", "pid"))
+    assert called[2:] == ["after"]
+
+
+def test_what_answers_is_called_where_its_reply_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DSP_REPLIES_MAX", 1)
+    replies, called = Replies(), []
+    replies.begin(("did:web:p", "1"))
+    replies.after(("did:web:p", "1"), lambda: called.append(1))
+    replies.begin(("did:web:p", "2"))
+    assert called == [1]

@@ -56,6 +56,20 @@ class Database(ABC):
         tx: Tx | None = getattr(self._here, "tx", None)
         return fn(tx) if tx is not None else self._write(fn)
 
+    def write_soon(self, fn: Callable[[Tx], None], then: Callable[[bool], None]) -> None:
+        """Run `fn(tx)` as a verb that nobody waits for; `then` hears whether it was committed.
+
+        It may share the next verb's commit, or wait for it a moment: only for what a crash may
+        undo. `then` runs in the writer's thread and is short.
+        """
+        try:
+            self.write(fn)
+        except Exception:
+            log.exception("a verb that nobody waited for failed")
+            then(False)
+        else:
+            then(True)
+
     def read(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn(tx)` on a snapshot; inside a verb, on the verb's own state."""
         tx: Tx | None = getattr(self._here, "tx", None)

@@ -35,10 +35,11 @@ log = logging.getLogger(__name__)
 class _Job:
     """One queued verb, its waiting caller and what became of it."""
 
-    __slots__ = ("done", "error", "fn", "result", "tx")
+    __slots__ = ("done", "error", "fn", "result", "then", "tx")
 
-    def __init__(self, fn: Callable[[Tx], Any]) -> None:
+    def __init__(self, fn: Callable[[Tx], Any], then: Callable[[bool], None] | None = None) -> None:
         self.fn = fn
+        self.then = then  # of a verb that nobody waits for
         self.result: Any = None
         self.error: BaseException | None = None
         self.tx: Tx | None = None
@@ -70,7 +71,7 @@ class SqliteDatabase(Database):
         self._prepared = Prepared(self._writer)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._last_group = 1
-        self._closed = False
+        self._closed = self._told_to_stop = False
         self._thread = threading.Thread(target=self._loop, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -120,47 +121,69 @@ class SqliteDatabase(Database):
         result: T = job.result
         return result
 
+    def write_soon(self, fn: Callable[[Tx], None], then: Callable[[bool], None]) -> None:
+        """See Database: it shares the commit of the next verb, or waits SOON_S for one."""
+        self._jobs.put(_Job(fn, then))
+
     # -- the writer thread ------------------------------------------------------------------
 
     def _loop(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while not self._told_to_stop:
             group: list[_Job] = []
             try:
-                stop = self._group(job, group)
+                self._gather(group)
+                if group:
+                    self._group(group)
             except BaseException as error:
                 # The writer must outlive any verb: everyone in the group hears of it.
                 log.exception("a group failed")
                 self._fail(group, _as_house(error))
-                stop = False
-            if stop:
+
+    def _gather(self, group: list[_Job]) -> None:
+        """What a group begins with: verbs that nobody waits for, and the first that is."""
+        job = self._take()
+        until = time.monotonic() + limits.SOON_S
+        while job is not None:
+            group.append(job)
+            left = until - time.monotonic()
+            if job.then is None or left <= 0 or len(group) >= limits.GROUP_VERBS_MAX:
+                return
+            try:
+                job = self._take(timeout=left)
+            except queue.Empty:
                 return
 
-    def _group(self, first: _Job, group: list[_Job]) -> bool:
-        """Run and commit one group, starting with `first`; True if told to stop."""
-        stop = False
-        group.append(first)
+    def _take(self, **patience: Any) -> _Job | None:
+        """The next queued verb; None where we are to stop. Raises queue.Empty."""
+        job = self._jobs.get(**patience)
+        self._told_to_stop = job is None
+        return job
+
+    def _group(self, group: list[_Job]) -> None:
+        """Run and commit one group that begins with `group`."""
         self._raw.execute("BEGIN IMMEDIATE")
         deadline = time.monotonic() + limits.GROUP_MS_MAX / 1000
-        self._verb(first)
-        while len(group) < limits.GROUP_VERBS_MAX and time.monotonic() < deadline:
-            job, none_left = self._next(len(group))
-            if job is None:
-                stop = not none_left
-                break
-            group.append(job)
+        for job in group:
             self._verb(job)
+        awaited = sum(job.then is None for job in group)
+        while len(group) < limits.GROUP_VERBS_MAX and time.monotonic() < deadline:
+            following = self._next(awaited)
+            if following is None:
+                break
+            group.append(following)
+            awaited += following.then is None
+            self._verb(following)
         self._commit(group)
-        self._last_group = len(group)
-        return stop
+        self._last_group = awaited
 
-    def _next(self, have: int) -> tuple[_Job | None, bool]:
+    def _next(self, have: int) -> _Job | None:
         """The next queued verb. Under load, wait a moment for the callers just released."""
         try:
             if have < self._last_group:
-                return self._jobs.get(timeout=limits.GROUP_GATHER_S_MAX), False
-            return self._jobs.get_nowait(), False
+                return self._take(timeout=limits.GROUP_GATHER_S_MAX)
+            return self._take(block=False)
         except queue.Empty:
-            return None, True
+            return None
 
     def _new_tx(self) -> Tx:
         return Tx(self._writer, self.clock.now(), self.events, self.dialect, self._prepared)
@@ -200,11 +223,16 @@ class SqliteDatabase(Database):
             return
         if good:
             self.crash.at("after_commit")
+        # Who does not wait hears first: what the others enqueued may go on from there.
+        for job in group:
+            if job.then is not None:
+                _release(job)
         for job in good:
             if job.tx is not None:
                 self._call_after(job.tx)
         for job in group:
-            job.done.release()
+            if job.then is None:
+                _release(job)
 
     def _fail(self, group: list[_Job], error: BaseException) -> None:
         if self._raw.in_transaction:
@@ -212,7 +240,20 @@ class SqliteDatabase(Database):
         for job in group:
             job.error = job.error or error
             if job.done.locked():
-                job.done.release()
+                _release(job)
+
+
+def _release(job: _Job) -> None:
+    """Let the caller of a verb go on, or tell who does not wait for it."""
+    job.done.release()
+    if job.then is None:
+        return
+    if job.error is not None:
+        log.error("a verb that nobody waited for failed", exc_info=job.error)
+    try:
+        job.then(job.error is None)
+    except Exception:
+        log.exception("what follows a verb that nobody waited for failed")
 
 
 def _as_house(error: BaseException) -> BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -37,7 +37,7 @@ class Tx:
         self.now = now
         self.dialect = dialect
         self._prepared = prepared
-        self.after: list[Callable[[], None]] = []
+        self._after: dict[object, Callable[[], None]] = {}
         self._events = events
 
     def new_id(self) -> str:
@@ -109,6 +109,14 @@ class Tx:
         """Run the event's handlers now, inside this transaction."""
         self._events.emit(self, event)
 
-    def after_commit(self, call: Callable[[], None]) -> None:
-        """Run `call` once the commit is durable: wake-ups and rebuildable caches only."""
-        self.after.append(call)
+    @property
+    def after(self) -> Iterable[Callable[[], None]]:
+        """What is to be called after the commit."""
+        return self._after.values()
+
+    def after_commit(self, call: Callable[[], None], key: object = None) -> None:
+        """Run `call` once the commit is durable: wake-ups and rebuildable caches only.
+
+        Of the calls with one `key`, only the last is made.
+        """
+        self._after[object() if key is None else key] = call

@@ -65,7 +65,12 @@ class DspDelivery:
     def install(self, outbox: Outbox) -> None:
         """Register the delivery of every kind."""
         for message in contracts.MESSAGES:
-            outbox.deliver(message.kind, self.deliver)
+            outbox.deliver(message.kind, self.deliver, after=self._after_reply)
+
+    def _after_reply(self, letter: Letter, send: Callable[[], None]) -> None:
+        """What answers a message leaves after the reply to it."""
+        to = "consumer_pid" if letter.payload.get("sender") == Side.PROVIDER else "provider_pid"
+        self._replies.after((letter.peer, str(letter.payload.get(to, ""))), send)
 
     def deliver(self, letter: Letter) -> Json | None:
         """Send one message; raises Retry or GiveUp."""

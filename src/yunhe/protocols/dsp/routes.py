@@ -13,21 +13,22 @@ from datetime import datetime
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
 
 from yunhe import contracts
 from yunhe.contracts import Contracts, Party, State, TransferState
 from yunhe.kernel import limits
-from yunhe.kernel.asgi import json_body
+from yunhe.kernel.asgi import Hands, json_body
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.db import Tx
-from yunhe.kernel.routes import side_by_side
+from yunhe.kernel.errors import YunheError
+from yunhe.kernel.routes import Bare, side_by_side
 from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.body import Body
 from yunhe.protocols.dsp.catalog import Catalog, Filter, Place, read_filters
 from yunhe.protocols.dsp.errors import BadMessage
-from yunhe.protocols.dsp.http import DspRoute, answer, raw_body, read_body
+from yunhe.protocols.dsp.http import DspRoute, answer, raw_body, read_body, refusal
 from yunhe.protocols.dsp.replies import Replies
 from yunhe.protocols.dsp.versions import BINDING, VERSION, WELL_KNOWN
 
@@ -109,8 +110,8 @@ def catalog_router(catalog: Catalog, authenticate: Authenticate) -> APIRouter:
     return _catalog_router(catalog, caller)
 
 
-def _part(name: str) -> APIRouter:
-    return APIRouter(prefix=f"{PATH}/{name}", route_class=DspRoute, tags=["dsp"])
+def _part(name: str, kind: type[APIRoute] = DspRoute) -> APIRouter:
+    return APIRouter(prefix=f"{PATH}/{name}", route_class=kind, tags=["dsp"])
 
 
 def _catalog_router(catalog: Catalog, caller: Authenticate) -> APIRouter:
@@ -161,6 +162,7 @@ class _Hearing:
         self, service: Contracts, replies: Replies, sender: Callable[[Request], Caller]
     ) -> None:
         self._service, self._replies, self._sender = service, replies, sender
+        self._hands = Hands(limits.DSP_HANDS)
 
     async def opened(self, request: Request, read: Read, state: str) -> Response:
         """The reply to an opening message: our pid, and the state that this message led to."""
@@ -170,8 +172,11 @@ class _Hearing:
         self, request: Request, read: Read, state: str = "", status: int = 200
     ) -> Response:
         """The reply: `state` where our own answer has moved on from what the message led to."""
-        raw = await raw_body(request)
-        return await run_in_threadpool(self._hear, request, raw, read, state, status)
+        try:
+            raw = await raw_body(request)
+            return await self._hands.run(lambda: self._hear(request, raw, read, state, status))
+        except YunheError as error:
+            return refusal(request, error)
 
     def _hear(self, request: Request, raw: bytes, read: Read, state: str, status: int) -> Response:
         caller = self._sender(request)
@@ -193,16 +198,25 @@ class _Hearing:
         except BaseException:
             self._replies.done(key)
             raise
+        return _Leaving(response, lambda: self._replies.done(key))
 
-        async def left() -> None:
-            self._replies.done(key)
 
-        response.background = BackgroundTask(left)
-        return response
+class _Leaving(Response):
+    """A reply, and what is called when it has left, or cannot."""
+
+    def __init__(self, reply: Response, left: Callable[[], None]) -> None:
+        self._reply, self._left = reply, left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await self._reply(scope, receive, send)
+        finally:
+            self._left()
 
 
 def _opening_router(hearing: _Hearing, development: bool) -> APIRouter:
-    router = _part("negotiations")
+    router = _part("negotiations", Bare)
 
     @router.post("/request", openapi_extra=json_body())
     async def first_request(request: Request) -> Response:
@@ -230,7 +244,7 @@ _NEGOTIATION_POSTS: Final[tuple[tuple[str, Callable[[Body, str], contracts.Messa
 
 
 def _negotiation_router(service: Contracts, hearing: _Hearing, caller: Authenticate) -> APIRouter:
-    router = _part("negotiations")
+    router, heard = _part("negotiations"), _part("negotiations", Bare)
 
     @router.get("/{pid}")
     def show(request: Request, pid: str, peer: Party = Depends(caller)) -> Response:
@@ -240,13 +254,13 @@ def _negotiation_router(service: Contracts, hearing: _Hearing, caller: Authentic
         return answer(request, wire.negotiation(n))
 
     def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
-        @router.post("/{pid}/" + tail, name=f"negotiation_{tail}", openapi_extra=json_body())
+        @heard.post("/{pid}/" + tail, name=f"negotiation_{tail}", openapi_extra=json_body())
         async def hear(request: Request, pid: str) -> Response:
             return await hearing.heard(request, lambda body: read(body, pid))
 
     for tail, read in _NEGOTIATION_POSTS:
         add(tail, read)
-    return router
+    return side_by_side(router, [heard])
 
 
 def _transfer_router(
@@ -256,9 +270,9 @@ def _transfer_router(
     now: Callable[[], datetime],
     development: bool,
 ) -> APIRouter:
-    router = _part("transfers")
+    router, heard = _part("transfers"), _part("transfers", Bare)
 
-    @router.post("/request", openapi_extra=json_body())
+    @heard.post("/request", openapi_extra=json_body())
     async def first(request: Request) -> Response:
         def read(body: Body) -> contracts.Message:
             return wire.transfer_request(body, development, now())
@@ -273,7 +287,7 @@ def _transfer_router(
         return answer(request, wire.transfer(t))
 
     def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
-        @router.post("/{pid}/" + tail, name=f"transfer_{tail}", openapi_extra=json_body())
+        @heard.post("/{pid}/" + tail, name=f"transfer_{tail}", openapi_extra=json_body())
         async def hear(request: Request, pid: str) -> Response:
             return await hearing.heard(request, lambda body: read(body, pid))
 
@@ -281,4 +295,4 @@ def _transfer_router(
     add("completion", wire.transfer_completion)
     add("suspension", wire.transfer_suspension)
     add("termination", wire.transfer_termination)
-    return router
+    return side_by_side(router, [heard])
