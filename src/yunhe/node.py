@@ -258,6 +258,7 @@ class Node:
             offers=lambda code, did, address: self.dsp_client.offers(address, did, code),
             dsp_base=self.dsp_client.versions.base,
             ask=self._ask,
+            explain=self.plane.explain,
             left=self.relay.left,
             inbox=self.inbox,
             fabric=self.fabric,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from yunhe.dataplane import (
     Query,
     QueryFailed,
     TableBinding,
+    govern,
 )
 from yunhe.evidence import EvidenceLog
 from yunhe.kernel.clock import ManualClock
@@ -248,6 +250,29 @@ def test_aggregate_only_withholds_small_groups(node: Node) -> None:
     with pytest.raises(Exception) as refused:
         node.ask('SELECT count(*) FROM patients WHERE "Age" = 20', "u2")
     assert refused.value.code == "GROUP_TOO_SMALL"
+    asked = "SELECT sex, count(*) n FROM patients GROUP BY sex ORDER BY n"
+    groups, places = node.plane.explain(PEER, "c1", asked).pushed
+    assert groups == "postgresql: patients: groups; 3 rows shipped the last time"
+    found = re.fullmatch(r"postgresql: patients: (.*); (\d+) rows shipped the last time", places)
+    assert found is not None
+    assert found[1] == "groups, entities by their places"
+    assert int(found[2]) < 270, "fewer than there are entities"
+
+
+def test_a_difference_of_few_is_refused_whichever_way_either_query_is_done(node: Node) -> None:
+    """One is made in the database, the other here: their prints are compared all the same."""
+    _open(node, replace(CLEAR, minimum_group=10))
+    asked = 'SELECT count(*) n, sum("Age") s FROM patients'
+    assert node.ask(asked).num_rows == 1
+    all_but_a_few = f'{asked} WHERE length(name) < 10 AND NOT ("Age" = 23 AND smoker)'
+    plan = node.plane._databases.planned(
+        govern(all_but_a_few, node.tables, node.desk.made["c1"].terms),
+        node.tables,
+    )
+    assert not any("GROUP BY" in fetch.sql for fetch in plan.fetches)
+    with pytest.raises(Exception) as refused:
+        node.ask(all_but_a_few, "u2")
+    assert refused.value.code == "QUERY_OVERLAP"
 
 
 def test_profile_and_sample(node: Node) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from flow.test_sources import ROW_TERMS
-from flow.world import World, three, until
+from flow.world import BY_SEX, World, three, until
+from yunhe.cli import app
 from yunhe.sdk import YunheRefused
 
 
@@ -51,6 +53,17 @@ def test_a_database_is_registered_agreed_and_asked_in_its_place(
     assert found == {"m": 6, "f": 6}
 
     assert space.resource(resource.id).drift == {}
+
+    # What the database does is the provider's to see: from the SDK, and from the shell.
+    said = space.governed(contract.id, "SELECT sex, count(*) n FROM patients GROUP BY sex")
+    (pushed,) = space.governed(contract.id, BY_SEX).pushed
+    assert pushed == "sqlite: patients: groups; 2 rows shipped the last time"
+    assert said.fields == ("patients.sex",)
+    command = ["contracts", "explain", contract.id, BY_SEX, "--url", world["a"].config.address]
+    shown = CliRunner().invoke(app, [*command, "--token", world["a"].token])
+    assert "sqlite: patients: groups; 2 rows shipped the last time" in shown.output, shown.output
+    with pytest.raises(YunheRefused):  # the consumer's node has no such product
+        world["r"].space.governed(contract.id, BY_SEX)
 
     # A column more is told to the provider and hinders nobody.
     con = sqlite3.connect(tmp_path / "register.db")

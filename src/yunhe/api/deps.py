@@ -24,6 +24,7 @@ from yunhe import (
     catalog,
     contracts,
     control,
+    dataplane,
     evidence,
     exchange,
     fabric,
@@ -131,6 +132,8 @@ class Services:
     dsp_base: Callable[[str], str]
     # (contract id, sql, purpose, use id, principal) -> the provider's answer
     ask: Callable[[str, str, str, str, str], Answer]
+    # (peer did, contract id, sql) -> what the gate makes of it here, and where it would run
+    explain: Callable[[str, str, str], dataplane.Governed]
     # contract id -> what its provider says is left of it
     left: Callable[[str], dict[str, Any]]
     inbox: Inbox

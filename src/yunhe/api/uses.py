@@ -6,11 +6,12 @@ import uuid
 from typing import Annotated, Any
 
 from fastapi import Query
+from pydantic import Field
 from starlette.responses import Response
 
 from yunhe import contracts, control, exchange
-from yunhe.api.deps import AnyCaller, Parts, User, face
-from yunhe.api.forms import SqlForm, when
+from yunhe.api.deps import AnyCaller, Parts, Provider, User, face
+from yunhe.api.forms import Form, SqlForm, when
 from yunhe.kernel.asgi import StreamedResponse
 from yunhe.kernel.money import charge
 
@@ -38,6 +39,31 @@ async def sql(form: SqlForm, parts: Parts, who: User) -> Response:
     }
     media_type = "application/vnd.apache.arrow.stream"
     return StreamedResponse(passing, parts.streams, headers, media_type)
+
+
+class QueryForm(Form):
+    """A query under a contract, only to be looked at."""
+
+    sql: Annotated[str, Field(min_length=1, max_length=100_000)]
+
+
+@router.post("/contracts/{key}/explain")
+def explain(key: str, form: QueryForm, parts: Parts, _who: Provider) -> dict[str, Any]:
+    """At the provider: what a query of the consumer becomes, and what databases do of it.
+
+    Nothing runs and nothing is charged; what a hidden row could tell is the provider's own.
+    """
+    found = parts.contracts.contract(key)
+    governed = parts.explain(found.peer_did, found.id, form.sql)
+    return {
+        "contract_id": found.id,
+        "sql": governed.sql,
+        "groups_sql": governed.groups_sql,
+        "minimum_group": governed.k,
+        "fields": sorted(governed.fields),
+        "names": list(governed.names),
+        "pushed": list(governed.pushed),
+    }
 
 
 @router.get("/uses")

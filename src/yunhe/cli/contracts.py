@@ -130,6 +130,26 @@ def budget(desk: Desk, contract: Id) -> None:
     desk.show(left, lambda: _say(desk, _budget(desk, left)))
 
 
+@command(app)
+def explain(desk: Desk, contract: Id, text: Annotated[str, typer.Argument(metavar="SQL")]) -> None:
+    """At the provider: what a query becomes under the contract, and what databases do of it."""
+    with desk.space() as space:
+        found = space.governed(desk.whole(contract, space.contracts), text)
+
+    def human() -> None:
+        for line in found.pushed:
+            desk.out.print(line, markup=False)
+        lines = {
+            desk.say("columns read", "读取的列"): ", ".join(found.fields),
+            desk.say("minimum group", "最小分组"): str(found.minimum_group or "") or None,
+            desk.say("groups", "分组查询"): found.groups_sql,
+            desk.say("governed query", "受控查询"): found.sql,
+        }
+        _say(desk, lines)
+
+    desk.show(found, human)
+
+
 def _say(desk: Desk, lines: Mapping[str, str | None]) -> None:
     for name, value in lines.items():
         if value:

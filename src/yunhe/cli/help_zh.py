@@ -162,6 +162,9 @@ _USE: Final = {
     "What is left of a contract: uses, volume, privacy budget, and from when; costs nothing.": (
         "查看合约的剩余次数、数据量、隐私预算与最早使用时间；不计费。"
     ),
+    "At the provider: what a query becomes under the contract, and what databases do of it.": (
+        "提供方查看：查询在该合约下如何改写，数据库各做哪些部分。"
+    ),
     "Show one contract with its uses and its running bill; before it is one, its negotiation.": (
         "显示一份合约及其使用与账目；尚未签成时显示其协商。"
     ),

@@ -73,6 +73,7 @@ class Databases:
         self._lock = threading.Lock()
         self._tables: OrderedDict[str, tuple[float, Database, Placed]] = OrderedDict()
         self._plans: OrderedDict[object, Plan] = OrderedDict()
+        self._rows: OrderedDict[tuple[str, str], int] = OrderedDict()  # by a fetch, the last time
 
     def planned(self, governed: Governed, tables: Mapping[str, TableBinding]) -> Plan | None:
         """The plan; None where no table of the product lies in a database.
@@ -133,8 +134,11 @@ class Databases:
         planned = self.planned(governed, tables)
         if planned is None:
             return ()
+        with self._lock:
+            rows = {fetch: self._rows.get((fetch.mark, fetch.name)) for fetch in planned.fetches}
         return tuple(
             f"{parse(fetch.source).kind}: {', '.join(fetch.tables)}: {fetch.told}"
+            + ("" if rows[fetch] is None else f"; {rows[fetch]} rows shipped the last time")
             for fetch in planned.fetches
         )
 
@@ -171,12 +175,18 @@ class Databases:
             for fetch in planned.fetches:
                 out = folder / f"{fetch.name}.parquet"
                 work = partial(self._fetch, fetch, key_of(audit_key), out, until)
-                _watched(work, watch)
+                self._shipped(fetch, _watched(work, watch))
                 files.append((fetch.name, (str(out),)))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return Shipped(planned, tuple(files), folder)
+
+    def _shipped(self, fetch: Fetch, rows: int) -> None:
+        with self._lock:
+            self._rows[fetch.mark, fetch.name] = rows
+            while len(self._rows) > limits.PLANS_KEPT_MAX:
+                self._rows.popitem(last=False)
 
     def _fetch(self, fetch: Fetch, key: str, out: Path, until: float, stop: Stop) -> int:
         bounds = Bounds(max(0.1, until - monotonic()))

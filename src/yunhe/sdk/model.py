@@ -344,6 +344,20 @@ class Left:
 
 
 @dataclass(frozen=True)
+class Governed:
+    """What the provider's gate makes of a query; `pushed`: what each database does of it, and how
+    many rows it shipped the last time."""
+
+    contract_id: str
+    sql: str
+    groups_sql: str | None
+    minimum_group: int
+    fields: tuple[str, ...]
+    names: tuple[str, ...]
+    pushed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Transfer:
     """A transfer under a contract; `state` is the DSP's, `error` why it was halted or ended.
 

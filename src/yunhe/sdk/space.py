@@ -94,6 +94,7 @@ class _Verbs:
     contracts = Verb(calls.contracts)
     contract = Verb(calls.contract)
     budget = Verb(calls.budget)
+    governed = Verb(calls.governed)
     terminate = Verb(calls.terminate)
     seal = Verb(vault.seal)
     vault_items = Verb(vault.vault_items)
