@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -30,7 +31,9 @@ def until(check: Callable[[], bool]) -> None:
 
 
 def idle(pool: Pool, binding: Binding | None) -> list[Process]:
-    return [process for bound, process in pool._idle if bound == binding]
+    """Those of `binding`, whichever files stood there."""
+    told = [(bound and replace(bound, stood=()), process) for bound, process in pool._idle]
+    return [process for bound, process in told if bound == binding]
 
 
 def test_a_prepared_worker_is_the_one_that_answers(hospital) -> None:

@@ -347,6 +347,14 @@ class EngineUntested(Unavailable):
     mend_zh = "请安装已测试的版本（pip install -c constraints.txt 'yunhe[node]'）。"
 
 
+class ParsersDisagree(Invalid):
+    code = "PARSERS_DISAGREE"
+    en = "The query is not run: the engine reads it otherwise than the gate does."
+    zh = "查询未执行：引擎与网关对其解读不一致。"
+    mend_en = "Write it more plainly; if it is plain, tell the operator of the provider's node."
+    mend_zh = "请改用更直白的写法；若写法已直白，请告知提供方节点运营方。"
+
+
 class WorkersBusy(Unavailable):
     code = "WORKERS_BUSY"
     en = "All query processes are busy."

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from yunhe.contracts import Terms
 from yunhe.dataplane.gate import govern
 from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.second import SecondOpinion
 from yunhe.kernel import limits
 
 _Shape = tuple[tuple[str, tuple[tuple[str, str], ...], tuple[str, ...], str | None], ...]
@@ -38,11 +39,13 @@ class KeptGate:
         self._most = most
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._lock = threading.Lock()
+        self.second = SecondOpinion()
 
     def govern(
         self, contract_id: str, sql: str, tables: Mapping[str, TableBinding], terms: Terms
     ) -> Governed:
-        """As `gate.govern`; `contract_id` only says whose answer it is. Raises the same."""
+        """As `gate.govern`; `contract_id` only says whose answer it is. Raises the same, and
+        ParsersDisagree."""
         key = (contract_id, sql)
         shape = _shape(tables)
         with self._lock:
@@ -51,6 +54,7 @@ class KeptGate:
                 self._kept.move_to_end(key)
                 return found.governed
         governed = govern(sql, tables, terms)
+        self.second.check(governed)
         if len(sql) <= limits.GOVERNED_SQL_KEPT_CHARS_MAX:
             with self._lock:
                 self._kept[key] = _Kept(terms, shape, governed)

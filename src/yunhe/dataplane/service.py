@@ -213,6 +213,7 @@ class DataPlane:
         contract = self._contracts.in_force(contract_id)
         if len(self._contracts.transfers(contract_id)) != 1:
             return None
+        self._gate.second.ready()
         tables = self._tables(contract)
         if any(map(located, tables.values())):
             return None  # its workers are of one use each
