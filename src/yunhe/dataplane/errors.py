@@ -323,6 +323,16 @@ class DataUnavailable(Unavailable):
     mend_zh = "请告知提供方，由其核查数据文件是否被移走、删除或不可读。"
 
 
+class EngineCannot(Invalid):
+    """To the consumer: what of the query, in words of the language; nothing of the engine."""
+
+    code = "ENGINE_CANNOT"
+    en = "The engine that holds {table} cannot do this query as its contract wants it: {why}."
+    zh = "存放 {table} 的引擎无法按合约要求执行该查询：{why}。"
+    mend_en = "Nothing was charged. docs/spark.md lists what is done there; write it so."
+    mend_zh = "本次未计费。可在引擎中执行的写法见 docs/spark.md，请据此改写。"
+
+
 class StreamMalformed(Unavailable):
     code = "STREAM_MALFORMED"
     en = "The bytes are not an Arrow IPC stream."

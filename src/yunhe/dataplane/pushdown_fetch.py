@@ -20,11 +20,12 @@ from time import monotonic
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from yunhe.dataplane.errors import DataUnavailable, QueryFailed, QueryTimeout
+from yunhe.dataplane import spark
+from yunhe.dataplane.errors import DataUnavailable, EngineCannot, QueryFailed, QueryTimeout
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running
-from yunhe.dataplane.pushdown import Fetch, NotPushed, Placed, Plan, plan
+from yunhe.dataplane.pushdown import Fetch, NotPushed, Placed, Plan, Types, plan
 from yunhe.dataplane.pushdown_prints import key_of
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
@@ -38,6 +39,7 @@ from yunhe.sources import (
     Stop,
     arrow_type,
     parse,
+    spark_table,
 )
 
 Files = tuple[tuple[str, tuple[str, ...]], ...]
@@ -100,7 +102,7 @@ class Databases:
             found = self._plans.get(key)
         if found is None:
             try:
-                found = plan(governed.sql, governed.groups_sql, used, types)
+                found = self._planned(governed, used, types)
             except NotPushed as error:
                 named, why = ", ".join(sorted(used)), str(error)
                 raise SourceDrifted(table=named, why=why, why_zh=why) from error
@@ -109,6 +111,34 @@ class Databases:
                 while len(self._plans) > limits.PLANS_KEPT_MAX:
                     self._plans.popitem(last=False)
         return found
+
+    def _planned(self, governed: Governed, used: Mapping[str, Placed], types: Types) -> Plan:
+        """What lies at engines first; of what is left, what lies in databases."""
+        sql, groups_sql = governed.sql, governed.groups_sql
+        there = {name: each for name, each in used.items() if each.kind == spark.KIND}
+        if not there:
+            return plan(sql, groups_sql, used, types)
+        tables = {name: self._looked(each.source)[0] for name, each in there.items()}
+        engines = {there[name].source: spark_table(table) for name, table in tables.items()}
+        strict = any(engine.refuses for engine in engines.values())
+        try:
+            first = spark.plan(
+                sql,
+                groups_sql,
+                there,
+                types,
+                lambda source, asked: engines[source].understands(asked),
+                strict,
+            )
+        except spark.NotSent as error:
+            raise EngineCannot(table=", ".join(sorted(there)), why=str(error)) from error
+        except Failed as error:
+            raise DataUnavailable(str(error)) from error
+        others = {name: each for name, each in used.items() if name not in there}
+        if not others:
+            return first
+        then = plan(first.sql, first.groups_sql, others, types)
+        return replace(then, fetches=(*first.fetches, *then.fetches))
 
     def run(
         self,
@@ -124,7 +154,7 @@ class Databases:
         planned = self.planned(governed, tables)
         if planned is None:
             return pool.run(binding, job, watch)
-        shipped = self.ship(planned, tables, watch, binding.audit_key)
+        shipped = self.ship(planned, tables, watch, binding.audit_key, binding.mask_key)
         here = replace(binding, tables=shipped.tables)
         left = replace(job, sql=planned.sql, groups_sql=planned.groups_sql)
         return pool.run(here, left, watch, shipped.close)
@@ -161,12 +191,13 @@ class Databases:
         tables: Mapping[str, TableBinding],
         watch: Callable[[], None],
         audit_key: str,
+        mask_key: str = "",
     ) -> Shipped:
         """Run the plan's queries; the caller closes what comes back.
 
-        `audit_key`: of what is compared by its prints, as the worker's. `watch` is called while
-        waiting, what it raises ends the queries. Raises DataUnavailable, QueryFailed,
-        QueryTimeout, PullTooLarge.
+        The keys are as the worker's: of what is compared by its prints, and of masks. `watch` is
+        called while waiting, what it raises ends the queries. Raises DataUnavailable,
+        QueryFailed, QueryTimeout, PullTooLarge.
         """
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         files = [(name, table.source) for name, table in tables.items() if not located(table)]
@@ -174,7 +205,7 @@ class Databases:
         try:
             for fetch in planned.fetches:
                 out = folder / f"{fetch.name}.parquet"
-                work = partial(self._fetch, fetch, key_of(audit_key), out, until)
+                work = partial(self._fetch, fetch, (mask_key, key_of(audit_key)), out, until)
                 self._shipped(fetch, _watched(work, watch))
                 files.append((fetch.name, (str(out),)))
         except BaseException:
@@ -188,9 +219,11 @@ class Databases:
             while len(self._rows) > limits.PLANS_KEPT_MAX:
                 self._rows.popitem(last=False)
 
-    def _fetch(self, fetch: Fetch, key: str, out: Path, until: float, stop: Stop) -> int:
+    def _fetch(
+        self, fetch: Fetch, keys: tuple[str, str], out: Path, until: float, stop: Stop
+    ) -> int:
         bounds = Bounds(max(0.1, until - monotonic()))
-        sql = fetch.sql.replace(fetch.mark, key)
+        sql = spark.with_mask(fetch.sql.replace(fetch.mark, keys[1]), keys[0])
         return self._looked(fetch.source)[0].fetch(sql, fetch.columns, out, bounds, stop)
 
     def empty(self, tables: Mapping[str, TableBinding]) -> Files:

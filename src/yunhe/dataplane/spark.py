@@ -9,6 +9,7 @@ judged here; noise is made here.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -19,6 +20,7 @@ from yunhe.dataplane.pushdown import Fetch, Plan
 from yunhe.dataplane.pushdown import _aggregates as aggregates_of
 from yunhe.dataplane.pushdown import _keys as keys_of
 from yunhe.dataplane.pushdown import _left_over as left_over
+from yunhe.dataplane.pushdown import _pruned as pruned
 from yunhe.dataplane.pushdown_rows import _conjuncts as conjuncts
 from yunhe.dataplane.pushdown_words import NotPushed, Placed
 from yunhe.dataplane.spark_oracle import Engine, Types
@@ -26,6 +28,8 @@ from yunhe.dataplane.spark_query import Env, Queries
 from yunhe.dataplane.spark_values import HASHED, NotSent, key_mark, text
 from yunhe.sources import arrow_type
 
+KIND: Final = "spark"
+_NULL: Final = '"NULL"'  # the type of a NULL that has none
 _QUERIES: Final = (exp.Select, exp.SetOperation)
 _Way = Callable[[exp.Expr, str], exp.Expr]
 Understands = Callable[[str, str], bool]  # a locator and a text: whether the engine takes it
@@ -42,7 +46,7 @@ def plan(
     """Plan one governed query; `types` has all tables of the product, `placed` those at engines.
 
     `strict`: nothing but a whole query, or whole groups, is done at all. Raises NotSent where the
-    engine cannot do what must not be done elsewhere.
+    engine cannot do what must not be done elsewhere, NotPushed where a column is not there.
     """
     with Engine(types) as engine:
         made = _Planner(placed, engine, understands, strict)
@@ -51,12 +55,9 @@ def plan(
         return Plan(sql, made.groups(groups_sql), tuple(made.fetches))
 
 
-def with_keys(sql: str, mask_key: str, audit_key: str) -> str:
-    """The text with the contract's keys where marks of ours stand; they are hexadecimal."""
-    for name, value in (("mask_key", mask_key), ("audit_key", audit_key)):
-        if f"'{key_mark(name)}'" in sql:
-            sql = sql.replace(f"'{key_mark(name)}'", text(value))
-    return sql
+def with_mask(sql: str, mask_key: str) -> str:
+    """The text with the contract's key of masks where a mark of ours stands."""
+    return sql.replace(f"'{key_mark('mask_key')}'", text(mask_key))
 
 
 class _Planner:
@@ -65,11 +66,12 @@ class _Planner:
     ) -> None:
         self._placed, self._engine = placed, engine
         self._understands, self._strict = understands, strict
+        self._mark = secrets.token_hex(16)  # where the key of prints comes
         self.fetches: list[Fetch] = []
 
     def rows(self, sql: str) -> str:
         """Plan a query of rows; what is left of it."""
-        tree = _parsed(sql)
+        tree = self._read(sql)
         try:
             return _render(self._whole(tree, "the whole query"))
         except NotSent as why:
@@ -86,10 +88,21 @@ class _Planner:
         Each SELECT in it that reads tables is the engine's, whole: a print of rows made here would
         not equal one made there, and that two answers overlap would not be seen.
         """
-        tree = _parsed(sql)
+        tree = self._read(sql)
         left = self._cut(tree, [self._whole], "groups")
         self._check_done(left, "what stands behind its groups cannot be counted there")
         return _render(left)
+
+    def _read(self, sql: str) -> exp.Expr:
+        """The statement, without columns nobody looks at; those it looks at must be there."""
+        tree = pruned(_parsed(sql))
+        for table in tree.find_all(exp.Table):
+            select = table.parent_select
+            if table.db == "data" and table.name in self._placed and select is not None:
+                for column in select.find_all(exp.Column):
+                    if column.table == table.alias_or_name:
+                        self._placed[table.name].column(column.name)
+        return tree
 
     def _check_done(self, tree: exp.Expr, why: str) -> None:
         for table in tree.find_all(exp.Table):
@@ -123,8 +136,11 @@ class _Planner:
         if any(column.said.kind == HASHED for column in made.columns):
             raise NotSent("a print of rows alone stays here")
         kinds = [kind for _, kind in self._engine.describe(_render(tree))]
-        names = [column.said.sql for column in made.columns]
-        name = self._fetch(queries, made.sql, list(zip(names, kinds, strict=True)), told)
+        columns = [
+            (column.said.sql, "INTEGER" if kind == _NULL else kind)
+            for column, kind in zip(made.columns, kinds, strict=True)
+        ]
+        name = self._fetch(queries, made.sql, columns, told)
         shown = [
             exp.alias_(_back(column.said.sql, kind), column.name, quoted=True)
             for column, kind in zip(made.columns, kinds, strict=True)
@@ -222,7 +238,7 @@ class _Planner:
         if not queries.tables:
             raise NotSent("it reads no table")
         source = next(iter(queries.tables.values())).source
-        if not self._understands(source, with_keys(sql, "00", "00")):
+        if not self._understands(source, sql):
             raise NotSent("the engine does not take it")
         name = f"__spark{len(self.fetches)}"
         self.fetches.append(
@@ -230,10 +246,10 @@ class _Planner:
                 name,
                 source,
                 tuple(queries.tables),
-                sql,
+                sql.replace(key_mark("audit_key"), self._mark),
                 tuple(columns),
                 told,
-                key_mark("audit_key"),
+                self._mark,
             )
         )
         self._engine.add(name, columns)
@@ -252,6 +268,8 @@ def _queries_within(tree: exp.Expr) -> list[exp.Expr]:
 def _back(name: str, kind: str) -> exp.Expr:
     """A shipped column; what travels as a decimal becomes a whole number again."""
     column = exp.column(name, quoted=True)
+    if kind == _NULL:
+        return exp.Null()
     return exp.cast(column, "INT128", dialect="duckdb") if kind == "HUGEINT" else column
 
 
@@ -267,3 +285,6 @@ def _parsed(sql: str) -> exp.Expr:
 
 def _render(tree: exp.Expr) -> str:
     return str(tree.sql(dialect="duckdb", comments=False))
+
+
+__all__ = ["KIND", "NotSent", "plan", "with_mask"]

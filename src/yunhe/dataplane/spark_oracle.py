@@ -19,7 +19,9 @@ class Engine:
     """One connection over empty tables; use as a context manager, from one thread."""
 
     def __init__(self, types: Types) -> None:
-        self._con = duckdb.connect(":memory:", config={"enable_external_access": "false"})
+        self._con = duckdb.connect(
+            ":memory:", config={"enable_external_access": "false", "threads": 1}
+        )
         self._kinds: dict[str, str] = {}
         for text in ("SET TimeZone = 'UTC'", "CREATE SCHEMA data"):
             self._con.execute(text)

@@ -35,6 +35,7 @@ from yunhe.dataplane.spark_values import (
     settled,
     spark_type,
     text,
+    tried,
     whole_number,
 )
 
@@ -79,7 +80,7 @@ class Words:
             inner = self.say(node.this)
             return inner if inner.literal else like(inner, f"({inner.sql})")
         if isinstance(node, (exp.Literal, exp.Boolean, exp.Null)):
-            return literal(node)
+            return literal(node) or self._folded(node)
         if isinstance(node, exp.Column):
             return self._find(node)
         if _constant(node):
@@ -161,7 +162,9 @@ class Words:
         said = self.say(node.this)
         if isinstance(node.expression, exp.Boolean) and said.kind != "BOOLEAN":
             raise NotSent("IS of no truth stays here")
-        return Said(f"({said.sql} IS {literal(node.expression).sql})", "BOOLEAN")
+        word = literal(node.expression)
+        assert word is not None  # noqa: S101 - NULL, TRUE or FALSE
+        return Said(f"({said.sql} IS {word.sql})", "BOOLEAN")
 
     def _comparison(self, node: exp.Expr) -> Said:
         sides = self.say(node.this), self.say(node.expression)
@@ -257,7 +260,7 @@ class Words:
             raise NotSent("arithmetic of such decimals stays here")
         if target is not None and target[0] >= width[0]:
             return Said(raw, kind, width)
-        return Said(f"TRY_CAST({raw} AS {spark_type(kind)})", kind, target)
+        return Said(tried(raw, spark_type(kind)), kind, target)
 
     def _kind(self, node: exp.Expr, *parts: Said) -> str:
         """What our own engine makes of operands of these types."""
@@ -293,7 +296,7 @@ class Words:
         width = value.digits
         made = f"(0BD - {as_decimal(value).sql})"
         if value.family == "int" and not node.find(exp.AggFunc):
-            return Said(f"TRY_CAST({made} AS {spark_type(value.kind)})", value.kind)
+            return Said(tried(made, spark_type(value.kind)), value.kind)
         return Said(made, value.kind, room([value, Said("", "", (width[0], width[1]))], 1))
 
     def _abs(self, node: exp.Expr) -> Said:
@@ -302,7 +305,7 @@ class Words:
             return like(value, f"ABS({value.sql})")
         if value.family != "int":
             raise NotSent(f"ABS of {value.kind} stays here")
-        made = f"TRY_CAST(ABS({as_decimal(value).sql}) AS {spark_type(value.kind)})"
+        made = tried(f"ABS({as_decimal(value).sql})", spark_type(value.kind))
         return Said(made, value.kind)
 
     def _rounded(self, node: exp.Expr) -> Said:
@@ -325,6 +328,8 @@ class Words:
         assert isinstance(node, exp.Cast)  # noqa: S101 - and TryCast, its subclass
         value = self.say(node.this)
         kind = self._oracle.kind(f"CAST(NULL AS {node.to.sql('duckdb')})")
+        if value.family == "double" and kind in INTS and not _whole_already(node.this):
+            raise NotSent("a cast that rounds stays here")  # engines round halves each its way
         return cast(value, kind)
 
     def _like_(self, node: exp.Expr) -> Said:
@@ -437,6 +442,14 @@ def _variable(node: exp.Expr) -> str:
     if name not in _KEYS:
         raise NotSent(f"{node.key.upper()} stays here")
     return str(name)
+
+
+def _whole_already(node: exp.Expr) -> bool:
+    """ROUND, or a whole multiple of it."""
+    node = node.unnest()
+    if isinstance(node, exp.Mul) and isinstance(node.expression, exp.Literal):
+        node = node.this.unnest() if node.expression.is_int else node
+    return isinstance(node, exp.Round) and node.args.get("decimals") is None
 
 
 def _constant(node: exp.Expr) -> bool:

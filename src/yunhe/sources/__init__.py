@@ -19,6 +19,7 @@ from yunhe.sources.database import (
     arrow_type,
     quoted,
 )
+from yunhe.sources.database_spark import spark_table
 from yunhe.sources.errors import (
     ConnectionUnknown,
     CredentialNotRead,
@@ -77,4 +78,5 @@ __all__ = [
     "open_live",
     "parse",
     "quoted",
+    "spark_table",
 ]

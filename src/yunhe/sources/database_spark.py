@@ -161,6 +161,13 @@ class SparkTable:
         return Session(self._connection, str(self._locator), allowed, stop)
 
 
+def spark_table(database: base.Database) -> SparkTable:
+    """The table of an engine behind what remembers its shape."""
+    found = getattr(database, "database", database)
+    assert isinstance(found, SparkTable)  # noqa: S101 - asked for tables of this kind only
+    return found
+
+
 def _files(connection: Connection, locator: Locator) -> tuple[str, ...]:
     """Parquet below the connection's `files`; empty where the locator names a table."""
     if not locator.options:

@@ -189,7 +189,7 @@ class Session:
         finally:
             with contextlib.suppress(Failed):
                 self._stop.by(None)
-            if not ended:
+            if not ended and not self._stop.asked:
                 self._interrupt(operation, call)
             self._release(operation)
         if not ended:
@@ -214,13 +214,14 @@ class Session:
         """Only a version that was tested is asked anything; then the session's fixed settings."""
         proto = self._wire.messages
         connect = min(self._left(), float(limits.SOURCE_CONNECT_S_MAX))
-        try:
-            self._wire.grpc.channel_ready_future(self._channel).result(timeout=connect)
-        except self._wire.grpc.FutureTimeoutError as error:
-            raise Failed(AWAY) from error
         pairs = [proto.KeyValue(key=key, value=value) for key, value in _SETTINGS.items()]
         change = proto.ConfigRequest.Operation(set=proto.ConfigRequest.Set(pairs=pairs))
-        self._call(self._stub.Config, self._message("ConfigRequest", operation=change))
+        message = self._message("ConfigRequest", operation=change)
+        try:
+            self._stub.Config(message, timeout=connect, metadata=self._headers)
+        except self._wire.grpc.RpcError as error:
+            late = error.code() == self._wire.grpc.StatusCode.DEADLINE_EXCEEDED
+            raise Failed(AWAY) if late else self._failed(error) from error
         (told,) = self.rows("SELECT version() AS v")
         self.engine = _tested(str(told["v"]))
 
