@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 import time
 from dataclasses import replace
@@ -235,6 +237,60 @@ def test_who_is_not_let_in_is_told_nothing(
     assert "reader" not in str(failed.value)
     with pytest.raises(SourceAway):
         opened(connection, "people").profile()
+
+
+def _packet(number: int, body: bytes) -> bytes:
+    return len(body).to_bytes(3, "little") + bytes([number]) + body
+
+
+def test_a_server_that_asks_for_the_password_itself_is_not_told_it(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever answers at the address may say that it knows no other way."""
+    monkeypatch.setenv("YUNHE_TEST_MY", "CANARY-PASSWORD")
+    heard: list[bytes] = []
+    hello = b"\x0a8.0.30\0" + b"\1\0\0\0" + b"saltsalt\0" + b"\xff\xf7" + b"\x2d\2\0"
+    hello += b"\x08\0" + b"\x15" + b"\0" * 10 + b"saltsaltsalt\0" + b"mysql_native_password\0"
+    for plugin in (b"mysql_clear_password", b"dialog"):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def answer(server: socket.socket = server, plugin: bytes = plugin) -> None:
+                line, _ = server.accept()
+                with line:
+                    line.settimeout(5)
+                    line.sendall(_packet(0, hello))
+                    heard.append(line.recv(4096))
+                    line.sendall(_packet(2, b"\xfe" + plugin + b"\0\x04Password: "))
+                    heard.append(line.recv(4096))
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            host, port = server.getsockname()
+            values = {"host": host, "port": port, "database": "x", "user": "reader"}
+            away = Connection("his", "mysql", MappingProxyType(values), connection.references)
+            with pytest.raises(Failed) as failed:
+                opened(away, "people").shape()
+            thread.join()
+        assert failed.value.why == "away"
+        assert b"reader" in heard[-2]
+        assert not any(b"CANARY" in each for each in heard)
+
+
+@pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full", "disable", "no-such"])
+def test_a_server_without_tls_is_not_told_who_asks(connection: Connection, mode: str) -> None:
+    values = {"host": "127.0.0.1", "sslmode": mode, "database": "x", "user": "reader"}
+    asked = MysqlTable(Connection("his", "mysql", MappingProxyType(values)), parse("mysql:his/x"))
+    if mode == "no-such":
+        with pytest.raises(Failed):
+            asked.shape()
+        return
+    found = asked._tls()
+    if mode == "disable":
+        assert found == {"ssl_disabled": True}
+        return
+    context = found["ssl"]
+    assert context.check_hostname is (mode == "verify-full")
+    assert (context.verify_mode is ssl.CERT_REQUIRED) is (mode != "require")
 
 
 def test_profile_and_sample(connection: Connection) -> None:

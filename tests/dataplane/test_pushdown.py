@@ -395,6 +395,43 @@ def test_an_infinite_date_that_is_hidden_makes_nothing_raise(
     assert answer.to_pylist() == [{"n": 270}]
 
 
+def test_years_before_the_first_are_those_of_our_own_engine(
+    pg_server: str, tmp_path: Path, pool: Pool
+) -> None:
+    """There the year before 1 is -1; in SQLite there is none: its column is one of texts."""
+    root = sa.make_url(pg_server).set(drivername="postgresql+psycopg")
+    days = ["0044-03-15 BC", "0001-12-31 BC", "0001-01-01", "2020-02-29"]
+    engine = sa.create_engine(root, isolation_level="AUTOCOMMIT")
+    with engine.connect() as con:
+        con.exec_driver_sql("DROP TABLE IF EXISTS old")
+        con.exec_driver_sql("CREATE TABLE old (id BIGINT, region TEXT, day DATE, at TIMESTAMP)")
+        for at, day in enumerate(days):
+            con.exec_driver_sql(f"INSERT INTO old VALUES ({at}, 'east', '{day}', '{day}')")
+    engine.dispose()
+    found = {"host": root.query["host"], "database": "postgres", "user": "yunhe"}
+    connection = Connection("his", "postgresql", MappingProxyType(found))
+    types = {column.name: column.type for column in opened(connection, "old").shape()}
+    stored = {"old": TableBinding(types, ("postgresql:his/old",), "id")}
+    databases = Databases(lambda source: opened(connection, parse(source).path), tmp_path / "p")
+    terms = replace(CLEAR, columns=("old.id", "old.day", "old.at"), row_filters=())
+    sql = "SELECT year(day) y, year(at) a, month(day) m, count(*) n FROM old GROUP BY ALL"
+    answer, shipped = Twin({}, stored, databases, pool).there(sql, terms)
+    days = "('0044-03-15 (BC)'), ('0001-12-31 (BC)'), ('0001-01-01'), ('2020-02-29')"
+    ours = duckdb.sql(
+        f"SELECT year(day::DATE), month(day::DATE) FROM (VALUES {days}) t(day)"
+    ).fetchall()
+    assert "GROUP BY" in shipped[0][0]
+    assert sorted((row["y"], row["m"]) for row in answer.to_pylist()) == sorted(ours)
+    assert all(row["a"] == row["y"] for row in answer.to_pylist())
+    con = sqlite3.connect(tmp_path / "old.db")
+    con.execute("CREATE TABLE old (day DATE)")
+    con.execute("INSERT INTO old VALUES ('-0044-03-15'), ('0000-01-01')")
+    con.commit()
+    con.close()
+    file = Connection("his", "sqlite", MappingProxyType({"file": str(tmp_path / "old.db")}))
+    assert opened(file, "old").shape()[0].type == "VARCHAR"
+
+
 def test_equal_tables_of_two_products_are_read_each_where_it_lies(
     tmp_path: Path, pool: Pool
 ) -> None:

@@ -43,8 +43,8 @@ _FITS: Final = {
     "BIGINT": "typeof({c}) = 'integer'",
     "DOUBLE": "typeof({c}) = 'real'",
     "BOOLEAN": "typeof({c}) = 'integer' AND {c} IN (0, 1)",
-    "DATE": "typeof({c}) = 'text' AND date({c}) IS {c} AND {c} >= '0001'",
-    "TIMESTAMP": "typeof({c}) = 'text' AND datetime({c}) IS {c} AND {c} >= '0001'",
+    "DATE": "typeof({c}) = 'text' AND date({c}) IS {c} AND substr({c}, 1, 4) >= '0001'",
+    "TIMESTAMP": "typeof({c}) = 'text' AND datetime({c}) IS {c} AND substr({c}, 1, 4) >= '0001'",
     "VARCHAR": "typeof({c}) = 'text'",
 }
 _ARROW: Final[dict[str, tuple[pa.DataType, Callable[[Any], Any] | None]]] = {
