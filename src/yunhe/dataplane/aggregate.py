@@ -1,20 +1,20 @@
 """Aggregate-only queries: nothing leaves but groups of at least k entities.
 
-In: a checked and qualified SELECT. Out: three statements. `figures` computes group keys and plain
-aggregates, `people` what each entity has of each group; `bounding` joins them into the table
-`groups`, of which the worker deletes groups below k. `final` computes projections, HAVING, ORDER BY
-and LIMIT from what is left, so that none of them can probe a withheld group.
+In: a checked and qualified SELECT. Out: `rows`, what it asks of each row, of which `bounding` makes
+the table `groups`, and `figures` for what cannot be put together of parts; the worker deletes the
+groups below k. `final` computes projections, HAVING, ORDER BY and LIMIT from what is left, so that
+none of them can probe a withheld group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from yunhe.contracts import Privacy
-from yunhe.dataplane.bounding import Shape
+from yunhe.dataplane.bounding import Figure, Shape
 from yunhe.dataplane.errors import (
     AggregateArgument,
     AggregateDistinct,
@@ -34,6 +34,7 @@ from yunhe.dataplane.errors import (
 )
 from yunhe.dataplane.functions import GROUP_AGGREGATES
 from yunhe.dataplane.noise import Bounds, Stat
+from yunhe.dataplane.partials import Partials
 from yunhe.dataplane.total import make_total
 from yunhe.dataplane.views import ENTITY, ROW, View
 
@@ -63,12 +64,18 @@ def check_shape(tree: exp.Expr) -> None:
 
 @dataclass(frozen=True)
 class Split:
-    """The three statements of one query, and which columns it takes sums of."""
+    """The statements of one query, and which columns it takes sums of.
 
+    `rows` and `whole` are for `bounding`, `figures` and `people` for `partials`.
+    """
+
+    rows: exp.Select
+    whole: exp.Select | None
+    shape: Shape
     figures: exp.Select
     people: exp.Select
+    partials: Partials
     final: exp.Select
-    shape: Shape
     summed: tuple[str, ...]  # "table.column"
 
 
@@ -106,12 +113,32 @@ class _Split:
         self.aggregates: list[exp.Expr] = []
         self.counted: dict[str, set[str]] = {alias: set() for alias in self.views}
         self.summed: set[tuple[str, str]] = set()  # (alias, column)
+        self.values: dict[tuple[str, str], exp.Column] = {}  # v0.. of the rows
         self.projected = {item.alias.lower(): item.this for item in tree.selects}
 
     def statements(self) -> Split:
         final = self._final()
-        people, shape, summed = self._people()
-        return Split(self._figures(), people, final, shape, summed)
+        counted, summed = self._bounded()
+        figures = tuple(self._figure(node) for node in self.aggregates)
+        shape = Shape(
+            len(self.keys),
+            tuple(self._value(column) for column in counted),
+            tuple(self._value(column) for column in summed),
+            frozenset(at for at, column in enumerate(self.values.values()) if _is_double(column)),
+            figures,
+        )
+        told = {self.views[column.table].field(column.name) for column in summed}
+        people, partials = self._people()
+        return Split(
+            self._rows(),
+            self._whole(figures),
+            shape,
+            self._figures(range(len(self.aggregates))),
+            people,
+            partials,
+            final,
+            tuple(sorted(told)),
+        )
 
     def _final(self) -> exp.Select:
         for view in self.views.values():
@@ -165,11 +192,37 @@ class _Split:
             return ("sum", str(total))
         return ("avg", str(total), str(bounds.rows(inner)))
 
-    def _figures(self) -> exp.Select:
-        aggregates = [_named(agg.copy(), f"a{at}") for at, agg in enumerate(self.aggregates)]
+    def _figure(self, node: exp.Expr) -> Figure:
+        """How an aggregate is put together of what `bounding` adds up by place."""
+        inner = node.this
+        if isinstance(inner, exp.Distinct):
+            inner = inner.expressions[0]
+            if len(self.views) == 1 and self._is_entity(inner):
+                view = self.views[inner.table]
+                if view.entity_shown:
+                    return Figure("entities")
+        elif not isinstance(inner, exp.Column):
+            return Figure("rows")
+        elif not isinstance(node, exp.Avg) or _is_double(inner):
+            return Figure(node.key, self._value(inner))
+        # The engine divides sums of whole numbers and decimals more finely than a double can.
+        return Figure("whole", self.aggregates.index(node))
+
+    def _value(self, column: exp.Column) -> int:
+        """Which of v0.. has `column`; a new one where none has."""
+        key = (column.table, column.name)
+        self.values.setdefault(key, column)
+        return list(self.values).index(key)
+
+    def _whole(self, figures: tuple[Figure, ...]) -> exp.Select | None:
+        """The keys, and the aggregates that only the engine itself can put together."""
+        wanted = [each.of for each in figures if each.kind == "whole"]
+        return self._figures(wanted) if wanted else None
+
+    def _figures(self, wanted: Iterable[int]) -> exp.Select:
         figures = self._grouped(self.keys)
-        for item in aggregates:
-            figures.append("expressions", item)
+        for at in wanted:
+            figures.append("expressions", _named(self.aggregates[at].copy(), f"a{at}"))
         make_total(figures)
         return figures
 
@@ -185,7 +238,44 @@ class _Split:
             made.set("group", exp.Group(expressions=[key.copy() for key in keys]))
         return made
 
-    def _people(self) -> tuple[exp.Select, Shape, tuple[str, ...]]:
+    def _bounded(self) -> tuple[list[exp.Column], list[exp.Column]]:
+        """What no entity may have too many of, and too much of.
+
+        Each joined table, and each aggregated column by itself: a sum whose column is NULL for all
+        but one shows the one.
+        """
+        counted: list[exp.Column] = []
+        summed: list[exp.Column] = []
+        typed = {
+            (column.table, column.name): column
+            for node in self.aggregates
+            for column in node.find_all(exp.Column)
+        }
+        for alias, columns in self.counted.items():
+            for name in sorted(columns - {""}):
+                counted.append(typed[alias, name])
+                if (alias, name) in self.summed:
+                    summed.append(typed[alias, name])
+            # One table's rows all have their entity.
+            if not columns - {""} and len(self.views) > 1:
+                counted.append(exp.column(ENTITY, table=alias, quoted=True))
+        return counted, summed
+
+    def _rows(self) -> exp.Select:
+        """The query's rows: keys, `__e` the entity, `__r` a hash of the row, the values."""
+        rows = make_total(self._grouped(self.keys))
+        assert isinstance(rows, exp.Select)  # noqa: S101 - a Select has no parent to swap
+        hashes = [exp.column(ROW, table=alias, quoted=True) for alias in self.views]
+        rows.set("group", None)
+        for item in (
+            _named(self._entity(), "__e"),
+            _named(exp.Anonymous(this="HASH", expressions=hashes), "__r"),
+            *(_named(each.copy(), f"v{at}") for at, each in enumerate(self.values.values())),
+        ):
+            rows.append("expressions", item)
+        return rows
+
+    def _people(self) -> tuple[exp.Select, Partials]:
         """One row per group and entity: `__e`, its rows `__n`, a hash of them `__r`, and for each
         joined table or aggregated column how often it is there (a sum whose column is NULL for
         all but one shows the one), and the size of each sum."""
@@ -193,7 +283,6 @@ class _Split:
         assert isinstance(people, exp.Select)  # noqa: S101 - a Select has no parent to swap
         presences: list[exp.Expr] = []
         sums: list[exp.Expr] = []
-        summed: list[str] = []
         for alias, columns in self.counted.items():
             for name in sorted(columns - {""}):
                 column = exp.column(name, table=alias, quoted=True)
@@ -201,7 +290,6 @@ class _Split:
                 if (alias, name) in self.summed:
                     double = exp.TryCast(this=column.copy(), to=exp.DataType.build("DOUBLE"))
                     sums.append(exp.Abs(this=exp.Sum(this=double)))
-                    summed.append(self.views[alias].field(name))
             if not columns - {""}:
                 presences.append(exp.Count(this=exp.column(ENTITY, table=alias, quoted=True)))
         entity = self._entity()
@@ -218,7 +306,7 @@ class _Split:
             people.append("expressions", item)
         keys = [key.this.copy() for key in people.selects[: len(self.keys)]]
         people.set("group", exp.Group(expressions=[*keys, entity.copy()]))
-        return people, Shape(len(self.keys), len(presences), len(sums)), tuple(sorted(summed))
+        return people, Partials(len(self.keys), len(presences), len(sums))
 
     def _entity(self) -> exp.Expr:
         """The entity of a row. All joins equate entities; an outer one may leave out either."""
@@ -338,6 +426,10 @@ def _named(node: exp.Expr, name: str) -> exp.Expr:
 def _is_number(node: exp.Expr) -> bool:
     # Text would be cast while summing, and whether that failed would tell of a single row.
     return node.type is not None and node.type.is_type(*exp.DataType.NUMERIC_TYPES)
+
+
+def _is_double(node: exp.Expr) -> bool:
+    return node.type is not None and node.type.is_type(exp.DType.FLOAT, exp.DType.DOUBLE)
 
 
 def _lifted(name: str, source: exp.Expr) -> exp.Expr:

@@ -19,7 +19,7 @@ from sqlglot.optimizer.scope import traverse_scope
 from sqlglot.tokenizer_core import Token
 
 from yunhe.contracts import Terms
-from yunhe.dataplane import aggregate, bounding, functions, growth, noise
+from yunhe.dataplane import aggregate, bounding, functions, growth, noise, partials
 from yunhe.dataplane.errors import (
     ColumnNotAgreed,
     ConstructRefused,
@@ -34,6 +34,7 @@ from yunhe.dataplane.errors import (
     TableNotAgreed,
 )
 from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.pushdown_fetch import located
 from yunhe.dataplane.total import check_literals, make_total
 from yunhe.dataplane.views import View, names, views
 from yunhe.kernel import limits
@@ -72,12 +73,8 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
                 return _noisy(tree, seen, terms, (fields, used, outputs))
             parts = aggregate.split(tree, seen)
             text = _render(parts.final)
-            groups_text: str | None = bounding.statement(
-                _render(_bind(parts.figures, seen, with_entity=False)),
-                _render(_bind(parts.people, seen, with_entity=True)),
-                parts.shape,
-                terms.minimum_group,
-            )
+            stored = any(located(tables[name]) for name in used)
+            groups_text: str | None = _groups(parts, seen, terms.minimum_group, stored=stored)
             summed = parts.summed
         else:
             text = _render(_bind(make_total(tree), seen, with_entity=False))
@@ -86,6 +83,18 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
         return Governed(text, fields, used, outputs, groups_text, k, summed=summed)
     except RecursionError as error:
         raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX) from error
+
+
+def _groups(parts: aggregate.Split, seen: Mapping[str, View], k: int, *, stored: bool) -> str:
+    """What fills `groups`; where a table is `stored` in a database, in a form that can go there."""
+    if stored:
+        figures = _render(_bind(parts.figures, seen, with_entity=False))
+        people = _render(_bind(parts.people, seen, with_entity=True))
+        return partials.statement(figures, people, parts.partials, k)
+    rows = _render(_bind(parts.rows, seen, with_entity=True))
+    whole = parts.whole
+    beside = None if whole is None else _render(_bind(whole, seen, with_entity=False))
+    return bounding.statement(rows, parts.shape, k, beside)
 
 
 def _noisy(

@@ -47,6 +47,7 @@ class View:
     entity_key: str | None  # as in the table
     entity_joinable: bool  # the shown key still tells entities apart
     filter_sql: str | None
+    entity_shown: bool = False  # as it is
 
     def field(self, name: str) -> str:
         """`table.column` as the contract spells it."""
@@ -184,6 +185,7 @@ def _view(table: str, binding: TableBinding, terms: Terms) -> View:
         binding.entity_key,
         entity_mask is None or entity_mask.method == "hash",
         " AND ".join(f"({text})" for text in filters) or None,
+        entity_mask is None,
     )
 
 
