@@ -387,7 +387,7 @@ class Node:
         if "connector" in self.config.roles:
             self.pool.start()
             self.pusher.start()
-            self.apps.runner.start()
+            self.apps.start()
         self.register.start()
         self.evidence.start()
         self.outbox.start()
@@ -405,7 +405,7 @@ class Node:
             self._timer.join()
         if self.flight is not None:
             self.flight.stop()
-        self.apps.runner.stop()
+        self.apps.stop()
         self.pusher.stop()
         self.federation.stop()
         self.outbox.stop()
@@ -426,7 +426,7 @@ class Node:
             _safely(self.inbox.sweep)
             _safely(self.sharing.files.sweep)
             _safely(self.vault.sweep)
-            _safely(self.apps.sweep)
+            _safely(self.apps.host.sweep)
             _safely(lambda: self.exchange.sweep_uses(self._awaited))
 
     def _awaited(self) -> set[str]:

@@ -155,8 +155,6 @@ def test_no_environment_and_no_descriptor_of_the_node(
 def test_a_bomb_ends_alone_and_in_time(bench: Bench) -> None:
     short = {"memory_mb": 256, "seconds": 1}
     with pytest.raises(AppTimeout):
-        bench.run("while True: pass", needs=short)
-    with pytest.raises(AppTimeout):
         bench.run("import time; time.sleep(60)", needs=short)
     with pytest.raises((AppMemory, AppTimeout)):
         bench.run("x = []\nwhile True: x.append(bytearray(1 << 26))", needs=short)

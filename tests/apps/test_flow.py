@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import tomllib
@@ -9,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from apps.models import linear
 from apps.programs import (
@@ -24,10 +27,13 @@ from apps.programs import (
     terms,
 )
 from flow.world import PURPOSE, World, three, until
+from yunhe.apps import Apps
 from yunhe.apps.errors import AppNotAgreed, AppSignatureInvalid, AppUnknown
 from yunhe.apps.manifest import compose
+from yunhe.cli import app as cli
+from yunhe.evidence import verify_bundle
 from yunhe.kernel.errors import Invalid, YunheError
-from yunhe.sdk import Contract, Terms, YunheRefused
+from yunhe.sdk import Contract, Terms, YunheRefused, gather_trust
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +263,58 @@ def test_what_a_model_predicts_stays_at_the_host(world: World) -> None:
     with pytest.raises(YunheRefused) as refused:  # a model's rows do not leave by another rule
         r.apps.deploy(app["digest"], agreed(world, terms(METRICS, app["reference"])))
     assert refused.value.code == "APP_RULE_MISFIT"
+
+
+def test_one_command_for_many_contracts(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, r = world["a"], world["r"]
+    monkeypatch.setenv("YUNHE_URL", r.config.address)
+    monkeypatch.setenv("YUNHE_TOKEN", r.token)
+    (tmp_path / "count.py").write_text(
+        "def run(inputs, parameters):\n    return {'rows': inputs['patients'].num_rows}\n"
+    )
+    form = manifest("counted", output={"numbers": ["rows"]}, parameters={}) | {"code": "count.py"}
+    (tmp_path / "count.json").write_text(json.dumps(form))
+
+    def yunhe(*words: str, code: int = 0) -> Any:
+        done = CliRunner().invoke(cli, ["apps", *words, "--json"])
+        assert done.exit_code == code, done.output
+        return json.loads(done.stdout)
+
+    app = yunhe("publish", str(tmp_path / "count.json"))
+    good, other = (agreed(world, terms(METRICS, name)) for name in (app["reference"], "another"))
+    found = yunhe("deploy", app["digest"][:12], good.id, other.id, code=1)
+    assert [(row["state"], row["code"]) for row in found] == [
+        ("deployed", ""),
+        ("refused", "APP_NOT_AGREED"),
+    ]
+    out = tmp_path / "out"
+    (job,) = yunhe("run", found[0]["id"], "--purpose", PURPOSE, "--out", str(out))
+    assert pa.ipc.open_file(out / f"{job['id']}.arrow").read_all().to_pylist() == [
+        {"name": "rows", "value": 360.0}
+    ]
+    # What it came to is proved like any use: one file, offline.
+    a.space.issue_statement(good)
+    until("settled", lambda: [s.state for s in r.space.statements(good)] == ["settled"])
+    bundle = r.space.bundle(good)
+    assert job["id"] in json.dumps(bundle)
+    addresses = [each.config.address for each in (a, r)]
+    report = verify_bundle(bundle, gather_trust([world["fn"].config.address], addresses))
+    assert report.ok, report.findings
+
+
+def test_a_crash_gives_back_what_ran(world: World) -> None:
+    r, host = world["r"].space, world["a"].node
+    slow = "import time\ndef run(i, p):\n    time.sleep(20)\n    return {'n': 1}"
+    app = r.apps.publish(manifest("cut", output={"numbers": ["n"]}, parameters={}), slow)
+    contract = agreed(world, terms(METRICS, app["reference"]))
+    job = r.apps.start(r.apps.deploy(app["digest"], contract)["id"], PURPOSE)
+    until("the start", lambda: r.apps.job(job["id"])["state"] == "running")
+    host.apps.stop()  # as a stopping node: what runs is ended
+    (run,) = host.apps.runs.jobs(contract.id)
+    assert (run.state, run.code) == ("failed", "APP_INTERRUPTED")
+    assert [use.state for use in world["a"].space.uses(contract)] == ["void"]
+    host.apps = Apps.of(host.apps.host._desk)
+    host.apps.start()
+    until("told", lambda: r.apps.job(job["id"])["state"] == "failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,14 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Admitted:
+    rows_max: int
+    bytes_max: int | None = None
+
+
 def passed(rule: str, of: Manifest, result: Any, path: Path | None = None) -> Passed:
-    return judge(Release.parse(rule), of, result, path, 1000)
+    return judge(Release.parse(rule), of, result, path, Admitted(1000))
 
 
 def test_groups_leave_in_our_order_with_the_digits_of_the_rule(groups: Path) -> None:
@@ -82,7 +89,9 @@ def test_more_rows_or_bytes_than_the_rule_do_not_leave(groups: Path) -> None:
     with pytest.raises(AppOutputRefused):  # nothing was counted: nothing leaves
         passed(AGGREGATE, OF_GROUPS, two, None)
     with pytest.raises(AppOutputRefused):  # the use was admitted for fewer
-        judge(Release.parse(AGGREGATE), OF_GROUPS, two, groups, 1)
+        judge(Release.parse(AGGREGATE), OF_GROUPS, two, groups, Admitted(1))
+    with pytest.raises(AppOutputRefused):
+        judge(Release.parse(AGGREGATE), OF_GROUPS, two, groups, Admitted(100, 300))
 
 
 def test_rows_hidden_in_the_digits_of_a_number_are_cut_off() -> None:
@@ -134,7 +143,7 @@ JSON = st.recursive(
 LIKELY = st.fixed_dictionaries({"sex": st.lists(JSON), "mean_age": st.lists(JSON)})
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(result=JSON | st.builds(lambda c: {"columns": c}, LIKELY), at=st.integers(0, 3))
 def test_whatever_a_program_writes_is_judged_or_refused(groups: Path, result: Any, at: int) -> None:
     rule, of = [

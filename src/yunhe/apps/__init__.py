@@ -100,10 +100,15 @@ class Apps:
             return self.runs.reported(peer_did, said)
         raise Invalid(why="the report is of neither a deployment nor a run")
 
-    def sweep(self) -> None:
-        """For the timer."""
-        self.runs.sweep()
-        self.host.sweep()
+    def start(self) -> None:
+        """Take up what waits, on either side."""
+        self.runner.start()
+        self.runs.start()
+
+    def stop(self) -> None:
+        """End what runs here, follow no more."""
+        self.runs.stop()
+        self.runner.stop()
 
 
 def _answering(verb: Callable[[str, Body], Body]) -> Callable[[str, Body], Body]:

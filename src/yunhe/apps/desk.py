@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import os
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ class Desk:
 def keep(path: Path, data: bytes) -> None:
     """Write a file whole and durably, or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{uuid.uuid4().hex[:8]}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
         file.write(data)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
@@ -23,6 +23,15 @@ from yunhe.contracts import Release, ReleaseKind
 
 _CELL_CHARS_MAX: Final = 10_000
 _EXPONENT_BITS: Final = 11  # of a double; the digits come on top, and the sign
+
+
+class Bounds(Protocol):
+    """The part of a Grant asked here."""
+
+    @property
+    def rows_max(self) -> int: ...
+    @property
+    def bytes_max(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -43,13 +52,13 @@ class Passed:
 
 
 def judge(
-    rule: Release, manifest: Manifest, result: Any, groups: Path | None, rows_max: int
+    rule: Release, manifest: Manifest, result: Any, groups: Path | None, grant: Bounds
 ) -> Passed:
     """What passes `rule`; raises AppOutputRefused with the reason as detail, for the host's log.
 
-    `rows_max`: what the use was admitted for.
+    `grant`: what the use was admitted for.
     """
-    most = min(rule.rows, rows_max)
+    most = min(rule.rows, grant.rows_max)
     if rule.kind is ReleaseKind.AGGREGATE:
         if groups is None:
             raise AppOutputRefused("no groups were counted")
@@ -58,7 +67,8 @@ def judge(
         passed = _metrics(rule, manifest, result, most)
     else:
         passed = _rows(manifest, _columns(result), most)
-    if rule.kind is not ReleaseKind.PREDICTIONS and len(passed.stream()) > rule.bytes:
+    leaves = 0 if rule.kind is ReleaseKind.PREDICTIONS else len(passed.stream())
+    if leaves > min(rule.bytes, rule.bytes if grant.bytes_max is None else grant.bytes_max):
         raise AppOutputRefused("too many bytes")
     return passed
 

@@ -118,6 +118,8 @@ class Host:
             )
         if manifest.kind is not Kind.SQL:
             self._output_fits(rule.kind, manifest)
+            if terms.watermark is not None:
+                raise _misfit("copies carry a mark, and a program's are not marked", "副本须带水印")
             if terms.minimum_group:
                 raise _misfit("it allows aggregates only, no rows", "合约仅允许聚合，不提供行数据")
         tables = self._desk.tables(contract)
@@ -404,7 +406,7 @@ class Host:
 
     def held(self) -> set[str]:
         """The uses whose results wait for a person."""
-        return self._desk.db.read(store.held)
+        return self._desk.db.read(lambda tx: store.keys(tx, Side.HOST, (JobState.HELD,)))
 
     def sweep(self) -> None:
         """Remove the folders of runs that ended long ago; for the timer."""

@@ -209,7 +209,7 @@ class Runner:
         ran = box.run(
             manifest, desk.code(manifest), inputs, job.parameters, folder, self._watch(job)
         )
-        passed = gate.judge(rule, manifest, ran.result, fed.groups, fed.grant.rows_max)
+        passed = gate.judge(rule, manifest, ran.result, fed.groups, fed.grant)
         (folder / "result.json").unlink(missing_ok=True)
         predicted = rule.kind is ReleaseKind.PREDICTIONS
         if predicted:
@@ -275,7 +275,7 @@ class Runner:
             if self._stop.is_set():
                 raise AppInterrupted
             try:
-                self._desk.contracts.in_force(job.contract_id, job.peer_did)
+                self._desk.plane.stands(job.contract_id, job.peer_did)
                 self._desk.db.read(lambda tx: runnable(tx, job.deployment_id))
             except YunheError as ended:
                 raise AppCut(str(ended)) from ended

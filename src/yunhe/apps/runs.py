@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -42,7 +43,32 @@ class Runs:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._asked: dict[str, float] = {}  # when a host was last asked for a run
+        self._due: dict[str, tuple[float, float]] = {}  # when a host is asked next, the wait then
+        self._busy: set[str] = set()
+        self._turn = threading.Lock()
+        self._ring = threading.Event()
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Follow the runs that are not over, in a thread: a host may be slow, or away."""
+        self._thread = threading.Thread(target=self._follow, name="apps-runs", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Follow no more; what is not over stays in the database."""
+        self._stopped = True
+        self._ring.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._stopped:
+            self._ring.wait(limits.APP_ASK_S)
+            self._ring.clear()
+            if not self._stopped:
+                with contextlib.suppress(YunheError):
+                    self.sweep()
 
     def run(
         self,
@@ -104,7 +130,7 @@ class Runs:
         if job.side is Side.HOST or job.state in ENDED:
             return job
         with contextlib.suppress(Unavailable):
-            return self._refresh(job)
+            return self._refreshed(job)
         return job
 
     def jobs(self, contract_id: str = "") -> list[Job]:
@@ -118,6 +144,17 @@ class Runs:
         if job.side is not Side.AUTHOR or job.state is not JobState.RELEASED or not path.is_file():
             raise AppNotReleased(state=str(job.state))
         return path
+
+    def _refreshed(self, job: Job) -> Job:
+        """As `_refresh`, by one thread at a time; meanwhile others have what is known."""
+        with self._turn:
+            if job.id in self._busy:
+                return job
+            self._busy.add(job.id)
+        try:
+            return self._refresh(job)
+        finally:
+            self._busy.discard(job.id)
 
     def _refresh(self, job: Job) -> Job:
         contract = self._desk.contracts.contract(job.contract_id)
@@ -208,13 +245,12 @@ class Runs:
                 self._desk.receipt(*told)
 
         self._desk.db.write(verb)
-        self._asked.pop(job.id, None)
+        self._due.pop(job.id, None)
         return self._desk.db.read(lambda tx: _job(tx, job.id))
 
     def live(self) -> set[str]:
         """The uses of runs that are not over, which nobody else need ask about."""
-        found = self._desk.db.read(lambda tx: store.jobs(tx, Side.AUTHOR, _OPEN))
-        return {job.id for job in found}
+        return self._desk.db.read(lambda tx: store.keys(tx, Side.AUTHOR, _OPEN))
 
     def reported(self, peer_did: str, said: Body) -> Body:
         """A host tells what became of a run of ours: it is asked anew, not believed, for a report
@@ -223,18 +259,20 @@ class Runs:
         job = self._desk.db.read(lambda tx: store.find_job(tx, key, Side.AUTHOR))
         if job is None or job.peer_did != peer_did:
             raise AppUnknown
-        self._asked.pop(key, None)
+        self._due.pop(key, None)
+        self._ring.set()
         return {"received": True}
 
     def sweep(self) -> None:
-        """Ask the hosts of runs that are not over; for the timer."""
-        now = time.monotonic()
+        """Ask the hosts of runs that are not over, each ever more seldom while nothing changes."""
         for job in self._desk.db.read(lambda tx: store.jobs(tx, Side.AUTHOR, _OPEN)):
-            if now - self._asked.get(job.id, -limits.APP_ASK_S) < limits.APP_ASK_S:
+            now = time.monotonic()
+            at, wait = self._due.get(job.id, (now, limits.APP_ASK_S))
+            if now < at or self._stopped:
                 continue
-            self._asked[job.id] = now
+            self._due[job.id] = (now + wait, min(2 * wait, limits.APP_ASK_S_MAX))
             with contextlib.suppress(YunheError):
-                self._refresh(job)
+                self._refreshed(job)
 
 
 def new_use() -> str:

@@ -223,9 +223,9 @@ def next_job(tx: Tx) -> str | None:
     return None if row is None else str(row.id)
 
 
-def held(tx: Tx) -> set[str]:
-    """The uses whose results wait for a person."""
-    query = sa.select(job.c.id).where(job.c.side == Side.HOST, job.c.state == JobState.HELD)
+def keys(tx: Tx, side: Side, states: Sequence[JobState]) -> set[str]:
+    """The ids, which are the uses, of all runs in some states."""
+    query = sa.select(job.c.id).where(job.c.side == side, job.c.state.in_(states))
     return {row.id for row in tx.all(query)}
 
 

@@ -355,6 +355,7 @@ APP_JOBS_OF_ONE_MAX: Final = 16  # waiting or running under one contract
 APP_LISTED_MAX: Final = 200
 APP_LOOK_S: Final = 0.25  # how often a running program's contract is asked for
 APP_ASK_S: Final = 2.0  # how often the author's node asks for what becomes of its jobs
+APP_ASK_S_MAX: Final = 60.0  # while nothing changes
 APP_RESULT_KEEP_S: Final = 7 * 86_400  # then the host removes what was released
 
 # fabric

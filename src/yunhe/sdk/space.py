@@ -22,7 +22,7 @@ from yunhe.sdk import fabric as weave
 from yunhe.sdk import transfers as verbs
 from yunhe.sdk.apps import Apps, AsyncApps
 from yunhe.sdk.calls import Call, Flow, Pause
-from yunhe.sdk.errors import unreachable
+from yunhe.sdk.errors import YunheRefused, unreachable
 from yunhe.sdk.lines import Lines
 from yunhe.sdk.model import Contract, Transfer
 from yunhe.sdk.receive import Received
@@ -170,16 +170,20 @@ class Space(_Verbs, Blocking):
         if isinstance(work, Call):
             return self._send(work)
         answer: Any = None
+        refused: YunheRefused | None = None
         while True:
-            try:
-                step = work.send(answer)
+            try:  # a flow that goes through several things may go on after a refusal of one
+                step = work.send(answer) if refused is None else work.throw(refused)
             except StopIteration as done:
                 return cast(T, done.value)
+            answer = refused = None
             if isinstance(step, Pause):
                 time.sleep(step.seconds)
-                answer = None
-            else:
+                continue
+            try:
                 answer = self._send(step)
+            except YunheRefused as error:
+                refused = error
 
     def _send(self, call: Call[T]) -> T:
         try:
@@ -323,16 +327,20 @@ class AsyncSpace(_Verbs, Awaiting):
         if isinstance(work, Call):
             return await self._send(work)
         answer: Any = None
+        refused: YunheRefused | None = None
         while True:
-            try:
-                step = work.send(answer)
+            try:  # a flow that goes through several things may go on after a refusal of one
+                step = work.send(answer) if refused is None else work.throw(refused)
             except StopIteration as done:
                 return cast(T, done.value)
+            answer = refused = None
             if isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
-                answer = None
-            else:
+                continue
+            try:
                 answer = await self._send(step)
+            except YunheRefused as error:
+                refused = error
 
     async def _send(self, call: Call[T]) -> T:
         try:
