@@ -44,7 +44,7 @@ class Copies:
             for name, kind in KINDS.items()
             if said.step(f"people.{name}")
         ]
-        self._sql = f"SELECT id, {', '.join(shown)}, town FROM people AS p"  # noqa: S608
+        self._sql = f"SELECT id, {', '.join(shown)}, town FROM people AS p"
 
     def of(self, did: str) -> pa.Table:
         """The copy of one recipient."""

@@ -17,8 +17,10 @@ from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe.cli import app
 from yunhe.dataplane import IpcCount
 from yunhe.kernel import limits
+from yunhe.kernel.canonical import dumps
+from yunhe.kernel.keys import jws_detached
 from yunhe.sdk import Contract, Terms, YunheRefused, connect
-from yunhe.vault import seal
+from yunhe.vault import Due, seal, store
 from yunhe.vault.errors import SealKeyInvalid, VaultBroken
 
 FACTS = ("urn:uuid:contract", "use-1", "did:web:a", "did:web:r")
@@ -257,10 +259,10 @@ def test_copies_are_marked_at_every_door_and_traced(world: World, tmp_path: Path
     assert world["r"].did in run.output
     found = a.whose_copy(code, came["id"].to_pylist(), {"patients.age": plain})
     assert [each["named"] for each in found["recipients"]] == [False]
-    with pytest.raises(YunheRefused, match="ROLE_MISSING|FORBIDDEN"):
-        who = a.create_token("user", ["user"]).token
-        with connect(world["a"].config.address, who) as plain_user:
-            plain_user.marked_for(code)
+    who = a.create_token("user", ["user"]).token
+    refused = pytest.raises(YunheRefused, match="ROLE_MISSING")
+    with connect(world["a"].config.address, who) as user, refused:
+        user.marked_for(code)
 
 
 def test_another_purpose_is_refused_and_free(world: World, code: str) -> None:
@@ -311,6 +313,69 @@ def test_a_provider_takes_no_note_of_another_hand(world: World, code: str) -> No
     with pytest.raises(Exception, match="INVALID"):
         node.vault.provider.reported("did:web:other", {"note": note, "jws": "a..b"})
     assert not world["a"].space.vault_notes(contract)
+
+
+def told(world: World, contract: Contract, **more: Any) -> dict[str, Any]:
+    """A note under the receiver's own signature, whatever it says."""
+    note = {
+        "id": "vault-00000001",
+        "kind": "read",
+        "contract_id": contract.id,
+        "use_id": "use-1",
+        "receiver": world["r"].did,
+        "provider": world["a"].did,
+        "at": "2026-01-01T00:00:00Z",
+        **more,
+    }
+    key = world["r"].node.keys.key("did")
+    name = world["r"].node.identity.jose_name(world["a"].did)
+    return {"note": note, "jws": jws_detached(key, dumps(note), algorithm=name)}
+
+
+def test_a_signed_note_moves_no_use_that_is_known(world: World, code: str) -> None:
+    contract = world.agree(code)
+    world.ask(contract, "SELECT id FROM patients", use_id="vault-of-another-kind")
+    until("the use", lambda: [u.state for u in world["a"].space.uses(contract)] == ["posted"])
+    read = {"principal": "x", "purpose": PURPOSE, "rows": 0, "bytes": 0}
+    reported, did = world["a"].node.vault.provider.reported, world["r"].did
+    known = {"id": "vault-of-another-kind", "read_id": "vault-of-another-kind"}
+    with pytest.raises(Exception, match="USE_ID_TAKEN"):
+        reported(did, told(world, contract, **read, **known))
+    for bad in (
+        {"rows": -1},
+        {"rows": 1.5},
+        {"rows": 10**12},
+        {"read_id": "vault-2"},
+        {"bytes": ""},
+    ):
+        ours = {"read_id": "vault-00000001"}
+        with pytest.raises(Exception, match="INVALID"):
+            reported(did, told(world, contract, **{**read, **ours, **bad}))
+    body = told(world, contract, **read, read_id="vault-00000001")
+    assert reported(did, body) == reported(did, body)
+    assert [use.fee_fen for use in world["a"].space.uses(contract)] == [100 + 7 * 360, 100]
+
+
+def test_a_proof_is_of_a_key_and_one_that_is_missing_is_told(world: World, code: str) -> None:
+    contract = world.agree(code)
+    item = delivered(world, contract)
+    node, did = world["a"].node, world["r"].did
+    lie = told(world, contract, id="vault-destroyed-x", kind="destroyed", key="another")
+    with pytest.raises(Exception, match="INVALID"):
+        node.vault.provider.reported(did, lie)
+    now = node.clock.now()
+    late = Due("use-of-a-silent-one", contract.id, did, "k" * 43, "awaited", now)
+    node.db.write(lambda tx: store.add_due(tx, late))
+    until("it is told", lambda: [d["state"] for d in world["a"].space.vault_proofs(contract)])
+    until(
+        "it is overdue",
+        lambda: world["a"].space.vault_proofs(contract)[0]["state"] == "overdue",
+        10,
+    )
+    (entry,) = world["a"].space.entries("vault.proof_overdue")
+    body = node.evidence.entry(entry["entry_id"]).body
+    assert (body["use_id"], body["key"]) == ("use-of-a-silent-one", "k" * 43)
+    assert world["r"].space.vault_item(item["id"])["state"] == "sealed"
 
 
 # -- the format ----------------------------------------------------------------------------------

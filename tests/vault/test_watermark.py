@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from benchmarks.dataplane.marked import SAID, Copies, named, people, scores
 
-from vault.marked import SAID, Copies, named, people, scores
 from yunhe.contracts import (
     Mask,
     Policy,
@@ -28,13 +28,13 @@ Columns = dict[str, list[Any]]
 
 
 @pytest.fixture(scope="module")
-def copies() -> Iterator[dict[str, Columns]]:
+def copies() -> dict[str, Columns]:
     """The table as it is ("") and as the first three get it."""
     table = people(ROWS)
     made = Copies(table)
     found = {did: made.of(did).to_pydict() for did in ALL[:3]}
     made.close()
-    yield found | {"": table.to_pydict()}
+    return found | {"": table.to_pydict()}
 
 
 def few(columns: Columns, rows: int, seed: int = 1) -> Columns:

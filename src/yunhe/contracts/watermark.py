@@ -44,6 +44,10 @@ class Watermark:
         """The table that is marked."""
         return self.key.partition(".")[0]
 
+    def place(self, column: str) -> int:
+        """Which of the marked columns "table.column" is, from 0."""
+        return [each.column for each in self.marks].index(column)
+
     def step(self, column: str) -> str | None:
         """By how much "table.column" may move; None: it stays as it is."""
         return next((each.step for each in self.marks if each.column == column), None)

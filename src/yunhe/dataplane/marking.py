@@ -16,7 +16,7 @@ from typing import Final
 from yunhe.contracts import Terms, Watermark
 from yunhe.dataplane.errors import MarkNotEnforceable
 from yunhe.dataplane.model import Governed, TableBinding
-from yunhe.vault import BIAS_FROM, BIAS_SPAN, KEY_MARK, UNIT
+from yunhe.vault import BIAS_FROM, BIAS_SPAN, KEY_MARK, SLOTS, UNIT
 
 _WHOLE: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?", re.IGNORECASE)
 _FRACTION: Final = re.compile(r"DOUBLE|FLOAT|REAL|DECIMAL\(\d+, ?(\d+)\)", re.IGNORECASE)
@@ -29,18 +29,18 @@ def marked(raw: str, key: str, field: str, kind: str, said: Watermark) -> str:
     step = said.step(field)
     assert step is not None  # noqa: S101 - asked for marked columns only
     digits = _digits(field, kind, step)
-    name = "'" + field.replace("'", "''") + "\x1f'"
-    row = f"{name} || CAST({key} AS TEXT)"
+    group, slot = divmod(said.place(field), SLOTS)
+    row = "'" + said.key.replace("'", "''") + f"\x1f{group}\x1f' || CAST({key} AS TEXT)"
     shared = f"SHA256(GETVARIABLE('mark_key') || {row})"
     own = f"SHA256(GETVARIABLE('audit_key') || '{KEY_MARK}' || {row})"
     chosen = f"{_number(shared, 1, 8)} % {said.share} = 0"
     sine = f"SIN({BIAS_FROM!r} + {_number(shared, 9, 13)} / {UNIT} * {BIAS_SPAN!r})"
-    code = f"({_number(own, 1, 13)} / {UNIT} < {sine} * {sine})"
-    bit = f"CASE WHEN {code} = (SUBSTRING({shared}, 22, 1) < '8') THEN 1 ELSE 0 END"
+    code = f"({_number(own, 1 + 13 * slot, 13)} / {UNIT} < {sine} * {sine})"
+    bit = f"CASE WHEN {code} = (SUBSTRING({shared}, {22 + slot}, 1) < '8') THEN 1 ELSE 0 END"
     value = f"(CAST({raw} AS DOUBLE) / {step})"
     half = f"({value} - {bit}) / 2"
     # A value midway goes either way, as the row's hash says, but never to the other sign.
-    down = f"SUBSTRING({shared}, 23, 1) < '8' AND ABS({value}) >= 1"
+    down = f"SUBSTRING({shared}, {22 + SLOTS + slot}, 1) < '8' AND ABS({value}) >= 1"
     place = f"CASE WHEN {down} THEN CEIL({half} - 0.5) ELSE FLOOR({half} + 0.5) END"
     moved = f"ROUND((2 * {place} + {bit}) * {step}, {digits})"
     held = f"COALESCE(TRY_CAST({moved} AS {kind}), {raw})"

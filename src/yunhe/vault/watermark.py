@@ -21,6 +21,7 @@ from yunhe.kernel import limits
 
 KEY_MARK: Final = "mark"
 UNIT: Final = f"{2**52}.0"
+SLOTS: Final = 4  # columns that share the two hashes of a row
 _CUTOFF: Final = 0.005  # of the biases: colluders gain nothing at positions nearly all share
 BIAS_FROM: Final = math.asin(math.sqrt(_CUTOFF))
 BIAS_SPAN: Final = math.pi / 2 - 2 * BIAS_FROM
@@ -75,8 +76,8 @@ class Score:
 class _Cell:
     """One marked value of the suspect: the bias of its position, and whether it reads 1."""
 
-    field: str
-    key: str
+    row: str
+    slot: int
     bias: float
     read: bool
 
@@ -109,36 +110,44 @@ def _cells(
     columns: Mapping[str, Sequence[Any]],
 ) -> Iterable[_Cell]:
     names = [_plain(key) for key in keys]
-    for mark in said.marks:
+    kept: dict[str, str] = {}
+    for place, mark in enumerate(said.marks):
         step, seen = float(mark.step), set()
+        group, slot = divmod(place, SLOTS)
         for key, value in zip(names, columns.get(mark.column, ()), strict=False):
             number = _number(value)
             if key is None or number is None or key in seen:
                 continue  # a row that stands there twice tells nothing more
             seen.add(key)
-            text = f"{product_key}{mark.column}\x1f{key}"
-            shared = hashlib.sha256(text.encode()).hexdigest()
+            row = f"{said.key}\x1f{group}\x1f{key}"
+            shared = kept.get(row) or _hash(product_key + row)
+            kept[row] = shared
             if int(shared[:8], 16) % said.share:
                 continue
             share = int(shared[8:21], 16) / 2**52
             sine = math.sin(BIAS_FROM + share * BIAS_SPAN)
             bias = sine * sine
             odd = round(number / step) % 2 == 1
-            yield _Cell(mark.column, key, bias, odd == (shared[21] < "8"))
+            yield _Cell(row, slot, bias, odd == (shared[21 + slot] < "8"))
 
 
 def _score(who: Recipient, cells: Sequence[_Cell], most: float) -> Score:
     total = 0.0
+    kept: dict[str, str] = {}
     for cell in cells:
-        text = f"{who.key}{KEY_MARK}{cell.field}\x1f{cell.key}"
-        own = hashlib.sha256(text.encode()).hexdigest()
-        code = int(own[:13], 16) / 2**52 < cell.bias
+        own = kept.get(cell.row) or _hash(f"{who.key}{KEY_MARK}{cell.row}")
+        kept[cell.row] = own
+        code = int(own[13 * cell.slot : 13 * cell.slot + 13], 16) / 2**52 < cell.bias
         total += _weight(cell.bias if code else 1 - cell.bias, code == cell.read)
     if not cells:
         return Score(who.did, 0, 0.0, 1.0, False)
     z = total / math.sqrt(len(cells))
     p = _chance(cells, total) if z > 2 else 1.0
     return Score(who.did, len(cells), z, p, p < most)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _weight(likely: float, same: bool) -> float:

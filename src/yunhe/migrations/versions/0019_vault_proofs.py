@@ -1,4 +1,4 @@
-"""Proofs of destruction that a provider is owed, notes it has taken; who was given marked copies."""
+"""Proofs of destruction that are owed, notes that were taken; who was given marked copies."""
 
 from __future__ import annotations
 
