@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -114,12 +115,12 @@ def mysql_server() -> Iterator[Path]:
     listen = [f"--socket={home}/s", f"--pid-file={home}/pid", "--skip-networking", "--skip-log-bin"]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen([*run, *listen], stdout=log, stderr=log)
-    until = time.monotonic() + 30
-    while not (home / "s").exists() and time.monotonic() < until:
+    while not (home / "s").exists() and process.poll() is None:
         time.sleep(0.05)
+    assert process.poll() is None, (home / "log").read_text(errors="replace")[-2000:]
     yield home / "s"
-    process.terminate()
-    process.wait(30)
+    os.kill(int((home / "pid").read_text()), signal.SIGKILL)  # nothing of it is kept
+    process.wait()
     shutil.rmtree(home, ignore_errors=True)
 
 
