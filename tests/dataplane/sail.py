@@ -79,7 +79,7 @@ class Lake:
         source = f"spark:lake/{file.name}?format=parquet"
         types = {column.name: column.type for column in self.open(source).shape()}
         here = duckdb.execute(f"DESCRIBE SELECT * FROM '{file}'").fetchall()
-        assert types == {row[0]: row[1] for row in here}
+        assert types.items() <= {row[0]: row[1] for row in here}.items()
         key = key if key in types else None
         self.files[name] = TableBinding(types, (str(file),), key)
         self.stored[name] = TableBinding(types, (), key, (source,))

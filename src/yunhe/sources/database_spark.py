@@ -128,7 +128,7 @@ class SparkTable:
             columns = self.shape()
             named = [quoted(column.name) for column in columns]
             asked = ["count(*)", *(f"count({name})" for name in named)]
-            asked += [f"approx_count_distinct({name})" for name in named]
+            asked += [f"approx_count_distinct(CAST({name} AS STRING))" for name in named]
             items = ", ".join(f"{item} AS c{at}" for at, item in enumerate(asked))
             with self._session(limits.SOURCE_ASK_S_MAX, Stop()) as session:
                 (row,) = session.rows(f"SELECT {items} FROM {self._table()}")  # noqa: S608

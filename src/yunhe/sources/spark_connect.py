@@ -42,6 +42,7 @@ _SETTINGS: Final = {
     "spark.sql.caseSensitive": "false",
 }
 _MESSAGE_BYTES_MAX: Final = 128 << 20  # one batch
+_ENDING_S_MAX: Final = 30.0  # for a busy server to hear that a query is to end
 _REATTACHED_MAX: Final = 1000  # Spark ends a stream every two minutes, to be taken up again
 _AWAY_STATUS: Final = ("UNAVAILABLE", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED")
 _LATE_STATUS: Final = ("DEADLINE_EXCEEDED", "CANCELLED")
@@ -119,6 +120,7 @@ class Session:
         self._channel = self._opened(address)
         self._stub = self._wire.stub(self._channel)
         self._id = str(uuid.uuid4())
+        self._ending: Any = None  # an interrupt on its way
         self.engine = ""
         try:
             self._settle()
@@ -128,9 +130,10 @@ class Session:
 
     def close(self) -> None:
         """The server forgets the session; idempotent, raises nothing."""
-        message = self._message("ReleaseSessionRequest")
-        with contextlib.suppress(self._wire.grpc.RpcError, ValueError):
-            self._stub.ReleaseSession(message, timeout=2.0, metadata=self._headers)
+        if self._ending is not None:  # who stops does not wait for a busy server
+            self._ending.add_done_callback(lambda _: self._channel.close())
+            return
+        self._quietly(self._stub.ReleaseSession, self._message("ReleaseSessionRequest"))
         self._channel.close()
 
     def __enter__(self) -> Session:
@@ -189,9 +192,10 @@ class Session:
         finally:
             with contextlib.suppress(Failed):
                 self._stop.by(None)
-            if not ended and not self._stop.asked:
+            if not ended and self._ending is None:
                 self._interrupt(operation, call)
-            self._release(operation)
+            if ended:
+                self._release(operation)
         if not ended:
             raise Failed(TIME if self._stop.asked else FAILED, "the answer has no end")
 
@@ -257,7 +261,7 @@ class Session:
         return self._stub.ReattachExecute(message, timeout=self._left(), metadata=self._headers)
 
     def _interrupt(self, operation: str, call: Any) -> None:
-        """End it there without waiting for it, and here at once."""
+        """End it there without waiting for it to end, and here at once."""
         kinds = self._wire.messages.InterruptRequest
         message = self._message(
             "InterruptRequest",
@@ -265,7 +269,10 @@ class Session:
             operation_id=operation,
         )
         with contextlib.suppress(self._wire.grpc.RpcError, ValueError):
-            self._stub.Interrupt(message, timeout=2.0, metadata=self._headers)
+            told = self._stub.Interrupt.future(
+                message, timeout=_ENDING_S_MAX, metadata=self._headers
+            )
+            self._ending = told
         call.cancel()
 
     def _release(self, operation: str) -> None:
@@ -273,8 +280,12 @@ class Session:
         message = self._message(
             "ReleaseExecuteRequest", operation_id=operation, release_all=everything
         )
+        self._quietly(self._stub.ReleaseExecute, message)
+
+    def _quietly(self, method: Any, message: Any) -> None:
+        """Tell the server what it may forget; it does so by itself, too."""
         with contextlib.suppress(self._wire.grpc.RpcError, ValueError):
-            self._stub.ReleaseExecute(message, timeout=2.0, metadata=self._headers)
+            method(message, timeout=2.0, metadata=self._headers)
 
     def _failed(self, error: Any) -> Failed:
         """Which of our words it is; the engine's own words are dropped, they may hold values."""
