@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from api.conftest import ROLES, Lone, problem
+from apps.programs import COUNT, METRICS, manifest, terms
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
@@ -207,6 +208,7 @@ def _live(world: World, found: dict[str, Any]) -> None:
     r.fabric(BY_SEX.replace("patients", "x.patients"), {"x": contract}, PURPOSE, "fabric-1")
     get(r, "/fabric/answers")
     get(r, "/fabric/answers/fabric-1", "/fabric/answers/{id}")
+    _programs(world, get)
     get(r, "/vault")
     get(r, f"/vault/{item}", "/vault/{id}")
     get(r, f"/contracts/{shared.id}/vault", "/contracts/{id}/vault")
@@ -217,6 +219,22 @@ def _live(world: World, found: dict[str, Any]) -> None:
     get(a, "/evidence/checkpoint")
     entry = get(a, "/evidence/entries")["items"][0]["entry_id"]
     get(a, f"/evidence/entries/{entry}/proof", "/evidence/entries/{entry_id}/proof")
+
+
+def _programs(world: World, get: Callable[..., Any]) -> None:
+    """A program that ran beside the data."""
+    a, r = world["a"].space, world["r"].space
+    app = r.apps.publish(manifest("counted", output={"numbers": ["n"]}), COUNT)["digest"]
+    contract = world.agree(world.product(terms(METRICS, "counted")))
+    deployed = r.apps.deploy(app, contract)["id"]
+    a.apps.decide(deployed, "allow")
+    until("consent", lambda: r.apps.deploy(app, contract)["state"] == "deployed")
+    job = r.apps.run_app(deployed, PURPOSE)["id"]
+    for path in ("/apps", "/apps/deployments", "/apps/jobs"):
+        get(r, path)
+    get(r, f"/apps/{app}", "/apps/{digest}")
+    get(r, f"/apps/jobs/{job}", "/apps/jobs/{id}")
+    get(a, f"/apps/jobs/{job}/log", "/apps/jobs/{id}/log")
 
 
 def shape(text: str) -> dict[str, str] | None:

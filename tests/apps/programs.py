@@ -29,6 +29,11 @@ def run(inputs, parameters):
     return rows
 """
 
+COUNT = """
+def run(inputs, parameters):
+    return {"n": inputs["patients"].num_rows}
+"""
+
 BY_SEX = (
     "SELECT sex, count(*) AS n, avg(age) AS mean_age FROM patients WHERE age >= $least "
     "GROUP BY sex ORDER BY sex"

@@ -216,7 +216,7 @@ class Sources:
 def of_node(config: NodeConfig) -> Sources:
     """The sources of one node; raises BadSetting for a connection that is not well said."""
     connections = Connections(config.connections)
-    # What models predicted here is the host's own data, to be offered like any other (docs/apps.md).
+    # What models predicted here is the host's own, to be offered as any other (docs/apps.md).
     roots = (*config.data_roots, config.data_dir / "apps" / "predictions")
     return Sources(roots, config.data_dir / "snapshots", connections)
 
