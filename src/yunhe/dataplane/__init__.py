@@ -37,6 +37,7 @@ from yunhe.dataplane.gate import govern, read
 from yunhe.dataplane.ipc import IpcCount, count_ipc, message_head
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.parameters import bind, bind_named, wanted
+from yunhe.dataplane.parts import Parted, PartingPlane
 from yunhe.dataplane.pool import Binding, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
 from yunhe.dataplane.push import Spooled, count_file, one_purpose
@@ -68,6 +69,8 @@ __all__ = [
     "NameQualified",
     "ParameterRefused",
     "ParametersDiffer",
+    "Parted",
+    "PartingPlane",
     "Pool",
     "PushNeedsPurpose",
     "PushNeedsSql",

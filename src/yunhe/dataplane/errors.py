@@ -8,7 +8,7 @@ Unavailable       the engine is away                 (WORKER_LOST, WORKERS_BUSY)
 
 from __future__ import annotations
 
-from yunhe.kernel.errors import Denied, Invalid, TooLarge, Unavailable
+from yunhe.kernel.errors import Conflict, Denied, Invalid, NotFound, TooLarge, Unavailable
 
 
 class SqlTooLong(TooLarge):
@@ -287,6 +287,22 @@ class BytesOverLimit(TooLarge):
     zh = "结果数据量超过本次使用的上限（{bytes_max} 字节）。"
     mend_en = "Ask for fewer columns or rows, or aggregate."
     mend_zh = "请减少列或行，或改用聚合。"
+
+
+class PartUnknown(NotFound):
+    code = "PART_UNKNOWN"
+    en = "This part of a result was read, or given up, before."
+    zh = "该结果分片已被读取或已放弃。"
+    mend_en = "Ask the query again; its parts are new."
+    mend_zh = "请重新提交查询以获得新的分片。"
+
+
+class PartsChanged(Conflict):
+    code = "PARTS_CHANGED"
+    en = "The data changed since the result was parted for several readers."
+    zh = "结果分片之后数据已发生变化。"
+    mend_en = "Ask the query again; nothing was charged."
+    mend_zh = "请重新提交查询；本次未计费。"
 
 
 class QueryTimeout(TooLarge):

@@ -16,10 +16,11 @@ from yunhe.control import Answered, Grant, Use
 from yunhe.dataplane.beside import Laid, Wanted, as_released, bounded, environment
 from yunhe.dataplane.errors import InputTooLarge, RowsOverLimit
 from yunhe.dataplane.model import Governed, TableBinding
+from yunhe.dataplane.parts import PartingPlane
 from yunhe.dataplane.pool import Job
 from yunhe.dataplane.process import Running
 from yunhe.dataplane.push import lay_down
-from yunhe.dataplane.service import DataPlane, Query, _answered
+from yunhe.dataplane.service import Query, _answered
 from yunhe.dataplane.stream import Watch
 from yunhe.kernel import limits
 from yunhe.kernel.errors import Denied, Invalid, TooLarge
@@ -35,8 +36,8 @@ class Fed:
     answered: Answered | None = None
 
 
-class FeedingPlane(DataPlane):
-    """The door for applications; everything else as `DataPlane`."""
+class FeedingPlane(PartingPlane):
+    """The door for applications; everything else as `PartingPlane`."""
 
     def feed(self, peer_did: str, query: Query, wanted: Wanted, folder: Path) -> Fed:
         """Reserve one use and lay the governed tables of `wanted` down in `folder`.

@@ -76,6 +76,7 @@ class Pool:
         development: bool = False,
     ) -> None:
         """`development`: an engine that was never tested against leaks is let pass."""
+        self.size = size
         self._size, self._spare, self._development = size, spare, development
         self._limits = worker or WorkerLimits()
         self._changed = threading.Condition()

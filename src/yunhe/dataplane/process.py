@@ -274,6 +274,7 @@ class Running:
         self.bytes = 0
         self.groups_withheld = False
         self.noised: list[Any] = []  # under a privacy budget: the groups with their noise
+        self.share: Callable[[int, int], None] | None = None  # asked before each frame goes out
         self.prints: list[Any] = []  # of the groups shown: see Worker._prints
         self._process, self._job, self._on_tick = process, job, on_tick
         self._give_back: Callable[[bool], None] | None = give_back
@@ -350,6 +351,12 @@ class Running:
 
     def _check_bounds(self, rows: int, size: int) -> None:
         """The Grant's bounds hold whatever the worker sends: nothing of this frame goes out."""
+        if self.share is not None:
+            try:
+                self.share(rows, size)
+            except BaseException:
+                self.close()
+                raise
         most = self._job
         if most.rows_max is not None and self.rows + rows > most.rows_max:
             self.close()

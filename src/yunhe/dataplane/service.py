@@ -271,8 +271,16 @@ class DataPlane:
         begun.running.close()
         return laid
 
-    def _begin(self, peer_did: str, query: Query) -> _Begun:
-        """Contract, gate, admit, and the query runs up to its first bytes; still reserved."""
+    def _begin(
+        self,
+        peer_did: str,
+        query: Query,
+        narrow: Callable[[Mapping[str, TableBinding]], Mapping[str, TableBinding]] | None = None,
+    ) -> _Begun:
+        """Contract, gate, admit, and the query runs up to its first bytes; still reserved.
+
+        `narrow`: what of the tables this worker is to read.
+        """
         contract = self._contracts.in_force(query.contract_id, peer_did)
         tables = self._tables(contract)
         terms = as_released(contract.terms, query.application)
@@ -282,6 +290,7 @@ class DataPlane:
             self._record_refusal(peer_did, query, refusal)
             raise
         tables = self._fresh(contract, tables, governed.tables)
+        tables = tables if narrow is None else narrow(tables)
         question, kept = self._question(contract, tables, governed)
         bounds = (query.rows_max, terms.rows_max, limits.RESULT_ROWS_MAX)
         use = Use(

@@ -18,6 +18,7 @@ from yunhe.contracts import Contracts
 from yunhe.dataplane import DataPlane
 from yunhe.identity import Identity, Peer
 from yunhe.kernel import limits
+from yunhe.kernel.premises import secret_file
 from yunhe.kernel.settings import NodeConfig
 from yunhe.protocols.flight.callers import Callers, Relayed
 from yunhe.protocols.flight.desk import Desk
@@ -54,6 +55,7 @@ class Face:
         certificates = {name: user for name, _, user in pairs}
         self._callers = Callers(identity, contracts, plane, relay, authenticate, certificates)
         self._watch = Watch()
+        self._secret = secret_file(config.data_dir / "keys" / "flight.key")
         self._server: Server | None = None
 
     @property
@@ -72,7 +74,7 @@ class Face:
         location = f"{self._scheme}://{self._host}:{self._port}"
         try:
             tls = self._certificates()
-            self._server = Server(location, self._callers, Desk(self._watch), **tls)
+            self._server = Server(location, self._callers, Desk(self._watch, self._secret), **tls)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise FlightNotListening(str(error), address=self._config.flight_listen) from error
         port = self._server.port

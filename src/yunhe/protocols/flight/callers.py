@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from yunhe.contracts import Contract, Contracts, Side
-from yunhe.dataplane import DataPlane, Query
+from yunhe.dataplane import DataPlane, Parted, PartingPlane, Query
 from yunhe.identity import Identity, Peer, TokenMissing, require, require_member
 from yunhe.kernel import limits
 from yunhe.kernel.errors import Unauthenticated
@@ -57,6 +57,10 @@ class Door(Protocol):
 
     def shapes(self, contract_id: str) -> Mapping[str, bytes]:
         """The tables, each with its schema; no use."""
+        ...
+
+    def parted(self, contract_id: str, asked: Asked) -> Parted | None:
+        """The query in parts for several readers, nothing of it begun; None: as one."""
         ...
 
     def open(self, contract_id: str, asked: Asked) -> Chunks:
@@ -112,6 +116,10 @@ class OwnDoor:
         """As the provider tells them."""
         return self._relay.describe(contract_id, "")
 
+    def parted(self, contract_id: str, asked: Asked) -> Parted | None:
+        """None: what is relayed is counted and signed for as one stream."""
+        return None
+
     def open(self, contract_id: str, asked: Asked) -> Chunks:
         """The provider's stream, counted and signed for here."""
         return self._relay.open(contract_id, asked)
@@ -148,16 +156,24 @@ class PeerDoor:
         """Of the tables as the contract shows them."""
         return self._plane.shapes(self._did, self.agreement(contract_id).id)
 
+    def parted(self, contract_id: str, asked: Asked) -> Parted | None:
+        """As our data plane parts it."""
+        if not isinstance(self._plane, PartingPlane):
+            return None
+        return self._plane.parted(self._did, self._query(contract_id, asked))
+
     def open(self, contract_id: str, asked: Asked) -> Chunks:
         """One governed use."""
-        query = Query(
+        return self._plane.query(self._did, self._query(contract_id, asked))
+
+    def _query(self, contract_id: str, asked: Asked) -> Query:
+        return Query(
             contract_id=self.agreement(contract_id).id,
             use_id=asked.use_id,
             sql=asked.sql,
             purpose=asked.purpose,
             principal=asked.principal,
         )
-        return self._plane.query(self._did, query)
 
 
 class Callers:

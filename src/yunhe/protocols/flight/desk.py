@@ -20,28 +20,33 @@ from yunhe.kernel import limits
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.arrow import Asked
 from yunhe.protocols.flight import metadata, proto
-from yunhe.protocols.flight.batches import Batches
+from yunhe.protocols.flight.batches import Batches, Chunks
 from yunhe.protocols.flight.callers import Caller
 from yunhe.protocols.flight.errors import (
     AgreementNeeded,
     AgreementsDiffer,
     CallUnknown,
+    HandleElsewhere,
     PurposeNeeded,
     SchemaChanged,
     StatementUnknown,
     TicketRefused,
 )
-from yunhe.protocols.flight.kept import Kept, Statement, Ticket
+from yunhe.protocols.flight.kept import Kept, Mint, Statement, Ticket
 from yunhe.protocols.flight.reading import Context, Reading, Running, Watch
+
+Told = tuple[Any, list[bytes], str]  # schema, tickets, use_id
 
 
 class Desk:
     """One a node; thread-safe."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, secret: bytes = b"") -> None:
+        """`secret`: the node's, by which its processes know each other's handles."""
         self._watch = watch
-        self._statements: Kept[Statement] = Kept(limits.FLIGHT_STATEMENT_S)
-        self._tickets: Kept[Ticket] = Kept(limits.FLIGHT_TICKET_S)
+        self._mint = Mint(secret)
+        self._statements: Kept[Statement] = Kept(limits.FLIGHT_STATEMENT_S, mint=self._mint)
+        self._tickets: Kept[Ticket] = Kept(limits.FLIGHT_TICKET_S, mint=self._mint)
 
     # -- queries --------------------------------------------------------------------------------
 
@@ -66,13 +71,13 @@ class Desk:
         bind(statement.sql, values)
         self._statements.change(caller.key, handle, replace(statement, values=tuple(values)))
 
-    def ask(self, caller: Caller, sql: str) -> tuple[Any, bytes, str]:
-        """The schema of a query's result, a ticket for it and the id of its use."""
+    def ask(self, caller: Caller, sql: str) -> Told:
+        """The schema of a query's result, the tickets for it and the id of its use."""
         # Only a prepared query has parameters: here the gate refuses their places.
         statement = self._statement(caller, sql)
         return self._ticket(caller, statement, statement.sql)
 
-    def ask_prepared(self, caller: Caller, handle: bytes) -> tuple[Any, bytes, str]:
+    def ask_prepared(self, caller: Caller, handle: bytes) -> Told:
         """As `ask`, of a prepared statement with its parameters."""
         statement = self._prepared(caller, handle)
         return self._ticket(caller, statement, bind(statement.sql, statement.values))
@@ -83,11 +88,17 @@ class Desk:
             caller.key, handle, lambda found: caller.agreement in ("", found.contract_id)
         )
         if ticket is None:
-            raise TicketRefused
+            raise HandleElsewhere if self._mint.elsewhere(handle) else TicketRefused
         asked = Asked(ticket.use_id, ticket.sql, ticket.purpose, caller.name)
         self._watch.enter()
         try:
-            chunks = caller.door.open(ticket.contract_id, asked)
+            parted = ticket.parted
+            self._watch.parts(parted)
+            chunks: Chunks = (
+                caller.door.open(ticket.contract_id, asked)
+                if parted is None
+                else parted.open(ticket.at)
+            )
             try:
                 batches = Batches(chunks, trusted=caller.door.trusted)
                 if not batches.schema.equals(_schema(ticket.schema)):
@@ -104,7 +115,11 @@ class Desk:
 
     def cancel(self, caller: Caller, handles: Sequence[bytes]) -> bool:
         """Void tickets, cut the results read with them; whether there was any of either."""
-        dropped = [self._tickets.take(caller.key, handle) is not None for handle in handles]
+        found = [self._tickets.take(caller.key, handle) for handle in handles]
+        for ticket in found:
+            if ticket is not None and ticket.parted is not None:
+                ticket.parted.drop(ticket.at)
+        dropped = [ticket is not None for ticket in found]
         # A running result was its owner's ticket, and its handle is a secret of 256 bits.
         return any([*dropped, *map(self._watch.cancel, handles)])
 
@@ -139,18 +154,23 @@ class Desk:
     def _prepared(self, caller: Caller, handle: bytes) -> Statement:
         found = self._statements.get(caller.key, handle)
         if found is None:
-            raise StatementUnknown
+            raise HandleElsewhere if self._mint.elsewhere(handle) else StatementUnknown
         if caller.agreement not in ("", found.contract_id):
             raise AgreementsDiffer
         return found
 
-    def _ticket(self, caller: Caller, statement: Statement, sql: str) -> tuple[Any, bytes, str]:
+    def _ticket(self, caller: Caller, statement: Statement, sql: str) -> Told:
         contract_id = statement.contract_id
         schema = statement.schema or caller.door.schema(contract_id, sql)
         use_id = str(uuid.uuid4())
         told = _schema(schema)
         ticket = Ticket(contract_id, sql, statement.purpose, use_id, schema)
-        return told, self._tickets.put(caller.key, ticket), use_id
+        asked = Asked(use_id, sql, statement.purpose, caller.name)
+        parted = caller.door.parted(contract_id, asked)
+        if parted is None:
+            return told, [self._tickets.put(caller.key, ticket)], use_id
+        parts = (replace(ticket, parted=parted, at=at) for at in range(parted.count))
+        return told, [self._tickets.put(caller.key, part) for part in parts], use_id
 
     # -- metadata -------------------------------------------------------------------------------
 

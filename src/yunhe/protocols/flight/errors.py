@@ -68,6 +68,14 @@ class PurposeNeeded(Invalid):
     mend_zh = "请发送 x-purpose 头。"
 
 
+class HandleElsewhere(Conflict):
+    code = "HANDLE_ELSEWHERE"
+    en = "Another process of this node gave this ticket or statement, or it was started anew since."
+    zh = "该票据或语句由本节点的另一进程签发，或节点此后已重新启动。"
+    mend_en = "Prepare and ask the query again; nothing was charged for a ticket that was not used."
+    mend_zh = "请重新准备并提交查询；未使用的票据不计费。"
+
+
 class TicketRefused(Denied):
     """One sentence for every cause, so that a guess tells nothing."""
 

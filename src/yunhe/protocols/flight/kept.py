@@ -1,11 +1,13 @@
 """What the Flight face keeps between two calls of one caller: statements and tickets.
 
 A handle is 256 random bits and means nothing by itself: what it stands for lies here, bound to
-who asked, for a time, and a ticket is taken out when it is used.
+who asked, for a time, and a ticket is taken out when it is used. Before them stands which process
+gave it, so that another one of the node, or the next after a restart, can say so.
 """
 
 from __future__ import annotations
 
+import hmac
 import secrets
 import threading
 from collections import OrderedDict
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Generic, TypeVar
 
+from yunhe.dataplane import Parted
 from yunhe.kernel import limits
 from yunhe.protocols.flight.errors import TooManyStatements
 
@@ -29,6 +32,8 @@ class Ticket:
     purpose: str
     use_id: str
     schema: bytes  # as told in GetFlightInfo
+    parted: Parted | None = None  # of a result in parts: the part `at`
+    at: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,17 +48,42 @@ class Statement:
     schema: bytes = b""  # empty where it depends on the parameters
 
 
+class Mint:
+    """Makes the handles of one process; those of the node's others are told by their seal."""
+
+    def __init__(self, secret: bytes = b"") -> None:
+        """`secret`: the node's own; without it handles are told apart from none."""
+        self._secret = secret or secrets.token_bytes(32)
+        self._start = secrets.token_bytes(8)
+        self._head = self._start + self._seal(self._start)
+
+    def _seal(self, start: bytes) -> bytes:
+        return hmac.digest(self._secret, b"flight\n" + start, "sha256")[:8]
+
+    def new(self) -> bytes:
+        """A handle."""
+        return self._head + secrets.token_bytes(32)
+
+    def elsewhere(self, handle: bytes) -> bool:
+        """Whether another process of this node gave it, or this one before it was started anew."""
+        start, seal = handle[:8], handle[8:16]
+        return start != self._start and hmac.compare_digest(self._seal(start), seal)
+
+
 class Kept(Generic[T]):
     """Values by handle, each of one owner and for a time; thread-safe and bounded."""
 
-    def __init__(self, life_s: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, life_s: float, clock: Callable[[], float] = monotonic, mint: Mint | None = None
+    ) -> None:
         self._life_s, self._clock = life_s, clock
+        self._mint = mint or Mint()
         self._lock = threading.Lock()
         self._held: OrderedDict[bytes, tuple[str, float, T]] = OrderedDict()  # oldest first
 
     def put(self, owner: str, value: T) -> bytes:
         """Keep it under a new handle; raises TooManyStatements. An owner's oldest makes room."""
-        handle = secrets.token_bytes(32)
+        handle = self._mint.new()
         with self._lock:
             self._forget_old()
             theirs = [key for key, (who, _, _) in self._held.items() if who == owner]

@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
+from weakref import WeakSet
 
+from yunhe.dataplane import Parted
 from yunhe.kernel import limits
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.flight.batches import Batches, Chunks
@@ -98,6 +100,7 @@ class Watch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[Running] = set()
+        self._parted: WeakSet[Parted] = WeakSet()
         self._opening = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -119,6 +122,13 @@ class Watch:
             left = list(self._running)
         for running in left:
             running.cut()
+        for parted in [*self._parted]:
+            parted.expire()  # the use is posted now, not by the next start's recovery
+
+    def parts(self, parted: Parted | None) -> None:
+        """A result in parts is read from now on."""
+        if parted is not None:
+            self._parted.add(parted)
 
     def enter(self) -> None:
         """A place for one more result; raises StreamsBusy. `leave` where it comes to none."""

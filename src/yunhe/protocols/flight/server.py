@@ -17,7 +17,7 @@ from yunhe.dataplane import ParameterRefused
 from yunhe.kernel import limits
 from yunhe.protocols.flight import proto
 from yunhe.protocols.flight.callers import Caller, Callers
-from yunhe.protocols.flight.desk import Desk
+from yunhe.protocols.flight.desk import Desk, Told
 from yunhe.protocols.flight.errors import CallUnknown, MessageMalformed, refusal, told
 
 _HEAD: Final = "head"
@@ -71,17 +71,17 @@ class Server(flight.FlightServerBase):  # type: ignore[misc]
 
     @told
     def get_flight_info(self, context: Any, descriptor: Any) -> Any:
-        """The schema and the one ticket of a query, or of a question about the server."""
+        """The schema and the tickets of a query, or of a question about the server."""
         caller = self._caller(context)
         name, fields = _command(descriptor)
         if name in (_STATEMENT, _PREPARED):
-            schema, handle, use_id = self._asked(caller, name, fields)
-            ticket = proto.wrap(_TICKET, proto.message((1, handle)))
+            schema, handles, use_id = self._asked(caller, name, fields)
+            tickets = [proto.wrap(_TICKET, proto.message((1, handle))) for handle in handles]
             said = json.dumps({"use_id": use_id}).encode()
         else:
-            schema, ticket, said = self._desk.shape(name, fields), descriptor.command, b""
-        endpoint = flight.FlightEndpoint(ticket, [])
-        return flight.FlightInfo(schema, descriptor, [endpoint], -1, -1, False, said)
+            schema, tickets, said = self._desk.shape(name, fields), [descriptor.command], b""
+        endpoints = [flight.FlightEndpoint(ticket, []) for ticket in tickets]
+        return flight.FlightInfo(schema, descriptor, endpoints, -1, -1, False, said)
 
     @told
     def do_get(self, context: Any, ticket: Any) -> Any:
@@ -128,7 +128,7 @@ class Server(flight.FlightServerBase):  # type: ignore[misc]
             return [flight.Result(proto.message((1, 1)))]
         raise CallUnknown(what=action.type[:80])
 
-    def _asked(self, caller: Caller, name: str, fields: proto.Fields) -> tuple[Any, bytes, str]:
+    def _asked(self, caller: Caller, name: str, fields: proto.Fields) -> Told:
         if name == _STATEMENT:
             return self._desk.ask(caller, proto.text(fields, 1) or "")
         return self._desk.ask_prepared(caller, proto.blob(fields, 1) or b"")
