@@ -16,6 +16,7 @@ from sqlglot.errors import OptimizeError, SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import traverse_scope
+from sqlglot.schema import MappingSchema
 from sqlglot.tokenizer_core import Token
 
 from yunhe.contracts import Terms
@@ -229,7 +230,9 @@ def _check_names(tree: exp.Expr, seen: Mapping[str, View]) -> None:
 
 
 def _qualify(tree: exp.Expr, seen: Mapping[str, View]) -> exp.Expr:
-    schema: dict[str, object] = {name: dict(view.types) for name, view in seen.items()}
+    # Of what is asked only; never empty, as the qualifier would then guess.
+    asked = {table.name.lower() for table in tree.find_all(exp.Table)} & seen.keys() or seen.keys()
+    schema = MappingSchema({name: dict(seen[name].types) for name in asked}, dialect="duckdb")
     try:
         tree = qualify(tree, schema=schema, dialect="duckdb", quote_identifiers=True)
         tree = annotate_types(tree, schema=schema, dialect="duckdb")
@@ -315,4 +318,5 @@ def _bind(tree: exp.Expr, seen: Mapping[str, View], *, with_entity: bool) -> exp
 
 
 def _render(tree: exp.Expr) -> str:
-    return str(tree.sql(dialect="duckdb", comments=False))
+    """The text of a tree that is not looked at again: writing it may change it."""
+    return str(tree.sql(dialect="duckdb", comments=False, copy=False))

@@ -74,7 +74,7 @@ class View:
         text = f"SELECT {', '.join(items)} FROM data.{_name(self.table)} AS {BASE}{where}"  # noqa: S608
         inner = sqlglot.parse_one(text, dialect="duckdb")
         assert isinstance(inner, exp.Select)  # noqa: S101 - our own text
-        return inner.subquery(exp.to_identifier(alias, quoted=True))
+        return inner.subquery(exp.to_identifier(alias, quoted=True), copy=False)
 
 
 def views(tables: Mapping[str, TableBinding], terms: Terms) -> dict[str, View]:
