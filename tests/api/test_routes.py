@@ -199,7 +199,9 @@ def _live(world: World, found: dict[str, Any]) -> None:
     get(r, "/contracts")
     for tail in ("", "/budget", "/transfers", "/bill", "/statements", "/bundle"):
         get(r, f"/contracts/{contract.id}{tail}", f"/contracts/{{id}}{tail}")
-    shared = world.agree(world.product(replace(TERMS, minimum_group=0)))
+    marks = "key=patients.id;share=1;patients.age=1"
+    marked = world.product(replace(TERMS, minimum_group=0, masks=(), watermark=marks))
+    shared = world.agree(marked)
     r.make_profile(shared)
     get(r, f"/contracts/{shared.id}/profiles", "/contracts/{id}/profiles")
     item = r.seal(shared)["id"]
@@ -212,6 +214,8 @@ def _live(world: World, found: dict[str, Any]) -> None:
     get(r, "/vault")
     get(r, f"/vault/{item}", "/vault/{id}")
     get(r, f"/contracts/{shared.id}/vault", "/contracts/{id}/vault")
+    get(r, f"/contracts/{shared.id}/vault/proofs", "/contracts/{id}/vault/proofs")
+    get(a, f"/products/{marked}/watermark", "/products/{id}/watermark")
     one = found["GET /contracts/{id}/transfers"]["items"][0]
     get(r, f"/transfers/{one['id']}", "/transfers/{id}")
     get(r, "/statements")
