@@ -124,7 +124,7 @@ class Node:
             dsp.OdrlAgreement(),
             self._offered,
             callback=address + dsp.PATH,
-            data_endpoint=address + arrow.ENDPOINT,
+            data_endpoint=self.config.data_address + arrow.ENDPOINT,
             formats=(contracts.PULL, contracts.PUSH),
             jose_name=self.identity.jose_name,
         )

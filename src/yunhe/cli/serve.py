@@ -33,10 +33,10 @@ def serve(
     """Run a node in the foreground."""
     settings = load(config)
     try:
-        from yunhe import node
+        from yunhe import doors
     except ModuleNotFoundError as error:
         raise ExtraMissing(extra="node", module=error.name) from error
-    node.serve(settings, lambda up: _say_up(desk, up))
+    doors.serve(settings, lambda up: _say_up(desk, up))
 
 
 def _say_up(desk: Desk, node: Node) -> None:

@@ -264,6 +264,7 @@ PROOF_WAIT_S_MAX: Final = 3.0  # for the sequencer, before a line counts as unpr
 # protocols.arrow
 QUERY_THREADS: Final = 16
 STREAM_THREADS: Final = 32
+DOOR_BACKLOG: Final = 2048  # connections that wait for a process of the data plane
 RELAY_S_MAX: Final = 120  # between two bytes of a provider
 RELAY_CHUNK_BYTES: Final = 1 << 20
 RELAY_IDLE_MAX: Final = 8

@@ -82,6 +82,9 @@ class NodeConfig:
     worker_memory_mb: int = 2048
     worker_sandbox: str = ""
     query_seconds_max: int = 60
+    dataplane_processes: int = 0
+    dataplane_listen: str = ""
+    dataplane_address: str = ""
     flight_listen: str = ""
     flight_tls_cert: str = ""
     flight_tls_key: str = ""
@@ -93,6 +96,11 @@ class NodeConfig:
     def did(self) -> str:
         """The node's did:web, made from its public address."""
         return did_of(self.address)
+
+    @property
+    def data_address(self) -> str:
+        """The base URL under which its data is had."""
+        return self.dataplane_address if self.dataplane_processes else self.address
 
     @property
     def sandbox(self) -> str:
@@ -203,6 +211,7 @@ def _shaped(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
         "flight_clients": tuple(values.get("flight_clients", ())),
         **{name: str(base / values[name]) for name in _FILES if values.get(name)},
         "address": str(values["address"]).rstrip("/"),
+        "dataplane_address": str(values.get("dataplane_address", "")).rstrip("/"),
         "connections": _tables(values.get("connections", {}), base),
     }
 
@@ -261,6 +270,27 @@ def _check(config: NodeConfig, kinds: Mapping[str, str]) -> None:
     for did in config.eddsa_peers:
         check_did("eddsa_peers", did)
     _check_flight(config)
+    _check_dataplane(config)
+
+
+def _check_dataplane(config: NodeConfig) -> None:
+    if not config.dataplane_processes:
+        return
+    if not 1 <= config.dataplane_processes <= 64:
+        zh = "须在 1 至 64 之间"
+        raise BadSetting(name="dataplane_processes", why="from 1 to 64", why_zh=zh)
+    if not config.database_url.startswith("postgresql"):
+        why, zh = "several processes need PostgreSQL", "多进程需要 PostgreSQL"
+        raise BadSetting(name="database_url", why=why, why_zh=zh)
+    if not _is_listen(config.dataplane_listen):
+        why, zh = "an address such as 127.0.0.1:8116", "形如 127.0.0.1:8116 的地址"
+        raise BadSetting(name="dataplane_listen", why=why, why_zh=zh)
+    check_address("dataplane_address", config.dataplane_address, config.development)
+
+
+def _is_listen(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) <= 65535
 
 
 def _check_flight(config: NodeConfig) -> None:

@@ -1,0 +1,121 @@
+"""Several processes for a node's data, behind one address of their own (`[dataplane]`).
+
+In: the settings. Out: the node as ever, and beside it processes that serve its data door and
+nothing else. Grants, uses and limits are rows of the one database, so they hold over all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from yunhe import node as nodes
+from yunhe.kernel import limits
+from yunhe.kernel.asgi import problem_response
+from yunhe.kernel.errors import NotFound, YunheError
+from yunhe.kernel.premises import listening, settle
+from yunhe.kernel.settings import NodeConfig
+from yunhe.kernel.several import Several
+from yunhe.protocols import arrow
+
+log = logging.getLogger(__name__)
+
+_DATA = arrow.ENDPOINT.rpartition("/")[0] + "/"
+
+
+def serve(config: NodeConfig, up: Callable[[nodes.Node], object] = lambda _node: None) -> None:
+    """As `node.serve`, with the data plane's processes where the settings ask for any."""
+    if not config.dataplane_processes:
+        nodes.serve(config, up)
+        return
+    with contextlib.ExitStack() as stack:
+
+        def began(node: nodes.Node) -> None:
+            stack.enter_context(opened(node.config))
+            up(node)
+
+        nodes.serve(config, began)
+
+
+@contextlib.contextmanager
+def opened(config: NodeConfig) -> Iterator[Several]:
+    """The processes of a node that is up: its database is migrated and its keys are made."""
+    host, _, port = config.dataplane_listen.rpartition(":")
+    with listening(host.strip("[]"), int(port)) as sockets:
+        for each in sockets:
+            each.listen(limits.DOOR_BACKLOG)
+        several = Several(_door, config, sockets, config.dataplane_processes)
+        several.start()
+        try:
+            yield several
+        finally:
+            several.stop()
+
+
+def _door(config: NodeConfig, number: int, sockets: list[socket.socket]) -> None:
+    """One process: the parts of the node, of which only the data door answers."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    home = _home(config.data_dir, number)
+    node = nodes.Node(replace(config, data_dir=home, flight_listen=""))
+    node.app = _OnlyData(node.app)
+    # Uses that died with a process: not those that may still run in another.
+    longest = limits.QUERY_S_MAX + limits.STREAM_S_MAX
+    node.control.recover(longest, node.contracts.pushes.held_uses())
+    node.pool.start()
+    node.evidence.start()
+    stop = threading.Event()
+    chores = threading.Thread(target=_chores, args=(node, stop), daemon=True)
+    chores.start()
+    settle()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            nodes.server(node).run(sockets)
+    finally:
+        stop.set()
+        chores.join()
+        node.evidence.stop()
+        node.pool.stop()
+        node.db.close()
+
+
+def _home(data_dir: Path, number: int) -> Path:
+    """What a process keeps for itself lies here; the keys are the node's."""
+    home = data_dir / "doors" / str(number)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = home / "keys"
+    if not keys.is_symlink():
+        os.symlink(data_dir / "keys", keys)
+    return home
+
+
+def _chores(node: nodes.Node, stop: threading.Event) -> None:
+    while not stop.wait(limits.NODE_TICK_S):
+        for chore in (node.plane.catch_up, node.identity.refusals.flush):
+            try:
+                chore()
+            except YunheError as error:
+                log.warning("a chore failed and will be tried again: %s", error)
+
+
+class _OnlyData:
+    """The data door of an app; every other path is as if it were not there."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(_DATA):
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            await problem_response(NotFound(what="page"))(scope, receive, send)
