@@ -6,9 +6,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from benchmarks.dataplane.marked import SAID, Copies, named, people, scores
 
+from yunhe.cli.errors import BadArgument
+from yunhe.cli.watermark import _values
 from yunhe.contracts import (
     Mask,
     Policy,
@@ -133,6 +136,26 @@ def test_the_bound_is_a_bound_on_innocents(copies: dict[str, Columns]) -> None:
     found = [score for score in scores(some, crowd) if score.z > 2]
     for bar in (0.1, 0.01):
         assert sum(score.p <= bar for score in found) <= bar * 400 * 2
+
+
+def test_rows_are_found_again_where_the_key_was_taken_out_or_changed() -> None:
+    table = people(400)
+    card = pa.array([f"c{at // 2 if at < 40 else at}" for at in range(400)])
+    table = table.append_column("card", card)  # two people share one, twenty times
+    made = Copies(table)
+    leaked = made.of(ALL[0]).append_column("card", card).select(["weight", "height", "card"])
+    made.close()
+    given = [{"watermark": str(SAID)}]
+    shuffled = leaked.take([(7 * at) % 400 for at in range(400)])
+    for file in (shuffled, shuffled.append_column("id", pa.array(range(400)))):
+        keys, columns = _values(file, given, table)
+        assert sum(key is None for key in keys) == 40
+        found = {name.partition(".")[2]: values for name, values in columns.items()}
+        assert named({"id": keys, **found}, ALL) == [ALL[0]]
+    with pytest.raises(BadArgument):
+        _values(shuffled, given, None)
+    with pytest.raises(BadArgument):
+        _values(shuffled.select(["weight"]), given, table)
 
 
 # -- the term -----------------------------------------------------------------------------------

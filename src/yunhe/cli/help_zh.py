@@ -251,8 +251,8 @@ _VAULT: Final = {
     ),
     "A .parquet, .arrow or .csv file.": ".parquet、.arrow 或 .csv 文件。",
     "The product whose copy it may be.": "可能泄露的产品。",
-    "The table as it is here: finds rows whose key was taken out.": (
-        "本地原表：用于找回被删去键列的行。"
+    "The table as it is here: finds rows whose key is gone or changed.": (
+        "本地原表：用于找回键列被删去或改动的行。"
     ),
     "OURS=THEIRS, where a column was renamed; repeatable.": "列被改名时填 原名=现名；可重复。",
     "Sealed deliveries in this node's vault.": "本节点保险库中的密封交付。",

@@ -35,7 +35,7 @@ def detect(
     product: Product,
     original: Annotated[
         Path | None,
-        typer.Option(help="The table as it is here: finds rows whose key was taken out."),
+        typer.Option(help="The table as it is here: finds rows whose key is gone or changed."),
     ] = None,
     rename: Annotated[
         list[str] | None, typer.Option(help="OURS=THEIRS, where a column was renamed; repeatable.")
@@ -72,7 +72,7 @@ def _values(
     marked = {name: name.partition(".")[2] for name in dict.fromkeys(said)}
     marked = {name: column for name, column in marked.items() if column in table.schema.names}
     name = key.partition(".")[2]
-    if original is not None and name not in table.schema.names:
+    if original is not None:
         table = _aligned(table, original, name, set(marked.values()))
     if name not in table.schema.names or not marked:
         why, why_zh = "it has no key or no marked column", "缺少键列或水印列"
@@ -87,6 +87,7 @@ def _aligned(table: Any, original: Any, key: str, marked: set[str]) -> Any:
     """The rows that only one row of the original can be, with its key again."""
     import pyarrow as pa
 
+    marked = {*marked, key}  # what stands there as the key may be made up
     shared = [n for n in table.schema.names if n in original.schema.names and n not in marked]
     if not shared:
         why, why_zh = "nothing in it is as in the original", "与原表没有可比对的列"
@@ -95,6 +96,8 @@ def _aligned(table: Any, original: Any, key: str, marked: set[str]) -> Any:
     for row, found in zip(_texts(original, shared), original[key].to_pylist(), strict=True):
         known[row] = None if row in known else found
     keys = [known.get(row) for row in _texts(table, shared)]
+    if key in table.schema.names:
+        table = table.drop_columns([key])
     return table.append_column(key, pa.array(keys, original.schema.field(key).type))
 
 

@@ -9,6 +9,7 @@ its own, outside the database and its copies, so that removing it removes the on
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from yunhe.contracts import Contract, Contracts, Push, PushState, Side, Transfer, Wish
+from yunhe.control import check_hours
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Database, Tx
@@ -155,16 +157,17 @@ class Vault:
         return Opening(item, contract, figures, self._while_it_binds(item, chunks))
 
     def watch(self, opening: Opening) -> Callable[[], None]:
-        """What raises as soon as the contract of a delivery does not bind any more."""
+        """What raises as soon as data may not flow under the contract of a delivery any more."""
 
-        def ask() -> None:
-            self._contracts.in_force(opening.contract.id)
+        return functools.partial(self._stands, opening.contract.id)
 
-        return ask
+    def _stands(self, contract_id: str) -> None:
+        contract = self._contracts.in_force(contract_id)
+        check_hours(contract.terms, self._db.clock.now())
 
     def _while_it_binds(self, item: Item, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
-            self._contracts.in_force(item.transfer.contract_id)
+            self._stands(item.transfer.contract_id)
             yield chunk
 
     def _manifest(self, item: Item, file: Path) -> seal.Manifest:
