@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attack.defects import Defect, job, nothing, put
 from yunhe.control import judge, volume
-from yunhe.dataplane import service
+from yunhe.dataplane import service, views
 from yunhe.exchange import model as exchange_model
 from yunhe.exchange import receipts
 
@@ -42,6 +42,20 @@ def _receipt_unsigned() -> None:
     exchange_model.Desk.sign = unsigned  # type: ignore[method-assign]
 
 
+def _k_counted_by_rows() -> None:
+    """Every row counts as an entity of its own: ten rows of three people are a group."""
+    subquery = views.View.subquery
+
+    def by_rows(self: Any, alias: str, with_entity: bool) -> Any:
+        made = subquery(self, alias, with_entity)
+        items = {item.alias: item for item in made.this.expressions}
+        if views.ENTITY in items:
+            items[views.ENTITY].set("this", items[views.ROW].this.copy())
+        return made
+
+    views.View.subquery = by_rows  # type: ignore[method-assign]
+
+
 DEFECTS: Final[dict[str, Defect]] = {
     "volume uncounted": Defect(put(volume, "hold", nothing), (), ("bounds",)),
     "volume given back": Defect(
@@ -50,6 +64,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "bytes unbounded": Defect(job(bytes_max=None), (), ("bounds",)),
     "hours ignored": Defect(_hours_ignored, (), ("bounds",)),
     "from anywhere": Defect(_from_anywhere, (), ("bounds",)),
+    "k counted by rows": Defect(_k_counted_by_rows, ("probes",)),
     "receipt left unsigned": Defect(_receipt_unsigned, (), ("bounds",)),
     "receipts unread": Defect(put(receipts, "verify_jws_detached", nothing), (), ("bounds",)),
 }
