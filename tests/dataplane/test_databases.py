@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from dataplane.hospital import ROWS
 from dataplane.test_pushdown import CLEAR, _frames, fill
 from dataplane.test_service import PEER, Desk
-from yunhe.contracts import Terms
+from yunhe.contracts import Terms, Watermark
 from yunhe.control import Control
 from yunhe.dataplane import (
     Databases,
@@ -284,3 +284,15 @@ def test_profile_and_sample(node: Node) -> None:
     assert len(node.open("postgresql:his/labs").sample(3)) == 3
     with pytest.raises(SourceAway):
         node.open("postgresql:his/nothing").profile()
+
+
+def test_what_comes_from_a_database_is_marked_too(node: Node) -> None:
+    said = Watermark.parse("key=labs.id;share=1;labs.value=0.5")
+    queries = ("SELECT id, value FROM labs", "SELECT id, value FROM labs ORDER BY id LIMIT 50")
+    _open(node)
+    plain = [node.ask(sql, f"p{at}").sort_by("id") for at, sql in enumerate(queries)]
+    _open(node, replace(CLEAR, watermark=said))
+    for at, sql in enumerate(queries):
+        marked = node.ask(sql, f"m{at}").sort_by("id")
+        assert marked["value"].to_pylist() != plain[at]["value"].to_pylist()
+    assert node.kinds().count("use.marked") == 2
