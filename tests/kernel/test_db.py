@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -334,3 +337,62 @@ def test_of_the_calls_with_one_key_only_the_last_is_made(any_db: Database) -> No
 
     any_db.write(verb)
     assert called == ["b", "c"]
+
+
+def test_postgresql_replaces_a_connection_that_died_while_nobody_used_it(pg_db: Database) -> None:
+    mine = pg_db.read(lambda tx: tx.scalar(sa.text("SELECT pg_backend_pid()")))
+    with pg_db.engine.connect() as other:
+        other.exec_driver_sql(f"SELECT pg_terminate_backend({mine}, 5000)")
+    with_notes(pg_db).write(put(1))
+    assert count(pg_db) == 1
+    assert pg_db.read(lambda tx: tx.scalar(sa.text("SELECT pg_backend_pid()"))) != mine
+
+
+def test_postgresql_takes_no_verb_for_done_that_went_on_after_a_failed_statement(
+    pg_db: Database,
+) -> None:
+    with_notes(pg_db).write(put(1))
+
+    def careless(tx: Tx) -> None:
+        put(2)(tx)
+        with contextlib.suppress(sa.exc.IntegrityError):
+            put(1)(tx)
+
+    with pytest.raises(DatabaseFailed):
+        pg_db.write(careless)
+    assert count(pg_db) == 1
+
+
+def test_postgresql_reads_a_snapshot_and_writes_nothing_there(pg_db: Database) -> None:
+    with_notes(pg_db)
+
+    def read(tx: Tx) -> int:
+        before = tx.scalar(sa.select(sa.func.count()).select_from(notes))
+        with ThreadPoolExecutor() as pool:
+            pool.submit(pg_db.write, put(1)).result(10)
+        return before + tx.scalar(sa.select(sa.func.count()).select_from(notes))
+
+    assert pg_db.read(read) == 0
+    with pytest.raises(DatabaseFailed):
+        pg_db.read(put(2))
+    assert count(pg_db) == 1
+
+
+def test_postgresql_runs_alone_what_spoils_a_shared_commit(pg_db: Database) -> None:
+    with_notes(pg_db)
+    told: dict[int, bool] = {}
+    done = threading.Event()
+
+    def then(number: int) -> Callable[[bool], None]:
+        def tell(committed: bool) -> None:
+            told[number] = committed
+            if len(told) == 9:
+                done.set()
+
+        return tell
+
+    for number in (1, 2, 3, 4, 0, 5, 6, 7, 8):  # 0 is refused by the table
+        pg_db.write_soon(put(number), then(number))
+    assert done.wait(10)
+    assert told == {number: number > 0 for number in range(9)}
+    assert count(pg_db) == 8

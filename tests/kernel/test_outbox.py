@@ -214,3 +214,36 @@ def test_a_message_is_tried_as_often_as_its_kind_wants(
     waiting = db.read(lambda tx: pending(tx, "c"))
     assert [each["state"] for each in waiting] == ([] if state == "sent" else ["failed"])
     assert len(wire.sent) == (state == "sent")
+
+
+def test_what_was_claimed_while_its_conversation_was_held_is_sent_at_once(pg_db: Database) -> None:
+    """Between the commit of a mark and the letting go, the next message is claimed already."""
+    outbox, wire = Outbox(pg_db), Wire()
+    outbox.deliver("k", wire)
+    outbox.start()
+    assert outbox._taken_up("c")
+    send(pg_db, "c", 1)
+    send(pg_db, "c", 2)
+    assert not wire.sent
+    outbox._let_go("c", "did:web:b")
+    wire.wait(2)
+    outbox.stop()
+    assert [m.payload["n"] for m in wire.sent] == [1, 2]
+
+
+def test_a_replica_that_stops_gives_back_what_it_claimed(pg_url: str, pg_db: Database) -> None:
+    outbox, held = Outbox(pg_db), threading.Event()
+    late: list[Any] = []
+    outbox.deliver("k", Wire(), after=lambda _message, call: (late.append(call), held.set()))
+    outbox.start()
+    send(pg_db, "c", 1)
+    assert held.wait(10)
+    outbox._stop.set()
+    late[0]()
+    outbox.stop()
+    other, wire = Outbox(pg_db), Wire()
+    other.deliver("k", wire)
+    other.start()
+    wire.wait(1)
+    other.stop()
+    assert pg_db.read(lambda tx: pending(tx, "c")) == []

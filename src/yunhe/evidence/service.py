@@ -119,7 +119,8 @@ class EvidenceLog:
 
     def _loop(self) -> None:
         while not self._stop.is_set():
-            self._wake.wait(limits.SEQUENCER_POLL_S)
+            if self._wake.wait(limits.SEQUENCER_POLL_S):
+                self._stop.wait(limits.SEQUENCER_GATHER_S)
             self._wake.clear()
             try:
                 while self._db.write(self._round) == BATCH:

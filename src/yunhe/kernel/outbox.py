@@ -14,7 +14,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -74,6 +74,11 @@ _WAITING: Final = (
     sa.select(*(outbox.c[name] for name in _WAITS))
     .where(outbox.c.conversation == sa.bindparam("of"), outbox.c.state != "sent")
     .order_by(outbox.c.seq)
+)
+_CLAIM: Final = (
+    sa.update(outbox)
+    .where(outbox.c.message_id == sa.bindparam("key"))
+    .values(claimed_until=sa.bindparam("until"))
 )
 _MARK_SENT: Final = (
     sa.update(outbox)
@@ -243,10 +248,10 @@ class Outbox:
         self._shared = db.dialect == "postgresql"
         self._lock = threading.Lock()
         self._busy: set[str] = set()
-        self._again: set[str] = set()
+        self._again: dict[str, Message | None] = {}  # what rang: its head, where that is ours
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        db.events.on(Enqueued, lambda tx, event: tx.after_commit(lambda: self._wake(event)))
+        db.events.on(Enqueued, self._enqueued)
 
     def deliver(
         self,
@@ -292,15 +297,27 @@ class Outbox:
             self._ready.put(None)
         for thread in self._threads:
             thread.join()
+        while not self._ready.empty():
+            if (turn := self._ready.get()) is not None:
+                self._release(turn)
         if self._threads:
             self._db.write(lambda _tx: None)  # after the last mark
         self._threads.clear()
 
+    def _enqueued(self, tx: Tx, event: Enqueued) -> None:
+        if event.first and self._shared and self._threads and not self._stop.is_set():
+            # Claimed in the verb itself: who else would have to look for it and claim it.
+            until = tx.now + timedelta(seconds=limits.OUTBOX_CLAIM_S)
+            tx.change(_CLAIM, {"key": event.message.message_id, "until": until})
+        elif self._shared:
+            event = replace(event, first=False)
+        tx.after_commit(lambda: self._wake(event))
+
     def _wake(self, event: Enqueued) -> None:
         message = event.message
-        if not event.first or self._shared:
+        if not event.first:
             self._offer(message.conversation, message.peer)
-        elif self._taken_up(message.conversation):
+        elif self._taken_up(message.conversation, message):
             turn = _Turn(message.conversation, message.peer, message)
             after = self._after.get(message.kind)
             if after is None:
@@ -313,11 +330,12 @@ class Outbox:
         if self._taken_up(conversation):
             self._ready.put(_Turn(conversation, peer, None))
 
-    def _taken_up(self, conversation: str) -> bool:
-        """Whether it is ours from now on; who has it will look once more."""
+    def _taken_up(self, conversation: str, head: Message | None = None) -> bool:
+        """Whether it is ours from now on; who has it will look once more, or go on with `head`."""
         with self._lock:
             if conversation in self._busy:
-                self._again.add(conversation)
+                claimed = head if self._shared else None  # nobody else will find it
+                self._again[conversation] = self._again.get(conversation) or claimed
                 return False
             self._busy.add(conversation)
             return True
@@ -370,16 +388,27 @@ class Outbox:
         if turn.head is not None and not self._stop.is_set():
             # Alone in its conversation: whatever came since has rung again.
             return self._send(turn.head, at_leisure=True)
+        self._release(turn)
         self._send_all(turn.conversation)
         return False
+
+    def _release(self, turn: _Turn) -> None:
+        """What we claimed and shall not send, another replica may have."""
+        if (head := turn.head) is not None and self._shared:
+            self._db.write(lambda tx: self._set(tx, head))
 
     def _let_go(self, conversation: str, peer: str) -> None:
         """Done with a conversation, for now: whoever rang meanwhile is heard."""
         with self._lock:
-            self._busy.discard(conversation)
             again = conversation in self._again
-            self._again.discard(conversation)
-        if again and not self._stop.is_set():
+            head = self._again.pop(conversation, None)
+            if head is None:
+                self._busy.discard(conversation)
+            else:
+                self._again[conversation] = None  # others may have rung after it
+        if head is not None:
+            self._ready.put(_Turn(conversation, peer, head))
+        elif again and not self._stop.is_set():
             self._offer(conversation, peer)
 
     def _send_all(self, conversation: str) -> None:

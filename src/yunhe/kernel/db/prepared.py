@@ -1,8 +1,9 @@
-"""Core statements prepared once for the SQLite writer: their text, and the house's column types.
+"""Core statements prepared once for a connection: their text, and the house's column types.
 
 In: a statement built at import, and values by name. Out: rows as tuples, or the number of rows
-changed. What SQLAlchemy does again for every execution costs more than SQLite's own work; the
-hot statements of a verb pay it once here and keep their meaning.
+changed. What SQLAlchemy does again for every execution costs more than the database's own work;
+the hot statements of a verb pay it once here and keep their meaning, on SQLite (values by their
+place) and on PostgreSQL (values by name).
 """
 
 from __future__ import annotations
@@ -14,25 +15,26 @@ import sqlalchemy as sa
 
 Values = Mapping[str, Any]
 _Converter = Callable[[Any], Any] | None
+_Given = list[Any] | dict[str, Any]
 
 
 class Prepared:
-    """The prepared statements of one connection; used by its writer thread alone."""
+    """The prepared statements of one connection; used by one thread at a time."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._raw: Any = connection.connection.driver_connection
         self._dialect = connection.dialect
         self._made: dict[object, _Statement] = {}
-        self._inserts: dict[tuple[sa.Table, bool], _Statement] = {}
+        self._inserts: dict[tuple[sa.Table, bool, tuple[str, ...]], _Statement] = {}
 
     def insert(self, table: sa.Table, values: Values) -> None:
-        """Insert one row; a column that is left out becomes NULL."""
-        made = self._insert(table, False)
+        """Insert one row; a column that is left out has its default, or NULL."""
+        made = self._insert(table, False, values)
         self._raw.execute(made.text, made.bind(values))
 
     def insert_once(self, table: sa.Table, values: Values) -> bool:
         """As `insert`, unless a unique key is taken; True if this call inserted the row."""
-        made = self._insert(table, True)
+        made = self._insert(table, True, values)
         inserted: int = self._raw.execute(made.text, made.bind(values)).rowcount
         return inserted == 1
 
@@ -45,17 +47,18 @@ class Prepared:
     def change_each(self, statement: sa.Executable, values: Sequence[Values]) -> None:
         """Run an INSERT, UPDATE or DELETE once for each of `values`."""
         made = self._statement(statement)
-        self._raw.executemany(made.text, [made.bind(each) for each in values])
+        self._raw.cursor().executemany(made.text, [made.bind(each) for each in values])
 
     def rows(self, statement: sa.Executable, values: Values) -> list[tuple[Any, ...]]:
         """Run a SELECT of columns."""
         made = self._statement(statement)
         return made.read(self._raw.execute(made.text, made.bind(values)).fetchall())
 
-    def _insert(self, table: sa.Table, once: bool) -> _Statement:
-        made = self._inserts.get((table, once))
+    def _insert(self, table: sa.Table, once: bool, values: Values) -> _Statement:
+        key = table, once, tuple(values)
+        made = self._inserts.get(key)
         if made is None:
-            made = self._inserts[table, once] = _Insert(table, once, self._dialect)
+            made = self._inserts[key] = _Insert(table, once, key[2], self._dialect)
         return made
 
     def _statement(self, statement: sa.Executable) -> _Statement:
@@ -70,11 +73,17 @@ class _Statement:
     """SQL text, the converter of each of its parameters, and of each column it returns."""
 
     text: str
+    named = False  # the text has its parameters by name
     names: list[tuple[str, Any, _Converter]]  # parameter, what it is if not given, converter
     columns: list[_Converter]
 
-    def bind(self, values: Values) -> list[Any]:
-        """The parameters in the order of the text."""
+    def bind(self, values: Values) -> _Given:
+        """The parameters in the order of the text, or by their names."""
+        if self.named:
+            return {
+                name: convert(values.get(name, default)) if convert else values.get(name, default)
+                for name, default, convert in self.names
+            }
         return [
             convert(values.get(name, default)) if convert else values.get(name, default)
             for name, default, convert in self.names
@@ -94,10 +103,13 @@ class _Statement:
 
 
 class _Insert(_Statement):
-    def __init__(self, table: sa.Table, once: bool, dialect: sa.Dialect) -> None:
-        self.names = [(c.name, None, _to_database(c.type, dialect)) for c in table.columns]
-        columns = ", ".join(c.name for c in table.columns)
-        marks = ", ".join("?" for _ in table.columns)
+    def __init__(
+        self, table: sa.Table, once: bool, given: tuple[str, ...], dialect: sa.Dialect
+    ) -> None:
+        self.named = not dialect.positional
+        self.names = [(name, None, _to_database(table.c[name].type, dialect)) for name in given]
+        columns = ", ".join(given)
+        marks = ", ".join(f"%({name})s" if self.named else "?" for name in given)
         self.text = f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"  # noqa: S608
         if once:
             self.text += " ON CONFLICT DO NOTHING"
@@ -107,10 +119,11 @@ class _Insert(_Statement):
 class _Compiled(_Statement):
     def __init__(self, statement: sa.Executable, dialect: sa.Dialect) -> None:
         made = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+        self.named = not dialect.positional
         self.text = made.string
         self.names = [
             (name, made.params[name], _to_database(made.binds[name].type, dialect))
-            for name in made.positiontup or ()
+            for name in (made.params if self.named else made.positiontup or ())
         ]
         selected = statement.selected_columns if isinstance(statement, sa.Select) else ()
         self.columns = [

@@ -52,11 +52,10 @@ class Tx:
         """32 random bytes; with `new_id` the only randomness a verb may use."""
         return os.urandom(32)
 
-    # The next four, and `insert_once`, are for hot paths: on SQLite they go past SQLAlchemy, with
-    # its types.
+    # The next four, and `insert_once`, are for hot paths: they go past SQLAlchemy, with its types.
 
     def insert(self, table: sa.Table, values: Mapping[str, Any]) -> None:
-        """Insert one row; a column that is left out becomes NULL."""
+        """Insert one row; a column that is left out has its default, or NULL."""
         if self._prepared is None:
             self.execute(sa.insert(table), values)
         else:
