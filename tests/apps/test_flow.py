@@ -65,6 +65,8 @@ def test_a_program_runs_beside_the_data_and_only_groups_leave(world: World) -> N
     (use,) = a.uses(contract)
     assert (use.use_id, use.rows, use.fee_fen, use.state) == (job["id"], 2, 114, "posted")
     assert "rows: 360" in a.apps.log(job["id"])["log"]
+    left = [each.name for each in world["a"].node.apps.host._desk.job(job["id"]).iterdir()]
+    assert sorted(left) == ["lib", "log", "output.arrow"]  # nothing of what was lent to it
     with pytest.raises(YunheRefused):  # the author's node has no log
         r.apps.log(job["id"])
     a.issue_statement(contract)

@@ -98,10 +98,10 @@ class AppRevoked(Denied):
 
 class AppJobsTooMany(RateLimited):
     code = "APP_JOBS_TOO_MANY"
-    en = "{limit} runs wait already; no more are taken now."
-    zh = "已有 {limit} 个运行在等待，暂不接受更多。"
-    mend_en = "Wait until some have ended."
-    mend_zh = "请等待部分运行结束。"
+    en = "{limit} runs or versions are here already; no more are taken now."
+    zh = "已有 {limit} 个运行或版本，暂不接受更多。"
+    mend_en = "Wait until some runs have ended, or negotiate another contract."
+    mend_zh = "请等待部分运行结束，或另行协商合约。"
 
 
 class AppNotReleased(Conflict):

@@ -62,6 +62,7 @@ _FITS = {
     Kind.PYTHON: tuple(ReleaseKind),
     Kind.ONNX: (ReleaseKind.PREDICTIONS, ReleaseKind.REVIEW),
 }
+_MANY = limits.APP_DEPLOYMENTS_OF_ONE_MAX
 _AUTHOR_STEPS = {"suspend": AppState.SUSPENDED, "resume": AppState.PUBLISHED}
 
 
@@ -91,6 +92,8 @@ class Host:
             if known.id != key:
                 raise AppUnknown
             return {"state": str(known.state), "why": known.why}
+        if desk.db.read(lambda tx: store.deployments_of(tx, contract.id)) >= _MANY:
+            raise AppJobsTooMany(limit=_MANY)
         jws = text(body, "jws", limits.JWS_BYTES_MAX)
         desk.check_signature(manifest, jws)
         before = desk.db.read(lambda tx: store.find_app(tx, manifest.digest))

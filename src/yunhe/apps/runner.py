@@ -134,6 +134,16 @@ class Runner:
         except Exception as error:
             log.exception("run %s", job.id)
             self._failed(job, Internal(str(error)))
+        finally:
+            self._tidy(job)
+
+    def _tidy(self, job: Job) -> None:
+        """What was lent to a program, and what it wrote before it was judged, does not stay."""
+        folder = self._desk.job(job.id)
+        with contextlib.suppress(OSError):
+            for path in [*folder.glob("*.arrow"), folder / "result.json"]:
+                if path.name != "output.arrow":
+                    path.unlink(missing_ok=True)
 
     def _run(self, job: Job) -> None:
         desk = self._desk
@@ -199,9 +209,6 @@ class Runner:
         except BaseException as error:
             desk.plane.give_back(fed.grant, error)
             raise
-        finally:
-            for laid in fed.tables.values():
-                laid.path.unlink(missing_ok=True)
 
     def _judged(self, job: Job, manifest: Manifest, rule: Release, fed: Fed, folder: Path) -> None:
         desk = self._desk
@@ -210,7 +217,6 @@ class Runner:
             manifest, desk.code(manifest), inputs, job.parameters, folder, self._watch(job)
         )
         passed = gate.judge(rule, manifest, ran.result, fed.groups, fed.grant)
-        (folder / "result.json").unlink(missing_ok=True)
         predicted = rule.kind is ReleaseKind.PREDICTIONS
         if predicted:
             passed = self._kept_here(job, rule, passed, [*inputs.values()])

@@ -156,6 +156,13 @@ def deployed(tx: Tx, side: Side, digest: str, contract_id: str) -> Deployment | 
     return None if row is None else _deployment(row)
 
 
+def deployments_of(tx: Tx, contract_id: str) -> int:
+    """How many versions a contract has brought to this host."""
+    c = deployment.c
+    query = sa.select(sa.func.count()).where(c.side == Side.HOST, c.contract_id == contract_id)
+    return int(tx.scalar(query))
+
+
 def deployments(tx: Tx, digest: str = "") -> list[Deployment]:
     """The latest deployments first, of one version where it is said."""
     c = deployment.c

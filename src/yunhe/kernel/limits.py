@@ -357,6 +357,7 @@ APP_THREADS_MAX: Final = 64
 APP_JOBS_AT_ONCE: Final = 2
 APP_JOBS_WAITING_MAX: Final = 64
 APP_JOBS_OF_ONE_MAX: Final = 16  # waiting or running under one contract
+APP_DEPLOYMENTS_OF_ONE_MAX: Final = 32  # versions under one contract
 APP_LISTED_MAX: Final = 200
 APP_LOOK_S: Final = 0.25  # how often a running program's contract is asked for
 APP_ASK_S: Final = 2.0  # how often the author's node asks for what becomes of its jobs
