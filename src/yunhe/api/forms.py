@@ -237,6 +237,26 @@ def terms_json(terms: contracts.Terms) -> dict[str, Any]:
     }
 
 
+_BOUNDS = (
+    "expires_at",
+    "uses_max",
+    "rows_max",
+    "bytes_max",
+    "rows_total",
+    "bytes_total",
+    "hours",
+    "regions",
+    "frequency",
+    "pause",
+)
+
+
+def bounds_json(terms: contracts.Terms) -> dict[str, Any]:
+    """The terms that say how much, when and from where; those that are set."""
+    said = terms_json(terms)
+    return {name: said[name] for name in _BOUNDS if said[name] not in (None, [])}
+
+
 def when(moment: datetime | None) -> str | None:
     """An instant as text, or null."""
     return None if moment is None else iso(moment)

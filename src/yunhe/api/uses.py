@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from yunhe import contracts, control, exchange
 from yunhe.api.deps import AnyCaller, Parts, Provider, User, face
-from yunhe.api.forms import Form, SqlForm, when
+from yunhe.api.forms import Form, SqlForm, bounds_json, when
 from yunhe.kernel.asgi import StreamedResponse
 from yunhe.kernel.money import charge
 
@@ -63,6 +63,8 @@ def explain(key: str, form: QueryForm, parts: Parts, _who: Provider) -> dict[str
         "fields": sorted(governed.fields),
         "names": list(governed.names),
         "pushed": list(governed.pushed),
+        "bounds": bounds_json(found.terms),
+        "left": parts.control.left(found).to_json(),
     }
 
 

@@ -178,6 +178,9 @@ def _part(desk: Desk, branch: Tree, part: dict[str, Any]) -> None:
     rules = [*governed["row_filters"], *governed["masks"]]
     if governed["minimum_group"]:
         rules.append(f">= {governed['minimum_group']}")
+    for name in ("hours", "regions", "rows_max", "bytes_max"):
+        if said := governed[name]:
+            rules.append(f"{name} {', '.join(said) if isinstance(said, list) else said}")
     if rules:
         text = "; ".join(rules)
         node.add(escape(desk.say(f"governed there: {text}", f"由对方管控：{text}")))

@@ -346,7 +346,8 @@ class Left:
 @dataclass(frozen=True)
 class Governed:
     """What the provider's gate makes of a query; `pushed`: what each database does of it, and how
-    many rows it shipped the last time."""
+    many rows it shipped the last time; `bounds`: the terms that say how much, when and from where;
+    `left`: what is left of them."""
 
     contract_id: str
     sql: str
@@ -355,6 +356,8 @@ class Governed:
     fields: tuple[str, ...]
     names: tuple[str, ...]
     pushed: tuple[str, ...]
+    bounds: dict[str, Any] = field(default_factory=dict)
+    left: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
