@@ -272,3 +272,61 @@ def _runs(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+ERRNO, ALLOW, KILL = 0x5_0000, 0x7FFF_0000, 0x8000_0000
+
+
+def answer(machine: str, number: int, *arguments: int, arch: int | None = None) -> int:
+    """What the filter says of a call, by a small machine for its programs."""
+    code = sandbox._program(machine, may_fork=False, may_execute=False)
+    words = {0: number, 4: sandbox._ARCHITECTURES[machine][0] if arch is None else arch}
+    words |= {16 + 8 * at: value & 0xFFFF_FFFF for at, value in enumerate(arguments)}
+    at = held = 0
+    while True:
+        operation, then, otherwise, operand = code[at]
+        at += 1
+        if operation == sandbox._RETURN:
+            return operand
+        if operation == sandbox._LOAD:
+            held = words.get(operand, 0)
+        elif operation == sandbox._AND:
+            held &= operand
+        else:
+            met = {
+                sandbox._EQUAL: held == operand,
+                sandbox._OVER: held > operand,
+                sandbox._ANY_BIT: bool(held & operand),
+            }[operation]
+            at += then if met else otherwise
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_says_the_same_on_every_machine(machine: str) -> None:
+    column = sandbox._ARCHITECTURES[machine][1]
+    looked = sandbox._numbers(sandbox._LOOKED_INTO, column)
+    refused = f"{sandbox._REFUSED},{sandbox._EXECUTES}"
+    for number in sandbox._numbers(refused, column).values():
+        assert answer(machine, number) == ERRNO | 1
+    for number in (*sandbox._numbers(sandbox._ABSENT, column).values(), 463, 500, 1 << 30):
+        assert answer(machine, number) == ERRNO | 38
+    assert answer(machine, looked["openat"], arch=7) == KILL  # numbers of another machine
+    own, thread, namespace = os.getpid(), 0x1_0000, 0x1000_0000
+    calls = {
+        ("clone", thread): ALLOW,
+        ("clone", thread | namespace): ERRNO | 1,
+        ("clone", 17): ERRNO | 1,
+        ("kill", own): ALLOW,
+        ("kill", own + 1): ERRNO | 1,
+        ("kill", 0): ERRNO | 1,
+        ("tgkill", -1): ERRNO | 1,
+        ("prlimit64", 0): ALLOW,
+        ("prlimit64", own + 1): ERRNO | 1,
+        ("fcntl", 0, 3): ALLOW,
+        ("fcntl", 0, 8): ERRNO | 1,
+        ("openat", 0, 0, os.O_RDONLY): ALLOW,
+        ("openat", 0, 0, os.O_WRONLY | os.O_TRUNC): ALLOW,  # Landlock's to decide
+        ("openat", 0, 0, os.O_RDONLY | os.O_TRUNC): ERRNO | 1,
+    }
+    found = {call: answer(machine, looked[call[0]], *call[1:]) for call in calls}
+    assert found == calls
