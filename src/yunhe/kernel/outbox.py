@@ -12,17 +12,17 @@ import logging
 import queue
 import random
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from yunhe.kernel import limits
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Database, Json, Tx, UtcTime, metadata
+from yunhe.kernel.turns import Peers, Turn
 
 log = logging.getLogger(__name__)
 
@@ -170,67 +170,6 @@ def pending(tx: Tx, conversation: str) -> list[dict[str, Any]]:
     return [dict(zip(_WAITS, row, strict=True)) for row in tx.rows(_WAITING, {"of": conversation})]
 
 
-class _Turn(NamedTuple):
-    """A conversation that is to be taken up."""
-
-    conversation: str
-    peer: str
-    head: Message | None
-
-
-class _Peers:
-    """How many threads each peer holds: never all of them, and few where its last message failed,
-    so that a dead or slow peer does not keep the others' news waiting."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: dict[str, int] = {}
-        self._failing: set[str] = set()
-        self._parked: dict[str, deque[_Turn]] = {}
-
-    def enter(self, turn: _Turn) -> bool:
-        """A thread for this turn; False: it is parked."""
-        with self._lock:
-            running = self._running.get(turn.peer, 0)
-            if running >= self._most(turn.peer):
-                self._parked.setdefault(turn.peer, deque()).append(turn)
-                return False
-            self._running[turn.peer] = running + 1
-            return True
-
-    def leave(self, peer: str) -> list[_Turn]:
-        """The thread is free; the parked turns that may go on now."""
-        with self._lock:
-            left = self._running[peer] - 1
-            if left:
-                self._running[peer] = left
-            else:
-                del self._running[peer]
-            parked = self._parked.get(peer)
-            if parked is None:
-                return []
-            free = min(max(0, self._most(peer) - left), len(parked))
-            found = [parked.popleft() for _ in range(free)]
-            if not parked:
-                del self._parked[peer]
-            return found
-
-    def failed(self, peer: str) -> None:
-        """Its last message was not taken."""
-        with self._lock:
-            self._failing.add(peer)
-
-    def answered(self, peer: str) -> None:
-        """Its last message was."""
-        if peer in self._failing:
-            with self._lock:
-                self._failing.discard(peer)
-
-    def _most(self, peer: str) -> int:
-        few = peer in self._failing
-        return limits.OUTBOX_FAILING_PEER_MAX if few else limits.OUTBOX_WORKERS - 1
-
-
 class Outbox:
     """The dispatcher of one process: a few threads, a queue of conversations, one timer."""
 
@@ -242,8 +181,8 @@ class Outbox:
         self._after: dict[str, After] = {}
         self._delivered: dict[str, OnDelivered] = {}
         self._gave_up: dict[str, OnGaveUp] = {}
-        self._ready: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
-        self._peers = _Peers()
+        self._ready: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
+        self._peers = Peers()
         # Replicas share the table: there a message is claimed before it is sent.
         self._shared = db.dialect == "postgresql"
         self._lock = threading.Lock()
@@ -318,7 +257,7 @@ class Outbox:
         if not event.first:
             self._offer(message.conversation, message.peer)
         elif self._taken_up(message.conversation, message):
-            turn = _Turn(message.conversation, message.peer, message)
+            turn = Turn(message.conversation, message.peer, message)
             after = self._after.get(message.kind)
             if after is None:
                 self._ready.put(turn)
@@ -328,7 +267,7 @@ class Outbox:
     def _offer(self, conversation: str, peer: str) -> None:
         """Take up a conversation, unless somebody has."""
         if self._taken_up(conversation):
-            self._ready.put(_Turn(conversation, peer, None))
+            self._ready.put(Turn(conversation, peer, None))
 
     def _taken_up(self, conversation: str, head: Message | None = None) -> bool:
         """Whether it is ours from now on; who has it will look once more, or go on with `head`."""
@@ -383,7 +322,7 @@ class Outbox:
             if not kept:
                 self._let_go(taken.conversation, taken.peer)
 
-    def _serve(self, turn: _Turn) -> bool:
+    def _serve(self, turn: Turn) -> bool:
         """Send what waits; True if the conversation is let go only when the mark is committed."""
         if turn.head is not None and not self._stop.is_set():
             # Alone in its conversation: whatever came since has rung again.
@@ -392,7 +331,7 @@ class Outbox:
         self._send_all(turn.conversation)
         return False
 
-    def _release(self, turn: _Turn) -> None:
+    def _release(self, turn: Turn) -> None:
         """What we claimed and shall not send, another replica may have."""
         if (head := turn.head) is not None and self._shared:
             self._db.write(lambda tx: self._set(tx, head))
@@ -407,7 +346,7 @@ class Outbox:
             else:
                 self._again[conversation] = None  # others may have rung after it
         if head is not None:
-            self._ready.put(_Turn(conversation, peer, head))
+            self._ready.put(Turn(conversation, peer, head))
         elif again and not self._stop.is_set():
             self._offer(conversation, peer)
 
