@@ -69,7 +69,8 @@ def _door(config: NodeConfig, number: int, sockets: list[socket.socket]) -> None
     node.app = _OnlyData(node.app)
     # Uses that died with a process: not those that may still run in another.
     longest = limits.QUERY_S_MAX + limits.STREAM_S_MAX
-    node.control.recover(longest, node.contracts.pushes.held_uses())
+    held = node.contracts.pushes.held_uses() | node.apps.host.held()
+    node.control.recover(longest, held)
     node.pool.start()
     node.evidence.start()
     stop = threading.Event()
