@@ -21,6 +21,8 @@ from yunhe.api.forms import (
     REGION,
     RELEASE,
     RELEASE_LIKE,
+    WATERMARK,
+    WATERMARK_LIKE,
 )
 
 SAMPLES = {
@@ -36,6 +38,7 @@ SAMPLES = {
     RELEASE: RELEASE_LIKE,
     HOURS: HOURS_LIKE,
     REGION: "3301",
+    WATERMARK: WATERMARK_LIKE,
 }
 WRONG: dict[str, Any] = {
     "null": None,

@@ -18,9 +18,7 @@ from yunhe.sdk.model import (
     Application,
     Bill,
     Contract,
-    Governed,
     Hit,
-    Left,
     Me,
     Negotiation,
     Offer,
@@ -433,16 +431,6 @@ def contracts() -> Call[list[Contract]]:
 def contract(contract_id: str) -> Call[Contract]:
     """One contract of this node."""
     return Call("GET", f"/contracts/{_key(contract_id)}", _one(Contract))
-
-
-def budget(contract: Contract | str) -> Call[Left]:
-    """What is left of a contract, at either end: uses, volume, privacy budget, and when."""
-    return Call("GET", f"/contracts/{_key(contract)}/budget", _one(Left))
-
-
-def governed(contract: Contract | str, sql: str) -> Call[Governed]:
-    """At the provider: what a query of the consumer becomes and where it runs; charges nothing."""
-    return Call("POST", f"/contracts/{_key(contract)}/explain", _one(Governed), body={"sql": sql})
 
 
 def terminate(contract: Contract | str, reason: str) -> Call[Contract]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
-from yunhe.sdk import calls, receive, sharing, stream, vault, watermark
+from yunhe.sdk import calls, receive, sharing, standing, stream, vault, watermark
 from yunhe.sdk import fabric as weave
 from yunhe.sdk import transfers as verbs
 from yunhe.sdk.apps import Apps, AsyncApps
@@ -93,8 +93,8 @@ class _Verbs:
 
     contracts = Verb(calls.contracts)
     contract = Verb(calls.contract)
-    budget = Verb(calls.budget)
-    governed = Verb(calls.governed)
+    budget = Verb(standing.budget)
+    governed = Verb(standing.governed)
     terminate = Verb(calls.terminate)
     seal = Verb(vault.seal)
     vault_items = Verb(vault.vault_items)

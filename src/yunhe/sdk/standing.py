@@ -1,0 +1,16 @@
+"""The verbs that ask how a contract stands, as values like those of `calls`; none is a use."""
+
+from __future__ import annotations
+
+from yunhe.sdk.calls import Call, _key, _one
+from yunhe.sdk.model import Contract, Governed, Left
+
+
+def budget(contract: Contract | str) -> Call[Left]:
+    """What is left of a contract, at either end: uses, volume, privacy budget, and when."""
+    return Call("GET", f"/contracts/{_key(contract)}/budget", _one(Left))
+
+
+def governed(contract: Contract | str, sql: str) -> Call[Governed]:
+    """At the provider: what a query of the consumer becomes and where it runs; charges nothing."""
+    return Call("POST", f"/contracts/{_key(contract)}/explain", _one(Governed), body={"sql": sql})
