@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from flow.test_postgres import trust
 from flow.test_push import PLAIN
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
+from yunhe import evidence
 from yunhe.cli import app
 from yunhe.dataplane import IpcCount
 from yunhe.kernel import limits
@@ -259,6 +261,11 @@ def test_copies_are_marked_at_every_door_and_traced(world: World, tmp_path: Path
     assert world["r"].did in run.output
     found = a.whose_copy(code, came["id"].to_pylist(), {"patients.age": plain})
     assert [each["named"] for each in found["recipients"]] == [False]
+    # Reads of the vault and marked receipts stand in the bundle, and verify offline.
+    a.issue_statement(contract.id)
+    until("settled", lambda: [s.state for s in r.statements(contract.id)] == ["settled"])
+    report = evidence.verify_bundle(r.bundle(contract.id), trust(world))
+    assert report.ok, report.findings
     who = a.create_token("user", ["user"]).token
     refused = pytest.raises(YunheRefused, match="ROLE_MISSING")
     with connect(world["a"].config.address, who) as user, refused:
