@@ -28,7 +28,7 @@ from yunhe.sdk.stream import Body
 
 ROWS = 2_000_000
 BYTES = int(os.environ.get("BENCH_BYTES", 10_000_000_000))
-_ROW_BYTES = 51  # a row of readings in Arrow, about
+_ROW_BYTES = 46  # a row of readings in Arrow, about
 TIMES = max(1, BYTES // (ROWS * _ROW_BYTES))
 SQL = (
     "SELECT r.id, r.sensor, r.a, r.b, r.c, r.label, r.d FROM readings AS r "

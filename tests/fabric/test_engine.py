@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from yunhe.fabric.engine import Engine, EngineFailed
+from yunhe.kernel import sandbox
 
 
 def stream(table: pa.Table) -> bytes:
@@ -94,3 +96,21 @@ def test_bytes_that_are_no_stream_and_too_many_of_them_end_it() -> None:
 
 def big() -> bytes:
     return stream(pa.table({"x": [str(i) * 40 for i in range(600_000)]}))
+
+
+@pytest.mark.skipif(not sandbox.available().whole, reason="this kernel has no walls")
+def test_it_stands_behind_the_walls() -> None:
+    engine = Engine(["p0"], 256)
+    try:
+        thread = fed(engine, "p0", stream(pa.table({"x": [1]})))
+        engine.order("SELECT sum(x) AS s FROM data.s0", {"s0": ["p0"]}, {})
+        engine.loaded()
+        tasks = [*Path(f"/proc/{engine._child.pid}/task").iterdir()]
+        assert tasks
+        for task in tasks:
+            lines = (task / "status").read_text().splitlines()
+            status = dict(line.split(":\t", 1) for line in lines)
+            assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+        thread.join()
+    finally:
+        engine.kill()

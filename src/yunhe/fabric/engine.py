@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from yunhe.kernel import limits
+from yunhe.kernel import limits, sandbox
 
 _FRAME: Final = struct.Struct("<cI")
 _SCRIPT: Final = Path(__file__).with_name("local.py")
@@ -51,12 +51,14 @@ class Engine:
                     str(theirs),
                     str(limits.WORKER_ADDRESS_MB_MAX),
                     str(limits.QUERY_CPU_S_MAX),
+                    sandbox.__file__,
+                    json.dumps([str(each) for each in sandbox.runtime()]),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs, *self._ends.values()),
-                env={"LC_ALL": "C.UTF-8", "TZ": "UTC"},
+                env=sandbox.environment(),
                 cwd="/",
             )
         except BaseException:

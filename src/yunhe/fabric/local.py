@@ -1,19 +1,22 @@
 """The local engine of one query over the fabric: parts come in by pipes, the answer goes out.
 
-A process of its own, started by path, importing nothing of the house: DuckDB in memory alone (no
-file, no network, no extension, memory bounded), so that governed rows never touch this node's
-disk. In (stdin): one JSON order; each part as an Arrow IPC stream on its own descriptor. Out:
-frames of Arrow IPC bytes and a trailer with a fixed code. No engine text leaves it.
+A process of its own behind the walls of `kernel/sandbox.py`, started by path, importing nothing
+of the house: DuckDB in memory alone (no file, no network, no extension, memory bounded), so that
+governed rows never touch this node's disk. In (stdin): one JSON order; each part as an Arrow IPC
+stream on its own descriptor. Out: frames of Arrow IPC bytes and a trailer with a fixed code. No
+engine text leaves it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-import resource
 import struct
 import sys
 import threading
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import duckdb
@@ -22,7 +25,8 @@ import pyarrow as pa
 FRAME = struct.Struct("<cI")
 DATA, TRAILER, LOADED = b"D", b"T", b"L"
 _FRAME_BYTES = 1 << 20
-
+# How many processors there are: the engine throws where these are there and cannot be read.
+_ENGINE_ASKS = ("/proc/self/cgroup", "/sys/fs/cgroup", "/sys/devices/system/cpu")
 
 _MEMORY = (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError)
 
@@ -154,13 +158,24 @@ class _Sink:
 def main() -> None:
     """One order from stdin."""
     out_fd, address_mb, cpu_s = (int(each) for each in sys.argv[1:4])
-    size = address_mb << 20
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes to pipes, never to a file
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
     order = json.loads(sys.stdin.buffer.read())
+    sandbox = _loaded(sys.argv[4])
+    seen = (*json.loads(sys.argv[5]), *_ENGINE_ASKS)
+    sandbox.confine(
+        sandbox.Mounts(tuple(map(Path, seen))),
+        sandbox.Limits(memory_bytes=address_mb << 20, cpu_s=cpu_s),
+        keep=(out_fd, *order["parts"].values()),
+    )
     Local(order, out_fd).run()
+
+
+def _loaded(script: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("sandbox", script)
+    if spec is None or spec.loader is None:
+        raise ImportError(script)
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 if __name__ == "__main__":
