@@ -15,7 +15,8 @@ from yunhe.vault import Given, Score
 router = face("supply")
 
 Key = Annotated[str, Path(max_length=255)]
-Value = int | float | Annotated[str, Field(max_length=255)] | None
+Number = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]
+Value = Number | Annotated[str, Field(max_length=255)] | None
 Values = Annotated[list[Value], Field(max_length=limits.WATERMARK_ROWS_MAX)]
 
 
