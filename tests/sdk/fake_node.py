@@ -36,6 +36,7 @@ TERMS = {
     "bytes_total": None,
     "hours": None,
     "regions": [],
+    "watermark": None,
 }
 OFFER = {
     "offer_id": "offer-1",
