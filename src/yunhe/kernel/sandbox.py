@@ -138,19 +138,19 @@ def available() -> Report:
     """The walls that stand on this machine, tried out in a process of its own."""
     import subprocess  # not needed in a child, which is to start fast
 
-    tried = subprocess.run(
-        [sys.executable, "-I", "-S", __file__],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-        env=environment(),
-        cwd="/",
-        timeout=30,
-        check=False,
-    )
     try:
+        tried = subprocess.run(
+            [sys.executable, "-I", "-S", __file__],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            env=environment(),
+            cwd="/",
+            timeout=30,
+            check=False,
+        )
         return Report(**json.loads(tried.stdout))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, subprocess.TimeoutExpired):
         return Report()  # not even the trial came to its end
 
 
