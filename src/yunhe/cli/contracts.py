@@ -14,7 +14,6 @@ from yunhe.cli.errors import unusable
 from yunhe.kernel import canonical
 from yunhe.kernel.money import yuan
 from yunhe.sdk import Contract, Left, Negotiation, Space, YunheRefused
-from yunhe.sdk.model import read
 
 app = typer.Typer(help="The contracts of this node, on either side.", no_args_is_help=True)
 
@@ -145,7 +144,7 @@ def explain(desk: Desk, contract: Id, text: Annotated[str, typer.Argument(metava
             desk.say("minimum group", "最小分组"): str(found.minimum_group or "") or None,
             desk.say("groups", "分组查询"): found.groups_sql,
             desk.say("bounds", "限额"): "; ".join(f"{n} {v}" for n, v in found.bounds.items()),
-            **_budget(desk, read(Left, found.left)),
+            **_budget(desk, found.left or Left()),
             desk.say("governed query", "受控查询"): found.sql,
         }
         _say(desk, lines)

@@ -357,7 +357,7 @@ class Governed:
     names: tuple[str, ...]
     pushed: tuple[str, ...]
     bounds: dict[str, Any] = field(default_factory=dict)
-    left: dict[str, Any] = field(default_factory=dict)
+    left: Left | None = None
 
 
 @dataclass(frozen=True)

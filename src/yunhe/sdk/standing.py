@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from yunhe.sdk.calls import Call, _key, _one
 from yunhe.sdk.model import Contract, Governed, Left
 
@@ -13,4 +16,8 @@ def budget(contract: Contract | str) -> Call[Left]:
 
 def governed(contract: Contract | str, sql: str) -> Call[Governed]:
     """At the provider: what a query of the consumer becomes and where it runs; charges nothing."""
-    return Call("POST", f"/contracts/{_key(contract)}/explain", _one(Governed), body={"sql": sql})
+    return Call("POST", f"/contracts/{_key(contract)}/explain", _governed, body={"sql": sql})
+
+
+def _governed(data: dict[str, Any]) -> Governed:
+    return replace(_one(Governed)(data), left=_one(Left)(data.get("left") or {}))
