@@ -1,7 +1,7 @@
 """What runs inside the walls: puts them up, then runs one program over its inputs.
 
 In: one JSON line on stdin. Out: JSON on the one descriptor that it is left, exit code 0; else one
-of `NO_WALLS`, `NO_LIBRARY`, `NO_MEMORY`, or any other. No folder is writable. It imports the
+of `NO_WALLS`, `NO_MEMORY`, or any other. No folder is writable. It imports the
 standard library only and is started by its path with `-I -S`: the house stays outside.
 """
 
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NO_WALLS, NO_LIBRARY, NO_MEMORY = 90, 91, 92
+NO_WALLS, NO_MEMORY = 90, 92
 
 
 def _walls(said: dict[str, Any]) -> None:
@@ -113,7 +113,7 @@ def main() -> None:
             out.write(text)
     except ImportError as missing:
         sys.stderr.write(f"{missing}\n")
-        os._exit(NO_LIBRARY if missing.name in said["libraries"] else 1)
+        os._exit(1)
     except MemoryError:
         os._exit(NO_MEMORY)
 

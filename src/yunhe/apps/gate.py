@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -218,10 +218,13 @@ def beside(table: pa.Table, inputs: list[Path]) -> pa.Table:
     return rows
 
 
-def trimmed(chunks: Iterator[bytes], rule: Release) -> Iterator[bytes]:
+def trimmed(
+    chunks: Iterator[bytes], rule: Release, computed: Collection[int] = ()
+) -> Iterator[bytes]:
     """The result of an application's SQL, its inexact numbers at the rule's digits.
 
-    Raises AppOutputRefused beyond the rule's bytes. The stream is of our own engine.
+    `computed`: the places that are no keys, where only numbers and truth values may stand. Raises
+    AppOutputRefused otherwise and beyond the rule's bytes. The stream is of our own engine.
     """
     held = io.BytesIO()
     for chunk in chunks:
@@ -231,6 +234,8 @@ def trimmed(chunks: Iterator[bytes], rule: Release) -> Iterator[bytes]:
     table = pa.ipc.open_stream(held.getvalue()).read_all()
     if rule.digits:
         for at, field in enumerate(table.schema):
+            if at in computed and not _is_number(field.type):
+                raise AppOutputRefused("what is no key is no number")
             if pa.types.is_floating(field.type) or pa.types.is_decimal(field.type):
                 values = [
                     None if v is None else _rounded(float(v), rule.digits)
@@ -241,3 +246,8 @@ def trimmed(chunks: Iterator[bytes], rule: Release) -> Iterator[bytes]:
     if len(made) > rule.bytes:
         raise AppOutputRefused("too many bytes")
     yield made
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    known = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(each(kind) for each in known) or pa.types.is_null(kind)

@@ -34,7 +34,7 @@ from yunhe.apps.manifest import Kind, Manifest
 from yunhe.apps.model import Job, JobState, Side
 from yunhe.catalog import ResourceForm, TableForm, Text
 from yunhe.contracts import Release, ReleaseKind
-from yunhe.dataplane import Fed, Query, Spooled, Wanted, bind_named
+from yunhe.dataplane import Fed, Query, Spooled, Wanted, bind_named, computed
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
@@ -176,6 +176,7 @@ class Runner:
     def _sql(self, job: Job, rule: Release, query: Query, code: Path) -> None:
         """The one enforcement function for SQL; its result is laid down before it is released."""
         sql = bind_named(code.read_text(encoding="utf-8"), job.parameters)
+        made = computed(sql) if rule.kind is ReleaseKind.AGGREGATE else frozenset[int]()
         began = monotonic()
 
         def kept(tx: Tx, laid: Spooled) -> None:
@@ -188,7 +189,7 @@ class Runner:
             replace(query, sql=sql),
             self._desk.job(job.id) / "output.arrow",
             kept,
-            lambda chunks: gate.trimmed(chunks, rule),
+            lambda chunks: gate.trimmed(chunks, rule, made),
         )
 
     def _program(

@@ -33,6 +33,7 @@ ANSWERS = (
     "APP_TIMEOUT",
     "APP_MEMORY",
     "APP_OUTPUT_REFUSED",
+    "APP_CUT",  # an author may end a run once its time has told something
 )
 
 

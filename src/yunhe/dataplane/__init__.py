@@ -7,7 +7,7 @@ the gate is evidence (`use.denied`). The consumer's relay uses `IpcCount` and `c
 
 from __future__ import annotations
 
-from yunhe.dataplane.beside import Laid, Wanted
+from yunhe.dataplane.beside import Laid, Wanted, computed
 from yunhe.dataplane.errors import (
     AggregateOnly,
     BadLiteral,
@@ -95,6 +95,7 @@ __all__ = [
     "bind_named",
     "bindings",
     "check_terms",
+    "computed",
     "count_file",
     "count_ipc",
     "govern",

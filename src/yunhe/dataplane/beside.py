@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlglot import exp
+
 from yunhe.contracts import ReleaseKind, Term, Terms
 from yunhe.control import Given
-from yunhe.dataplane.errors import InputTooLarge
+from yunhe.dataplane.errors import AggregateArgument, InputTooLarge
+from yunhe.dataplane.gate import read
 from yunhe.kernel import limits
 
 
@@ -58,6 +61,31 @@ def as_released(terms: Terms, application: str) -> Terms:
     if not application or rule is None or rule.kind is not ReleaseKind.AGGREGATE:
         return terms
     return replace(terms, minimum_group=max(terms.minimum_group, rule.k))
+
+
+def computed(sql: str) -> frozenset[int]:
+    """The places of a grouped query's result that are made of aggregates, not of its keys.
+
+    Raises AggregateArgument for one that is cast to anything but an inexact number: as a whole
+    number or a text it would keep every digit, whatever a release rule leaves of numbers. Raises
+    as the gate does on what it cannot read.
+    """
+    tree = read(sql)
+    items = tree.selects if isinstance(tree, exp.Select) else []
+    places: set[int] = set()
+    names: set[str] = set()
+    for _ in items:  # an item may name an earlier or a later one
+        for at, item in enumerate(items):
+            named = (each.name.lower() for each in item.find_all(exp.Column) if not each.table)
+            if item.find(exp.AggFunc) or not names.isdisjoint(named):
+                places.add(at)
+                names.add(item.alias_or_name.lower())
+    for at in places:
+        for cast in items[at].find_all(exp.Cast):  # a TRY_CAST is one, too
+            inside = cast.find_ancestor(exp.AggFunc)
+            if inside is None and not cast.to.is_type(exp.DType.FLOAT, exp.DType.DOUBLE):
+                raise AggregateArgument(got=cast.sql("duckdb", comments=False)[:80])
+    return frozenset(places)
 
 
 def environment(terms: Terms, application: str) -> Mapping[str, Given]:
