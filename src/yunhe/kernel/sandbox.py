@@ -352,7 +352,7 @@ mq_open 240 180, mq_unlink 241 181, mknod 133 -, mknodat 259 33, chmod 90 -, fch
 fchmodat 268 53, fchmodat2 452 452, chown 92 -, fchown 93 55, lchown 94 -, fchownat 260 54,
 setxattr 188 5, lsetxattr 189 6, fsetxattr 190 7, removexattr 197 14, lremovexattr 198 15,
 fremovexattr 199 16, utime 132 -, utimes 235 -, utimensat 280 88, futimesat 261 -, truncate 76 45,
-vhangup 153 58, uselib 134 -
+vhangup 153 58, uselib 134 -, inotify_init 253 -, inotify_init1 294 26, inotify_add_watch 254 27
 """
 _EXECUTES: Final = "execve 59 221, execveat 322 281"
 _FORKS: Final = "fork 57 -, vfork 58 -"
@@ -368,7 +368,9 @@ _LOAD, _EQUAL, _OVER, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x54, 0x
 _ALLOW, _KILL, _EPERM, _ENOSYS = 0x7FFF_0000, 0x8000_0000, 0x5_0001, 0x5_0026
 _THREAD, _NAMESPACES = 0x1_0000, 0x7E02_0000  # clone(2)
 _O_TRUNC, _O_ACCMODE = 0o1000, 0o3
-_SETS_OWNER: Final = (8, 10, 15)  # fcntl(2): F_SETOWN, F_SETSIG, F_SETOWN_EX send signals
+# fcntl(2): F_SETOWN, F_SETSIG, F_SETOWN_EX send signals; F_SETLEASE holds up whoever opens a file,
+# F_NOTIFY tells of what others do, as inotify does without Landlock being asked.
+_FCNTL_REFUSED: Final = (8, 10, 15, 1024, 1026)
 
 _Code = list[tuple[int, int, int, int]]  # operation, jump if true, jump if false, operand
 
@@ -406,7 +408,7 @@ def _looks(number: dict[str, int], may_fork: bool) -> _Code:
     for name, allowed in (("kill", [own]), ("tgkill", [own]), ("prlimit64", [0, own]),
                           ("sched_setaffinity", [0, own])):  # fmt: skip
         made += _only_for(number[name], [_argument(0), *_one_of(allowed, _ALLOW, _EPERM)])
-    fcntl = [_argument(1), *_one_of(_SETS_OWNER, _EPERM, _ALLOW)]
+    fcntl = [_argument(1), *_one_of(_FCNTL_REFUSED, _EPERM, _ALLOW)]
     made += _only_for(number["fcntl"], fcntl)
     made += _only_for(number["openat"], [_argument(2), *cut])
     if "open" in number:
