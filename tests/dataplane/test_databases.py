@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from dataplane.hospital import ROWS
-from dataplane.test_pushdown import CLEAR, _frames, fill
 from dataplane.test_service import PEER, Desk
+from dataplane.twins import CLEAR, fill, frames
 from yunhe.contracts import Terms, Watermark
 from yunhe.control import Control
 from yunhe.dataplane import (
@@ -41,7 +41,7 @@ class Node:
 
     def __init__(self, db: Database, pool: Pool, folder: Path, url: str) -> None:
         self.url = url
-        found = fill("postgresql", folder, url, _frames())
+        found = fill("postgresql", folder, url, frames())
         table = {"kind": "postgresql", "password": "env:YUNHE_TEST_PASSWORD", **found.values}
         self.connections = Connections({"his": table})
         self.folder = folder / "pulled"

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pymysql
 import pytest
 
-from dataplane.test_pushdown import CLEAR, Twin
+from dataplane.twins import CLEAR, Twin
 from yunhe.dataplane import Pool, TableBinding, govern
 from yunhe.dataplane.pushdown_fetch import Databases
 from yunhe.sources import Bounds, Failed, SourceAway, Stop, parse

@@ -15,7 +15,7 @@ import pytest
 from dataplane.hospital import CODES, GROUPS, LABS, PATIENTS, ROWS
 from dataplane.sail import Lake, lake
 from dataplane.test_gate_pairs import cases
-from dataplane.test_pushdown import CLEAR, QUERIES, TERMS, _frames
+from dataplane.twins import CLEAR, QUERIES, TERMS, frames
 from yunhe.contracts import Mask, Terms
 from yunhe.kernel.errors import YunheError
 
@@ -94,7 +94,7 @@ def _alike(one: Any, other: Any) -> bool:
 
 
 def test_what_databases_answer(home: Lake) -> None:
-    for name, table in _frames().items():
+    for name, table in frames().items():
         home.add(name, table)
     terms = (CLEAR, TERMS)
     held(home, [(each[0], term) for each in QUERIES for term in terms], 55)

@@ -64,6 +64,20 @@ def test_a_running_stream_is_cut_at_exactly_the_last_row(node: Plane) -> None:
     assert node.control.quota("c1").rows_left == 0
 
 
+def test_a_receipt_for_less_of_a_cut_delivery_gives_no_volume_back(node: Plane) -> None:
+    """Else who asks for more than may be, and signs for none of it, has all data in the end."""
+    node.desk.open(replace(ROWS, rows_total=100_000, bytes_total=50_000_000))
+    with pytest.raises(RowsOverLimit):
+        for _ in node.query(BIG):
+            pass
+    before = node.control.quota("c1")
+    node.control.correct("u1", 0, 0, {})
+    assert node.use().rows == 0  # the price is the receiver's word
+    after = node.control.quota("c1")
+    assert (after.rows_left, after.bytes_left) == (before.rows_left, before.bytes_left)
+    assert (after.rows_left, refused(node, ALL, "u2").code) == (0, "TOTAL_ROWS_SPENT")
+
+
 def test_bytes_of_a_use_are_never_more_than_agreed(node: Plane) -> None:
     node.desk.open(replace(ROWS, bytes_max=2_000_000))
     stream = node.query(BIG)
