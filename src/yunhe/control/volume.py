@@ -82,10 +82,15 @@ def give_back(tx: Tx, use_row: Any) -> None:
 
 
 def lower(tx: Tx, use_row: Any, rows: int, byte_count: int) -> None:
-    """Of a posted use whose figures are corrected."""
-    before = _known(use_row, use_row.rows, use_row.bytes or 0)
+    """Of a posted use whose figures are corrected: after a crash, when nobody knows what left.
+
+    Of a delivery that was cut under our eyes all that was sent counts, whatever its receiver signs
+    for: what it need not pay may have come all the same, and use by use all data would.
+    """
+    if use_row.bytes or not use_row.rows:
+        return
     after = _known(use_row, rows, byte_count)
-    _move(tx, use_row.contract_id, use_row.rows - rows, before - after)
+    _move(tx, use_row.contract_id, use_row.rows - rows, _held(use_row) - after)
 
 
 def _held(use_row: Any) -> int:
