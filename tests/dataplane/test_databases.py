@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
@@ -232,6 +233,28 @@ def test_the_schema_is_told_without_asking_the_database(node: Node) -> None:
     assert schema.names == ["id", "value", "code", "big", "seen", "rare"]
     said = node.plane.describe(PEER, "c1", "SELECT code, sum(big) s FROM labs GROUP BY code")
     assert pa.ipc.read_schema(pa.py_buffer(said)).names == ["code", "s"]
+
+
+class _Laid:
+    """A supply that has laid the files of one table down elsewhere than the form says."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = str(file)
+
+    def files(self, resource, table, origins, columns, needed) -> tuple[str, ...]:
+        return (self.file,) if table == "notes" else tuple(origins)
+
+
+def test_a_schema_beside_a_snapshot_is_told_of_the_snapshot(node: Node, tmp_path: Path) -> None:
+    _open(node, replace(CLEAR, columns=(*CLEAR.columns, "notes.id", "notes.grade")))
+    pq.write_table(pa.table({"id": [1], "grade": ["a"]}), tmp_path / "laid.parquet")
+    types = {"id": "BIGINT", "grade": "VARCHAR"}
+    node.tables["notes"] = TableBinding(types, ("/gone/notes.csv",), "id", ("csv:notes.csv",), "r")
+    node.plane._supply = _Laid(tmp_path / "laid.parquet")
+    shapes = node.plane.shapes(PEER, "c1")
+    assert pa.ipc.read_schema(pa.py_buffer(shapes["notes"])).names == ["id", "grade"]
+    said = node.plane.describe(PEER, "c1", "SELECT count(*) AS n FROM patients")
+    assert pa.ipc.read_schema(pa.py_buffer(said)).names == ["n"]
 
 
 def test_explain_says_what_the_database_does(node: Node) -> None:

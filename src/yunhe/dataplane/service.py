@@ -151,11 +151,12 @@ class DataPlane:
         contract = self._contracts.in_force(contract_id, peer_did)
         tables = self._tables(contract)
         governed = self._gate.govern(contract.id, sql, tables, contract.terms)
-        binding = self._binding(contract, self._fresh(contract, tables, governed.tables))
+        read = self._fresh(contract, tables, governed.tables)
+        binding = self._binding(contract, read)
         groups_sql = governed.groups_sql
         if governed.recipe is not None and groups_sql is not None:
             groups_sql = noise.shape(groups_sql, governed.recipe)
-        return self._described(binding, tables, [(governed.sql, groups_sql)])[0]
+        return self._described(binding, read, [(governed.sql, groups_sql)])[0]
 
     def shapes(self, peer_did: str, contract_id: str) -> dict[str, bytes]:
         """The tables as the contract shows them, each with its Arrow schema (one IPC message).
@@ -167,7 +168,7 @@ class DataPlane:
         shown = views(tables, contract.terms).values()
         read = self._fresh(contract, tables, [view.table for view in shown])
         binding = self._binding(contract, read)
-        said = self._described(binding, tables, [(view.select(), None) for view in shown])
+        said = self._described(binding, read, [(view.select(), None) for view in shown])
         return dict(zip((view.table for view in shown), said, strict=True))
 
     def _described(
