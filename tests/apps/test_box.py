@@ -171,6 +171,11 @@ def test_what_it_prints_and_writes_is_bounded(
         bench.run("return {'n': 'x' * (2 << 20)}")
 
 
+def test_what_it_prints_moves_no_terminal_of_the_host(bench: Bench) -> None:
+    bench.run("print('\\x1b[2J\\x9b31m\\r\\u202eok\\t年\\n')\nreturn {'n': 1}")
+    assert box.printed(bench.folder) == "\ufffd[2J\ufffd31m\ufffd\ufffdok\t年\n\n"
+
+
 @pytest.mark.parametrize("text", ["", '{"numbers": {"n": 1e999}}', '{"a": 1, "a": 2}', "\x00"])
 def test_a_result_that_is_no_json_is_refused(bench: Bench, text: str) -> None:
     with pytest.raises((AppOutputRefused, AppFailed)):

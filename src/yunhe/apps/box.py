@@ -110,12 +110,13 @@ def run(
 
 
 def printed(folder: Path) -> str:
-    """What the program of a run printed, as far as it is kept."""
+    """What the program of a run printed, as far as it is kept: nothing that moves a terminal."""
     try:
         with (folder / "log").open("rb") as file:
-            return file.read(limits.APP_LOG_BYTES_MAX).decode("utf-8", "replace")
+            text = file.read(limits.APP_LOG_BYTES_MAX).decode("utf-8", "replace")
     except OSError:
         return ""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
 
 
 def _libraries(manifest: Manifest) -> list[str]:

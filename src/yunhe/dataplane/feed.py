@@ -82,7 +82,9 @@ class FeedingPlane(PartingPlane):
             }
             if grouped is None:
                 return Fed(grant, laid)
-            return self._with_groups(contract, tables, grouped, Fed(grant, laid), folder, watch)
+            fed = Fed(grant, laid)
+            read = tuple(sorted(use.fields))
+            return self._with_groups(contract, tables, grouped, fed, folder, watch, read)
         except BaseException as error:
             self._void(grant, error)
             raise
@@ -120,13 +122,18 @@ class FeedingPlane(PartingPlane):
         fed: Fed,
         folder: Path,
         watch: Watch,
+        summed: tuple[str, ...],
     ) -> Fed:
         job = Job(grouped.sql, grouped.groups_sql, grouped.k, limits.APP_GROUPS_MAX)
         running = self._started(contract, tables, grouped, job, watch)
         path = folder / "groups.arrow"
         try:
             lay_down(_small(iter(running)), path, watch)
-            return replace(fed, groups=path, answered=_answered(contract, grouped, running))
+            told = _answered(contract, grouped, running)
+            if told is not None:
+                # What a program adds up nobody knows: of all that it reads it may be a sum.
+                told = replace(told, summed=summed)
+            return replace(fed, groups=path, answered=told)
         finally:
             running.close()
 
