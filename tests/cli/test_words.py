@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sdk.fake_node import CONTRACT, FakeNode, fake_node
+from sdk.fake_node import CONTRACT, PROBLEM, FakeNode, fake_node
 from yunhe.cli import app
 from yunhe.sdk import ArrowMissing
 from yunhe.sdk.errors import unreachable
@@ -149,3 +149,30 @@ def test_a_table_speaks_the_language_of_its_reader(node: FakeNode) -> None:
     assert json.loads(run(node, "contracts", "list", "--lang", "zh", "--json").stdout)[0][
         "state"
     ] == "in_force"  # fmt: skip
+
+
+def test_what_several_hosts_refused_is_said_beside_the_table(node: FakeNode) -> None:
+    app_, contract = "a" * 64, {**CONTRACT, "id": "c-1"}
+    node.answers["GET /apps"] = (200, {"items": [{"digest": app_, "ours": True}]})
+    node.answers["GET /contracts"] = (200, {"items": [contract]})
+    node.answers[f"POST /apps/{app_}/deployments"] = (403, PROBLEM)
+    done = run(node, "apps", "deploy", app_, "c-1")
+    assert done.exit_code == 1
+    assert "refused" in done.stdout
+    assert "PURPOSE_NOT_AGREED  The purpose was not agreed." in done.stderr
+    assert "Remedy: Ask for it in a new contract." in done.stderr
+    zh = run(node, "apps", "deploy", app_, "c-1", "--lang", "zh")
+    assert "c-1：已拒绝" in zh.stderr
+    assert "请签订新合约。" in zh.stderr
+    rows = json.loads(run(node, "apps", "deploy", app_, "c-1", "--json").stdout)
+    assert rows[0]["problem"]["remedy"] == PROBLEM["remedy"]
+
+
+def test_states_and_truth_are_said_in_the_readers_language(node: FakeNode) -> None:
+    item = {"state": "proved", "verified": True, "due_at": None, "proved_at": "t", "use_id": "u"}
+    node.answers["GET /contracts"] = (200, {"items": [CONTRACT]})
+    node.answers["GET /contracts/c-1/vault/proofs"] = (200, {"items": [item]})
+    assert "yes" in run(node, "vault", "proofs", "c-1").stdout
+    zh = run(node, "vault", "proofs", "c-1", "--lang", "zh").stdout
+    assert "已证明" in zh
+    assert "是" in zh

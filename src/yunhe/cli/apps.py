@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from yunhe.cli import words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument, unusable
-from yunhe.sdk import require_arrow
+from yunhe.sdk import YunheRefused, require_arrow
 
 app = typer.Typer(help="Signed programs that run beside the data.", no_args_is_help=True)
 
@@ -37,7 +38,7 @@ def publish(
         raise unusable(code, error) from error
     with desk.space() as space:
         found = space.apps.publish(said, data)
-    desk.show(found, f"{found['reference']}  {found['state']}")
+    desk.show(found, f"{found['reference']}  {_state(desk, found)}")
 
 
 @command(app, "list")
@@ -72,9 +73,7 @@ def deploy(
         keys = [desk.whole(each, space.contracts) for each in contracts]
 
         def told(row: dict[str, Any]) -> None:
-            desk.note(
-                f"{row['contract_id']}: {row['state']}", f"{row['contract_id']}：{row['state']}"
-            )
+            _said(desk, row["contract_id"], row)
 
         found = space.apps.deploy_all(_version(desk, space, version), keys, told)
     _table(
@@ -129,7 +128,7 @@ def withdraw(desk: Desk, version: _App, reason: _Why = "") -> None:
     """Deploy a version nowhere anew; where it is, it stays."""
     with desk.space() as space:
         found = space.apps.step(_version(desk, space, version), "withdraw", reason)
-    desk.show(found, f"{found['reference']}  {found['state']}")
+    desk.show(found, f"{found['reference']}  {_state(desk, found)}")
 
 
 @command(app)
@@ -157,7 +156,7 @@ def run(
         keys = [desk.whole(each, lambda: known) for each in deployment_ids]
 
         def told(row: dict[str, Any]) -> None:
-            desk.note(f"{row['id']}: {row['state']}", f"{row['id']}：{row['state']}")
+            _said(desk, row["id"] or row["deployment_id"], row)
 
         found = space.apps.run_all(keys, purpose, given, told)
         for row in found:
@@ -213,7 +212,7 @@ def release(
     """As host: let a held result go, or not; look at it first: result JOB --held."""
     with desk.space() as space:
         found = space.apps.release(_whole(desk, space, job), reason, let_go=not refused)
-    desk.show(found, f"{found['id']}  {found['state']}")
+    desk.show(found, f"{found['id']}  {_state(desk, found)}")
 
 
 def _form(path: Path) -> dict[str, Any]:
@@ -255,7 +254,7 @@ def _decided(desk: Desk, given: str, decision: str, reason: str) -> None:
     with desk.space() as space:
         known = [each["id"] for each in space.apps.deployments()]
         found = space.apps.decide(desk.whole(given, lambda: known), decision, reason)
-    desk.show(found, f"{found['id']}  {found['state']}")
+    desk.show(found, f"{found['id']}  {_state(desk, found)}")
 
 
 def _stepped(desk: Desk, given: str, step: str, reason: str) -> None:
@@ -263,9 +262,21 @@ def _stepped(desk: Desk, given: str, step: str, reason: str) -> None:
         ours = [each["digest"] for each in space.apps.versions() if each["ours"]]
         if any(each.startswith(given) for each in ours):
             found = space.apps.step(desk.whole(given, lambda: ours), step, reason)
-            desk.show(found, f"{found['reference']}  {found['state']}")
+            desk.show(found, f"{found['reference']}  {_state(desk, found)}")
             return
     _decided(desk, given, step, reason)
+
+
+def _state(desk: Desk, found: dict[str, Any]) -> object:
+    return words.shown(desk.lang, "state", found["state"])
+
+
+def _said(desk: Desk, key: str, row: dict[str, Any]) -> None:
+    """How one of several stands; of a refused one why, and what mends it."""
+    desk.note(f"{key}: {row['state']}", f"{key}：{_state(desk, row)}")
+    problem = row.get("problem")
+    if problem is not None and not desk.json:
+        desk.fail(YunheRefused(problem, problem["status"]))
 
 
 def _jobs(desk: Desk, found: list[dict[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from yunhe.cli import words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument, unusable
 from yunhe.sdk import require_arrow
@@ -131,7 +132,7 @@ def _whole(desk: Desk, space: Any, given: str) -> str:
 
 
 def _shown(desk: Desk, found: dict[str, Any]) -> None:
-    desk.show(found, f"{found['id']}  {found['state']}")
+    desk.show(found, f"{found['id']}  {words.shown(desk.lang, 'state', found['state'])}")
 
 
 def _check_target(out: Path) -> None:

@@ -134,7 +134,9 @@ def release(job: str, reason: str = "", *, let_go: bool = True) -> Call[dict[str
 def deploy_all(
     app: str, contracts: Sequence[Contract | str], on_progress: Progress | None = None
 ) -> Flow[list[dict[str, Any]]]:
-    """Deploy a version under several contracts; a refusal stands in its row, and the rest go on."""
+    """Deploy a version under several contracts; a refusal stands in its row (`code`, and its
+    words as `problem`), and the rest go on.
+    """
     rows = []
     for contract in contracts:
         key = contract if isinstance(contract, str) else contract.id
@@ -143,7 +145,7 @@ def deploy_all(
             made = yield deploy(app, key)
             row |= {name: made[name] for name in ("id", "peer", "state")}
         except YunheRefused as refused:
-            row["code"] = refused.code
+            row |= _told(refused)
         rows.append(row)
         if on_progress is not None:
             on_progress(row)
@@ -156,13 +158,16 @@ def run_all(
     parameters: Mapping[str, Any] | None = None,
     on_progress: Progress | None = None,
 ) -> Flow[list[dict[str, Any]]]:
-    """Run at several hosts at once and wait for all; a refusal stands in its row."""
+    """Run at several hosts at once and wait for all; a refusal stands in its row (`code`, and
+    its words as `problem`).
+    """
     rows: dict[str, dict[str, Any]] = {}
     for key in deployments:
         try:
             rows[key] = yield start(key, purpose, parameters)
         except YunheRefused as refused:
-            rows[key] = {"id": "", "deployment_id": key, "state": "refused", "code": refused.code}
+            gone = {"id": "", "deployment_id": key, "state": "refused"}
+            rows[key] = gone | _told(refused)
     told: set[str] = set()
     while True:
         for key, row in rows.items():
@@ -175,6 +180,11 @@ def run_all(
         if len(told) == len(rows):
             return list(rows.values())
         yield Pause(PAUSE_S)
+
+
+def _told(refused: YunheRefused) -> dict[str, Any]:
+    """The members of a refused row: the code, and the node's sentence and remedy beside it."""
+    return {"code": refused.code, "problem": refused.problem()}
 
 
 class _Verbs:
