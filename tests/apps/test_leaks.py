@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from apps.programs import AGGREGATE, METRICS, manifest, terms
+from apps.programs import AGGREGATE, BY_SEX, METRICS, manifest, terms
 from flow.world import PURPOSE, World, three, until
+from yunhe.apps.runs import Runs
 from yunhe.control.model import ANSWERS
 from yunhe.dataplane import AggregateOnly, computed
 from yunhe.kernel import limits
@@ -91,3 +98,30 @@ def test_runs_that_a_program_ends_by_its_own_choice_are_not_free_for_ever(
     left = node.control.left(node.contracts.contract(contract.id)).uses_left
     assert left == 10 - len(ENDS)  # five ends, of which one was given back
     assert "APP_CUT" in ANSWERS
+
+
+def test_a_host_gets_no_receipt_for_rows_that_the_rule_does_not_let_out(world: World) -> None:
+    """Rows of nulls cost a host a few bytes; at a price per row they would be any bill."""
+    r, node = world["r"].space, world["r"].node
+    app = r.apps.publish(manifest("overstated", "sql", output={"numbers": ["n"]}), BY_SEX)
+    contract = world.agree(world.product(terms(AGGREGATE, app["reference"])))
+    deployed = r.apps.deploy(app["digest"], contract)["id"]
+    out, schema = io.BytesIO(), pa.schema([("n", pa.null())])
+    with pa.ipc.new_stream(out, schema) as writer:
+        writer.write_batch(pa.record_batch([pa.nulls(1_000_000)], schema))
+    sent = out.getvalue()
+    assert len(sent) < 1_000
+    digest = hashlib.sha256(sent).hexdigest()
+    told: dict[str, Any] = {"state": "released", "bytes": len(sent), "output_digest": digest}
+    piece = {"data": base64.b64encode(sent).decode(), "total": len(sent)}
+    desk = node.apps.runs._desk
+    for answer in (told, {"state": "refused", "why": "a person of ours did not like it"}):
+
+        def host(_did: str, name: str, _body: Any, answer: dict[str, Any] = answer) -> Any:
+            return piece if name == "GetAppResult" else answer
+
+        runs, use = Runs(replace(desk, call=host)), str(uuid.uuid4())
+        job = runs.run(deployed, PURPOSE, {}, use, "somebody")
+        assert (job.state, job.code, job.rows) == ("failed", "APP_ANSWER_INVALID", 0)
+        assert not desk.result(use).exists()
+    assert not node.exchange.receipts(contract.id)

@@ -28,7 +28,7 @@ from yunhe.apps.errors import (
 )
 from yunhe.apps.manifest import arguments
 from yunhe.apps.model import ENDED, AppState, Deployment, DeploymentState, Job, JobState, Side
-from yunhe.contracts import Contract
+from yunhe.contracts import Contract, ReleaseKind
 from yunhe.dataplane import count_file
 from yunhe.kernel import limits
 from yunhe.kernel.db import Tx
@@ -202,14 +202,26 @@ class Runs:
         count = count_file(path)
         if not count.complete:
             raise AppAnswerInvalid(why="it is no whole stream", why_zh="数据流不完整")
+        if count.rows > _rows_most(contract):
+            # Rows cost a host nothing to make and us their price: no receipt for these.
+            path.unlink(missing_ok=True)
+            return self._broken(job)
         figures = (count.rows, count.bytes, count.digest)
         return self._ended(job, said, JobState.RELEASED, *figures)
+
+    def _broken(self, job: Job) -> Job:
+        """The host says what the rule does not allow: nothing is signed for."""
+        said = {"code": AppAnswerInvalid.code}
+        return self._ended(job, said, JobState.FAILED, 0, 0, "")
 
     def _over(self, job_id: str, said: Mapping[str, Any]) -> Job:
         job = self._desk.db.read(lambda tx: store.find_job(tx, job_id, Side.AUTHOR))
         if job is None:
             raise AppUnknown
         if said.get("state") == JobState.REFUSED:  # it ran: a use of no rows, and signed for
+            rule = self._desk.contracts.contract(job.contract_id).terms.release
+            if rule is None or rule.kind is not ReleaseKind.REVIEW:
+                return self._broken(job)  # there was nobody to look at it
             return self._ended(job, said, JobState.REFUSED, 0, 0, _NOTHING)
         return self._ended(job, said, JobState.FAILED, 0, 0, "")
 
@@ -318,6 +330,13 @@ def fresh(
         ended_at=None,
         entry_id="",
     )
+
+
+def _rows_most(contract: Contract) -> int:
+    """The most rows that a run under the contract can have let out."""
+    terms = contract.terms
+    bounds = (terms.rows_max, None if terms.release is None else terms.release.rows)
+    return min(each for each in (*bounds, limits.RESULT_ROWS_MAX) if each is not None)
 
 
 def _rule(contract: Contract) -> str:
