@@ -140,12 +140,15 @@ class Host:
     def _output_fits(rule: ReleaseKind, manifest: Manifest) -> None:
         output = manifest.output
         if rule is ReleaseKind.AGGREGATE and (output.groups is None or not output.numbers):
-            raise _misfit("its output has no groups and numbers", "输出未声明分组与数值")
+            raise _misfit("the rule wants output.groups and output.numbers", "输出未声明分组与数值")
         if rule is ReleaseKind.METRICS and (output.groups is not None or output.columns):
             raise _misfit("its output is not of numbers alone", "输出不是仅含数值")
         rows = rule in (ReleaseKind.PREDICTIONS, ReleaseKind.REVIEW)
         if rows and (output.groups is not None or not (output.columns or output.numbers)):
-            raise _misfit("its output has no columns", "输出未声明列")
+            raise _misfit(
+                "the rule wants output.columns or output.numbers, no groups",
+                "规则要求输出声明 columns 或 numbers，不含 groups",
+            )
 
     def _fetch(self, peer_did: str, manifest: Manifest) -> None:
         path = self._desk.code(manifest)

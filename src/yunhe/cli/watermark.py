@@ -51,6 +51,9 @@ def detect(
         table = table.append_column(ours, table[theirs])
     with desk.space() as space:
         given = space.marked_for(product)
+        if not given:
+            why, why_zh = "nobody was given a marked copy of it", "尚无人取得其带水印的副本"
+            raise BadArgument(what=product, why=why, why_zh=why_zh)
         keys, columns = _values(table, given, None if original is None else _read(original))
         found = space.whose_copy(product, keys, columns)
     shown = [
@@ -68,14 +71,16 @@ def _values(
 ) -> tuple[list[Any], dict[str, list[Any]]]:
     """Keys and marked values of as many rows as are looked at, drawn at random."""
     said = [part.split("=")[0] for each in given for part in each["watermark"].split(";")[2:]]
-    key = given[0]["watermark"].split(";")[0].removeprefix("key=") if given else "?.?"
+    key = given[0]["watermark"].split(";")[0].removeprefix("key=")
     marked = {name: name.partition(".")[2] for name in dict.fromkeys(said)}
+    wanted = ", ".join(marked.values())
     marked = {name: column for name, column in marked.items() if column in table.schema.names}
     name = key.partition(".")[2]
     if original is not None:
         table = _aligned(table, original, name, set(marked.values()))
     if name not in table.schema.names or not marked:
-        why, why_zh = "it has no key or no marked column", "缺少键列或水印列"
+        why = f"columns {name} and one of {wanted} are looked for; --rename says which they are"
+        why_zh = f"需要键列 {name} 以及 {wanted} 中至少一列；可用 --rename 指明对应列"
         raise BadArgument(what=", ".join(table.schema.names), why=why, why_zh=why_zh)
     if table.num_rows > limits.WATERMARK_ROWS_MAX:
         table = table.take(random.sample(range(table.num_rows), limits.WATERMARK_ROWS_MAX))
@@ -112,6 +117,23 @@ def _plain(column: Any) -> list[Any]:
     return [each if isinstance(each, kept) else str(each) for each in values]
 
 
+def _csv(path: Path) -> Any:
+    """A CSV in UTF-8 or, as spreadsheets write Chinese, GB18030; raises BadArgument."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    for encoding in ("utf8", "gb18030"):
+        try:
+            table = csv.read_csv(path, csv.ReadOptions(encoding=encoding))
+            # What is no UTF-8 comes as bytes, and as names that cannot be said.
+            if table.schema.names and not any(map(pa.types.is_binary, table.schema.types)):
+                return table
+        except UnicodeDecodeError:
+            continue
+    why, why_zh = "its texts are neither UTF-8 nor GB18030", "编码既非 UTF-8 也非 GB18030"
+    raise BadArgument(what=str(path), why=why, why_zh=why_zh)
+
+
 def _read(path: Path) -> Any:
     import pyarrow as pa
 
@@ -121,9 +143,7 @@ def _read(path: Path) -> Any:
 
             return pq.read_table(path)
         if path.suffix == ".csv":
-            from pyarrow import csv
-
-            return csv.read_csv(path)
+            return _csv(path)
         if path.suffix == ".arrow":
             with pa.ipc.open_file(str(path)) as file:
                 return file.read_all()
