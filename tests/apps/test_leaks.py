@@ -101,16 +101,15 @@ def test_runs_that_a_program_ends_by_its_own_choice_are_not_free_for_ever(
 
 
 def test_a_host_gets_no_receipt_for_rows_that_the_rule_does_not_let_out(world: World) -> None:
-    """Rows of nulls cost a host a few bytes; at a price per row they would be any bill."""
+    """A row of small numbers costs a host a byte; at a price per row they would be any bill."""
     r, node = world["r"].space, world["r"].node
     app = r.apps.publish(manifest("overstated", "sql", output={"numbers": ["n"]}), BY_SEX)
     contract = world.agree(world.product(terms(AGGREGATE, app["reference"])))
     deployed = r.apps.deploy(app["digest"], contract)["id"]
-    out, schema = io.BytesIO(), pa.schema([("n", pa.null())])
+    out, schema = io.BytesIO(), pa.schema([("n", pa.int8())])
     with pa.ipc.new_stream(out, schema) as writer:
-        writer.write_batch(pa.record_batch([pa.nulls(1_000_000)], schema))
+        writer.write_batch(pa.record_batch([pa.array([1] * 10_000, pa.int8())], schema))
     sent = out.getvalue()
-    assert len(sent) < 1_000
     digest = hashlib.sha256(sent).hexdigest()
     told: dict[str, Any] = {"state": "released", "bytes": len(sent), "output_digest": digest}
     piece = {"data": base64.b64encode(sent).decode(), "total": len(sent)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import random
 import struct
 from datetime import UTC, date, datetime
@@ -92,6 +93,31 @@ def test_a_head_that_claims_more_rows_than_there_are_is_refused(name: str) -> No
             struct.pack_into("<q", body, at, 1_000_000)
     with pytest.raises(StreamMalformed):
         IpcCount().feed(bytes(body))
+
+
+LIGHT: dict[str, pa.Array] = {  # a million rows in a few bytes
+    "nulls": pa.nulls(1_000_000),
+    "no width": pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(0), 1_000_000, [None, pa.py_buffer(b"")]
+    ),
+    "no fields": pa.StructArray.from_buffers(pa.struct([]), 1_000_000, [None]),
+    "empty lists": pa.FixedSizeListArray.from_buffers(
+        pa.list_(pa.int8(), 0), 1_000_000, [None], children=[pa.array([], pa.int8())]
+    ),
+    "runs": pa.RunEndEncodedArray.from_arrays(pa.array([1_000_000], pa.int32()), pa.array([1])),
+}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_rows_that_lie_in_no_bytes_are_no_bill(name: str) -> None:
+    """A provider has them for nothing, and a receipt would be signed over them by itself."""
+    schema = pa.schema([(name, LIGHT[name].type)])
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, schema) as writer:
+        writer.write_batch(pa.record_batch([LIGHT[name]], schema))
+    assert len(out.getvalue()) < 1_000
+    with pytest.raises(StreamMalformed):
+        IpcCount().feed(out.getvalue())
 
 
 def test_a_compressed_batch_is_refused() -> None:

@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from yunhe.dataplane.errors import StreamMalformed
+from yunhe.kernel import limits
 
 _DEPTH_MAX = 64
 _OFFSETS = {4: 4, 5: 4, 12: 4, 17: 4, 19: 8, 20: 8, 21: 8}  # kind -> bytes of an offset
@@ -109,6 +110,10 @@ def check(head: bytes, known: tuple[Column, ...], rows: int, body: int) -> None:
             raise StreamMalformed("a buffer lies outside of its batch")
     if not known and rows:
         raise StreamMalformed("rows without a column")
+    if rows > max(limits.BATCH_ROWS, 8 * body):
+        # Columns of nothing (nulls, runs, values of no width) lie in no bytes: of these alone no
+        # batch has more rows than an engine of ours makes.
+        raise StreamMalformed(f"{rows} rows in {body} bytes")
     _Walk(nodes, buffers).columns(known, rows)
 
 
