@@ -43,3 +43,12 @@ def test_each_side_has_its_role(
         monkeypatch.setattr(lone.node.contracts, name, lambda _key: found)
     answer = lone.call("POST", path, role, json=body)
     assert (answer.status_code, path) == (status, path), answer.text
+
+
+def test_a_query_is_explained_at_the_provider(lone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bought = SimpleNamespace(role=Side.CONSUMER, id="c1", peer_did="did:web:x")
+    monkeypatch.setattr(lone.node.contracts, "contract", lambda _key: bought)
+    answer = lone.call("POST", "/contracts/c1/explain", "provider", json={"sql": "SELECT 1"})
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "EXPLAINED_AT_THE_PROVIDER"
+    assert "yunhe fabric explain" in answer.json()["remedy"]

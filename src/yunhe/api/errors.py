@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from yunhe.kernel.errors import YunheError
+from yunhe.kernel.errors import Conflict, YunheError
 
 _FORM_FAULTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -50,6 +50,16 @@ class MethodNotAllowed(YunheError):
     zh = "该路径不支持 {method} 方法。"
     mend_en = "See docs/api.md for the calls of this path."
     mend_zh = "请参阅 docs/api.md 中该路径支持的方法。"
+
+
+class ExplainedElsewhere(Conflict):
+    code = "EXPLAINED_AT_THE_PROVIDER"
+    en = (
+        "Only the provider of a contract sees what its node makes of a query; here is its consumer."
+    )
+    zh = "查询如何执行仅由合约的提供方查看；本节点是使用方。"
+    mend_en = "For a plan of your own: yunhe fabric explain SQL --with NAME=CONTRACT."
+    mend_zh = "如需查看本方的查询计划，请使用 yunhe fabric explain SQL --with 名称=合约。"
 
 
 class Unexpected(YunheError):

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from yunhe import contracts, control, exchange
 from yunhe.api.deps import AnyCaller, Parts, Provider, User, face
+from yunhe.api.errors import ExplainedElsewhere
 from yunhe.api.forms import Form, SqlForm, bounds_json, when
 from yunhe.kernel.asgi import StreamedResponse
 from yunhe.kernel.money import charge
@@ -54,6 +55,8 @@ def explain(key: str, form: QueryForm, parts: Parts, _who: Provider) -> dict[str
     Nothing runs and nothing is charged; what a hidden row could tell is the provider's own.
     """
     found = parts.contracts.contract(key)
+    if found.role is not contracts.Side.PROVIDER:
+        raise ExplainedElsewhere
     governed = parts.explain(found.peer_did, found.id, form.sql)
     return {
         "contract_id": found.id,
