@@ -16,7 +16,7 @@ demo: .venv/.demo ## Run the life of a data product on four nodes of this machin
 	$(BIN)/yunhe demo
 
 test: .venv/.dev .venv/.delta ## Run all tests.
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 check: .venv/.dev ## Format, lint, types, layers, tidy.
 	$(BIN)/ruff format --check .

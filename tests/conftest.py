@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -17,6 +18,10 @@ import sqlalchemy as sa
 
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database, create_all, open_database
+
+# A worker of pytest-xdist has a main module without a file, which pyspark takes for a doctest.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    vars(sys.modules["__main__"])["__file__"] = __file__
 
 
 @pytest.fixture

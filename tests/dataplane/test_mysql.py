@@ -57,8 +57,8 @@ def values(mysql_server: Path) -> dict[str, str]:
 
 @pytest.fixture
 def connection(values: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Connection:
-    monkeypatch.setenv("YUNHE_TEST_MY", "r'\"\\ü")
-    secret = MappingProxyType({"password": "env:YUNHE_TEST_MY"})
+    monkeypatch.setenv("MARIADB_TEST_PASSWORD", "r'\"\\ü")
+    secret = MappingProxyType({"password": "env:MARIADB_TEST_PASSWORD"})
     return Connection("his", "mysql", MappingProxyType(values), secret)
 
 
@@ -168,7 +168,7 @@ def test_a_date_or_a_time_that_is_none_ends_the_use_and_hidden_it_is_not_noticed
 def test_nothing_is_written_and_no_file_of_ours_is_read(
     connection: Connection, values: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("YUNHE_TEST_MY", "pw")
+    monkeypatch.setenv("MARIADB_TEST_PASSWORD", "pw")
     mighty = Connection(
         "his", "mysql", MappingProxyType({**values, "user": "yunhe"}), connection.references
     )
@@ -229,7 +229,7 @@ def test_the_session_means_what_we_say(connection: Connection) -> None:
 def test_who_is_not_let_in_is_told_nothing(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("YUNHE_TEST_MY", "CANARY")
+    monkeypatch.setenv("MARIADB_TEST_PASSWORD", "CANARY")
     with pytest.raises(Failed) as failed:
         opened(connection, "people").shape()
     assert failed.value.why == "away"
@@ -247,7 +247,7 @@ def test_a_server_that_asks_for_the_password_itself_is_not_told_it(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever answers at the address may say that it knows no other way."""
-    monkeypatch.setenv("YUNHE_TEST_MY", "CANARY-PASSWORD")
+    monkeypatch.setenv("MARIADB_TEST_PASSWORD", "CANARY-PASSWORD")
     heard: list[bytes] = []
     hello = b"\x0a8.0.30\0" + b"\1\0\0\0" + b"saltsalt\0" + b"\xff\xf7" + b"\x2d\2\0"
     hello += b"\x08\0" + b"\x15" + b"\0" * 10 + b"saltsaltsalt\0" + b"mysql_native_password\0"

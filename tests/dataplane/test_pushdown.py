@@ -50,7 +50,7 @@ def twin(
         url = str(sa.make_url(url).set(database="pushed"))
     if request.param == "mysql":
         url = str(request.getfixturevalue("mysql_server"))
-        os.environ["YUNHE_TEST_MY"] = "pw"
+        os.environ["MARIADB_TEST_PASSWORD"] = "pw"
     made = make_twin(request.param, tmp_path_factory.mktemp(request.param), pool, url)
     return replace(made, known=known)
 

@@ -249,5 +249,5 @@ def _fill_mysql(socket: str, frames: dict[str, pa.Table]) -> Connection:
         "his",
         "mysql",
         MappingProxyType(values),
-        MappingProxyType({"password": "env:YUNHE_TEST_MY"}),
+        MappingProxyType({"password": "env:MARIADB_TEST_PASSWORD"}),
     )

@@ -212,10 +212,9 @@ def test_an_application_is_known_by_its_token(world: World) -> None:
     for token in (tokens["notebook@2"], tokens["other"]):
         with pytest.raises(YunheRefused, match="APPLICATION_NOT_AGREED"):
             r.vault_sql(item["id"], BY_SEX, application_token=token)
-    with pytest.raises(YunheRefused, match="APPLICATION_UNPROVEN"):
-        r.vault_read(item["id"], application_token=plain)
-    with pytest.raises(YunheRefused, match="TOKEN"):
-        r.vault_read(item["id"], application_token="yh_00_forged")
+    for token in (plain, "yh_00_forged"):
+        with pytest.raises(YunheRefused, match="APPLICATION_UNPROVEN"):
+            r.vault_read(item["id"], application_token=token)
     assert r.vault_read(item["id"], application_token=tokens["notebook@1"]).num_rows == 360
     with connect(where, tokens["notebook@1"]) as itself:
         assert itself.vault_sql(item["id"], BY_SEX).num_rows == 2

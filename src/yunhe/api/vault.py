@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from yunhe import contracts, identity, vault
 from yunhe.api.deps import AnyCaller, Parts, Services, User, face
 from yunhe.api.forms import Form, ReasonForm, when
-from yunhe.kernel.errors import YunheError
+from yunhe.kernel.errors import Unauthenticated, YunheError
 
 router = face("use")
 
@@ -96,7 +96,12 @@ def _stream(opened: vault.Opened) -> Response:
 
 def _ask(form: ReadForm, parts: Services, who: identity.Principal) -> vault.Ask:
     """Who asks; raises ApplicationUnproven for a name that no token proves."""
-    by = parts.identity.authenticate(form.application_token) if form.application_token else who
+    by = who
+    if form.application_token:
+        try:
+            by = parts.identity.authenticate(form.application_token)
+        except Unauthenticated:  # the caller's own token is good: a 401 would mislead
+            raise vault.ApplicationUnproven(name=form.application or "?") from None
     proven = by.name if "application" in by.roles else ""
     said = form.application or (by.name if form.application_token else "")
     if said and said != proven:
