@@ -243,6 +243,10 @@ def test_settings_come_from_file_and_environment() -> None:
         ({"development": "false"}, "development"),
         ({"eddsa_peers": ["did:key:z6Mk"]}, "eddsa_peers"),
         ({"eddsa_peers": "did:web:a.example"}, "eddsa_peers"),
+        ({"trust_roots": "did:web:a.example"}, "trust_roots"),
+        ({"trust_roots": [{"jwk": {}}]}, "trust_roots"),
+        ({"trust_roots": [{"did": "did:web:a.example", "jkw": {}}]}, "trust_roots"),
+        ({"trust_roots": [{"did": "did:web:a.example", "workers": 4}]}, "trust_roots"),
     ],
 )
 def test_a_bad_setting_is_named(change: dict[str, object], named: str) -> None:

@@ -201,11 +201,10 @@ def _from_text(name: str, kind: str, text: str) -> Any:
 
 
 def _shaped(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    roots = tuple(TrustRoot(r["did"], r.get("jwk")) for r in values.get("trust_roots", ()))
     return {
         "data_dir": base / str(values["data_dir"]),
         "roles": tuple(values.get("roles", ("connector",))),
-        "trust_roots": roots,
+        "trust_roots": _roots(values.get("trust_roots", ())),
         "data_roots": tuple(base / str(root) for root in values.get("data_roots", ())),
         "eddsa_peers": tuple(values.get("eddsa_peers", ())),
         "flight_clients": tuple(values.get("flight_clients", ())),
@@ -214,6 +213,20 @@ def _shaped(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
         "dataplane_address": str(values.get("dataplane_address", "")).rstrip("/"),
         "connections": _tables(values.get("connections", {}), base),
     }
+
+
+def _roots(value: Any) -> tuple[TrustRoot, ...]:
+    """The trust roots as written; a member misspelt must not leave a key unpinned."""
+    listed = isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value)
+    if not listed:
+        why, zh = "tables [[trust_roots]] of did and jwk", "应为含 did 与 jwk 的 [[trust_roots]] 表"
+        raise BadSetting(name="trust_roots", why=why, why_zh=zh)
+    for name in (name for each in value for name in each):
+        if name not in ("did", "jwk"):
+            why = f"it has no {name}; settings of the node stand above the first table"
+            zh = f"不含 {name}；节点自身的配置项须写在第一个表之前"
+            raise BadSetting(name="trust_roots", why=why, why_zh=zh)
+    return tuple(TrustRoot(each.get("did", ""), each.get("jwk")) for each in value)
 
 
 def _tables(value: object, base: Path) -> dict[str, Mapping[str, Any]]:
