@@ -73,6 +73,12 @@ def test_a_hostile_query_is_refused_before_anything_is_charged(
     assert spent(weave) == before
 
 
+def test_a_name_that_is_none_is_told_beside_those_given(weave: Weave) -> None:
+    found = refused(weave, "SELECT count(*) AS n FROM x.labs")
+    assert found.code == "FABRIC_NAME_UNKNOWN"
+    assert found.facts == {"name": "x", "visible": "a, agg, b, g, study"}
+
+
 def test_a_purpose_that_one_contract_lacks_is_refused(weave: Weave) -> None:
     sql = "SELECT count(*) AS n FROM study.labs"
     assert weave["r"].space.fabric(sql, aliases(weave), "teaching").num_rows == 1

@@ -18,6 +18,7 @@ from yunhe.fabric import inherit, lineage, store
 from yunhe.fabric.errors import (
     FabricAnswerUnknown,
     FabricIdTaken,
+    FabricNameUnknown,
     FabricPurposeNotShared,
     FabricSqlRefused,
 )
@@ -130,6 +131,14 @@ class Fabric:
         )
         return plan, schemas
 
+    def _contract(self, key: str, given: Mapping[str, object]) -> Contract:
+        """As the market finds it; a name that is none of a contract is told beside those given."""
+        try:
+            return self._market.contract(key)
+        except FabricNameUnknown as unknown:
+            told = ", ".join(sorted(given)[: limits.SQL_NAMES_TOLD_MAX]) or "-"
+            raise FabricNameUnknown(name=unknown.facts["name"], visible=told) from None
+
     def _members(self, sql: str, aliases: Aliases) -> dict[str, tuple[Member, ...]]:
         """The members behind each alias that the query names; each contract is asked once."""
         given = {alias.lower(): tuple(keys) for alias, keys in aliases.items()}
@@ -137,7 +146,7 @@ class Fabric:
         keys = {low: given.get(low) or (named[low],) for low in named}
         keys |= {} if named else given
         contracts = {
-            alias: tuple(self._market.contract(key) for key in dict.fromkeys(of))
+            alias: tuple(self._contract(key, given) for key in dict.fromkeys(of))
             for alias, of in keys.items()
         }
         every = {each.id: each for of in contracts.values() for each in of}
