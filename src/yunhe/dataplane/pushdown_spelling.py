@@ -81,8 +81,9 @@ class _Postgres(Spelling):
     def raw(self, column: DatabaseColumn, said: str) -> str:
         if column.native == "text":  # a domain keeps its own collation through the cast
             return self.bytewise(f"CAST({said} AS TEXT)")
-        if column.native == "double":  # beyond a DOUBLE: no row may raise
-            return f"CASE WHEN ABS({said}) < 1e308 THEN CAST({said} AS DOUBLE PRECISION) END"
+        if column.native == "double":  # beyond a DOUBLE, or too near to nothing: no row may raise
+            near = f"CASE WHEN ABS({said}) > 1e-323 THEN {said} ELSE 0 END"
+            return f"CASE WHEN ABS({said}) < 1e308 THEN CAST({near} AS DOUBLE PRECISION) END"
         return self.bytewise(said) if column.native == "binary" else said
 
     def part(self, part: str, said: str) -> str:
