@@ -327,6 +327,19 @@ def test_answers_of_others_are_refused(pair) -> None:
     assert pair.hospital.exchange.statement(issued.statement_id).state == "issued"
 
 
+def test_more_rows_than_were_agreed_are_no_bill(pair) -> None:
+    """A receipt is signed over what came, by itself: a provider may send whatever it likes."""
+    grant = pair.admit()
+    pair.hospital.control.post(grant, 100, 800)
+    pair.receive(grant.use_id, 101)
+    issued = pair.hospital.exchange.issue_statement("c1")
+    (line,) = issued.body["lines"]
+    over = {"lines": [line | {"rows": 101, "fee_fen": 302}], "total_fen": 302}
+    body, jws = resigned(pair, issued, id="over", **over)
+    found = pair.research.exchange.reconcile(PROVIDER, body, jws)
+    assert (codes(found), found.state) == ({(grant.use_id, "ROWS_DIFFER")}, "disputed")
+
+
 def test_receipts_of_others_are_refused(pair) -> None:
     use_id = pair.use(deliver=False)
     found = pair.research.exchange.receipt(use_id)

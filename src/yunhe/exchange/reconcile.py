@@ -138,8 +138,12 @@ def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
         return
     fee = _fee(own, receipt)
     mine = f"{receipt.body['rows']} rows, {fee} fen"
+    most = own.bill.rows_max
     if line["rows"] != receipt.body["rows"]:
         yield Difference(use_id, "ROWS_DIFFER", claimed, mine)
+    elif most is not None and line["rows"] > most:
+        # We signed for what came; more than was agreed is sent at the sender's own cost.
+        yield Difference(use_id, "ROWS_DIFFER", claimed, f"{most} rows at most")
     elif line["fee_fen"] != fee:
         yield Difference(use_id, "FEE_WRONG", claimed, mine)
     elif receipt.body.get("accepts", line["leaf"]) != line["leaf"]:
