@@ -1,8 +1,7 @@
-"""Rows that a policy hides make no database raise: whether it did would tell that they are there."""
+"""Rows that a policy hides make no database raise: whether it did would tell of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,14 +20,14 @@ VALUES = ("1e-400", "-1e-400", "4e-324", "1e400", "-1e400", "'NaN'", "'Infinity'
 
 
 @pytest.fixture
-def changed(pg_server: str) -> Iterator[sa.URL]:
+def changed(pg_server: str) -> sa.URL:
     root = sa.make_url(pg_server).set(drivername="postgresql+psycopg")
     engine = sa.create_engine(root, isolation_level="AUTOCOMMIT")
     with engine.connect() as con:
         con.exec_driver_sql("DROP DATABASE IF EXISTS hidden")
         con.exec_driver_sql("CREATE DATABASE hidden")
     engine.dispose()
-    yield root.set(database="hidden")
+    return root.set(database="hidden")
 
 
 def test_a_number_that_is_no_double_makes_nothing_raise(
