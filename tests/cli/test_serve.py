@@ -81,7 +81,10 @@ def test_serve_says_that_it_is_up_and_what_to_paste(tmp_path: Path) -> None:
         _refused(path, "DATA_DIR_IN_USE", str(process.pid))
         _refused(_home(tmp_path / "other", port), "ADDRESS_IN_USE", str(port))
         assert not (tmp_path / "other" / "var" / "node.db").exists()
-    assert "alembic" not in (path.parent / "log").read_text(encoding="utf-8")
+    log = (path.parent / "log").read_text(encoding="utf-8")
+    assert "told to stop" in log
+    assert "alembic" not in log
+    assert "leaked" not in log
 
 
 def _refused(path: Path, code: str, named: str) -> None:
