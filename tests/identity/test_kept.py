@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import socket
 import ssl
@@ -19,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from yunhe.identity.guard import GuardedTransport, client
+from yunhe.identity import AddressForbidden
+from yunhe.identity.guard import GuardedTransport, ask, client
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -47,7 +49,7 @@ class Scripted:
             threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
-        with connection:
+        with connection, suppress(ConnectionResetError):  # our client may hang up first
             while asked := connection.recv(65536):
                 self.asked.append(asked)
                 connection.sendall(self.answers.pop(0))
@@ -180,6 +182,58 @@ def test_no_more_connections_than_there_are(server: Scripted) -> None:
         with peer.stream("GET", server.url), pytest.raises(httpx.PoolTimeout):
             peer.get(server.url)
         assert peer.get(server.url).text == "ok"
+
+
+def _zipped(body: bytes) -> bytes:
+    raw = gzip.compress(body)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: GZip\r\nLink: <a>\r\nlink: <b>\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(raw) + raw
+
+
+def test_a_message_says_the_same_with_httpx_and_without(server: Scripted) -> None:
+    server.answers = [OK, OK, _zipped(b"x" * 5000), _zipped(b"x" * 5000)]
+    said = {"Accept": "application/json", "Content-Type": "application/json"}
+    with client(True, 2.0) as quick, httpx.Client(transport=GuardedTransport(True)) as slow:
+        for content in (b'{"a":1}', None):
+            got = [
+                ask(peer, "POST" if content else "GET", server.url, said, content, 9000)
+                for peer in (quick, slow)
+            ]
+            assert got[0] == got[1]
+            heads = [sorted(asked.lower().split(b"\r\n")) for asked in server.asked[-2:]]
+            assert heads[0] == heads[1]
+    assert (got[0].body, got[0].link) == (b"x" * 5000, "<a>, <b>")
+
+
+def test_an_answer_over_the_bound_is_not_read_on(server: Scripted) -> None:
+    server.answers = [_zipped(b"x" * 50_000_000), b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 900]
+    server.answers += [b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nno gzip", OK]
+    with client(True, 2.0) as peer:
+        assert len(ask(peer, "GET", server.url, {}, None, 1000).body) == 1001
+        server.hang_up = True
+        assert len(ask(peer, "GET", server.url, {}, None, 1000).body) == 900
+        with pytest.raises(httpx.DecodingError):
+            ask(peer, "GET", server.url, {}, None, 1000)
+        assert ask(peer, "GET", server.url, {}, None, 1000).body == b"ok"
+
+
+@pytest.mark.parametrize("tail", ["/a/../b", "/.well-known/x", "/a?b=c", "/a b", "/ä", "//x", ""])
+def test_an_address_of_two_readings_is_for_httpx_to_read(server: Scripted, tail: str) -> None:
+    with client(True, 2.0) as peer:
+        url = server.url.removesuffix("/x") + tail
+        assert peer.plainly("GET", url, {}, None, 10) is None
+        for other in (url.replace("127", "user@127"), "https://x:443/a", "http://x:99999/a"):
+            assert peer.plainly("GET", other, {}, None, 10) is None
+
+
+def test_what_is_asked_plainly_is_guarded_the_same(server: Scripted) -> None:
+    with client(False, 2.0) as peer:
+        for scheme in ("http", "https"):
+            with pytest.raises(AddressForbidden):
+                ask(peer, "GET", server.url.replace("http", scheme), {}, None, 10)
+    with client(True, 2.0) as peer, pytest.raises(httpx.LocalProtocolError):
+        ask(peer, "GET", server.url, {"X": "a\r\nY: b"}, None, 10)
+    assert server.asked == []
 
 
 @pytest.fixture

@@ -61,8 +61,9 @@ from yunhe.identity.events import (
     ConnectorStateChanged,
     CredentialStored,
 )
-from yunhe.identity.foreign import SelfIssued, carries_access_token
-from yunhe.identity.guard import GuardedTransport, guarded_socket
+from yunhe.identity.foreign import SelfIssued, carries_access_token, told_apart
+from yunhe.identity.guard import GuardedTransport, Told, guarded_socket
+from yunhe.identity.guard import ask as guarded_ask
 from yunhe.identity.guard import client as guarded_client
 from yunhe.identity.issuer import KIND as ISSUANCE_KIND
 from yunhe.identity.issuer import Issuer, Supported, supported
@@ -165,13 +166,16 @@ __all__ = [
     "TokenReplayed",
     "TokenSignature",
     "TokenUnknown",
+    "Told",
     "Verified",
     "Version",
     "Written",
     "carries_access_token",
+    "guarded_ask",
     "guarded_client",
     "guarded_socket",
     "require",
     "require_member",
     "supported",
+    "told_apart",
 ]

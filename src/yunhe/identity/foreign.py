@@ -113,11 +113,16 @@ def carries_access_token(authorization: str) -> bool:
     Nothing is verified: this only chooses who does. Tokens of our own nodes inline their
     credential instead.
     """
+    return told_apart(authorization)[0]
+
+
+def told_apart(authorization: str) -> tuple[bool, jwts.Draft | None]:
+    """`carries_access_token`, and the token as it was read for that; None where there is none."""
     try:
-        claims = _draft(authorization).claims
+        draft = _draft(authorization)
     except (TokenMissing, TokenMalformed):
-        return False
-    return "token" in claims and "credential" not in claims
+        return False, None
+    return "token" in draft.claims and "credential" not in draft.claims, draft
 
 
 def _draft(authorization: str) -> jwts.Draft:

@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -115,14 +115,21 @@ class Connections:
         """One request; raises httpx.TransportError, and what `open_` raises but OSError."""
         url, message = request.url, _message(request)
         key = url.scheme, url.raw_host.decode(), url.port or _DEFAULT_PORTS[url.scheme]
-        waits = request.extensions.get("timeout", {})
+        body = self.exchange(key, message, request.extensions.get("timeout", {}))
+        return httpx.Response(body.answer.status, headers=body.answer.headers, stream=body)
+
+    def exchange(self, key: Key, message: bytes, waits: Mapping[str, float | None]) -> Exchange:
+        """Send the bytes of one request, read the head of its answer; to be closed by the caller.
+
+        `waits`: seconds for pool, connect, write and read, as httpx names them. Raises as `send`.
+        """
         if not self._room.acquire(timeout=_or(waits.get("pool"), -1)):
             raise httpx.PoolTimeout("every connection is in use")
-        body = _Body(self, key, waits.get("read"))
+        body = Exchange(self, key, waits.get("read"))
         try:
             body.sock = self._take(key) or self._connect(key, waits.get("connect"))
             body.ask(message, waits.get("write"))
-            return httpx.Response(body.answer.status, headers=body.answer.headers, stream=body)
+            return body
         except BaseException:
             body.close()
             raise
@@ -189,7 +196,7 @@ class Connections:
         return gone
 
 
-class _Body(httpx.SyncByteStream):
+class Exchange(httpx.SyncByteStream):
     """One exchange: asked, then the body as it arrives; closing gives the connection back."""
 
     def __init__(self, home: Connections, key: Key, read_s: float | None) -> None:
@@ -260,10 +267,16 @@ class _Body(httpx.SyncByteStream):
 def _message(request: httpx.Request) -> bytes:
     """The bytes of a request; raises httpx.LocalProtocolError for what would say more than one."""
     body = b"".join(request.stream)  # type: ignore[arg-type]  # our clients are synchronous
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.url.raw_path)]
-    lines += [b"%b: %b" % pair for pair in request.headers.raw]
     if "transfer-encoding" in request.headers:
         raise httpx.LocalProtocolError("a body without a length")
+    return framed(request.method.encode(), request.url.raw_path, request.headers.raw, body)
+
+
+def framed(
+    method: bytes, target: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes
+) -> bytes:
+    """The bytes of a request; raises httpx.LocalProtocolError for what would say more than one."""
+    lines = [b"%b %b HTTP/1.1" % (method, target), *(b"%b: %b" % pair for pair in headers)]
     if any(mark in line for line in lines for mark in _UNSAFE):
         raise httpx.LocalProtocolError("a line of the head holds more than one")
     return b"\r\n".join(lines) + b"\r\n\r\n" + body

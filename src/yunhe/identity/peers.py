@@ -133,15 +133,18 @@ class Peers:
         verified = self.verify(authorization)
         return self._db.write(lambda tx: self.admit(tx, verified))
 
-    def verify(self, authorization: str) -> Verified:
-        """Everything of `authenticate_peer` that needs no write; the token stays unspent."""
+    def verify(self, authorization: str, read: jwts.Draft | None = None) -> Verified:
+        """Everything of `authenticate_peer` that needs no write; the token stays unspent.
+
+        `read`: the token of this very header, where it was read already.
+        """
         scheme, _, token = authorization.strip().partition(" ")
         if not scheme:
             raise TokenMissing
         if scheme.lower() != "bearer" or not token:
             raise TokenMalformed(why="it is no bearer token")
         try:
-            return self._verify(jwts.read(token.strip()))
+            return self._verify(read or jwts.read(token.strip()))
         except jwts.JwtUnreadable as error:
             raise TokenMalformed(why=str(error)) from error
 

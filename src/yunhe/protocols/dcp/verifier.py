@@ -59,10 +59,11 @@ class Verifier:
 
         That raises TokenReplayed and PeerSuspended.
         """
-        if identity.carries_access_token(authorization):
+        foreign, read = identity.told_apart(authorization)
+        if foreign:
             peer = self._foreign(authorization)
             return peer, lambda _tx: peer
-        verified = self._who.peers.verify(authorization)
+        verified = self._who.peers.verify(authorization, read)
         return verified.peer, lambda tx: self._who.peers.admit(tx, verified)
 
     def _foreign(self, authorization: str) -> Peer:

@@ -15,6 +15,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpx
 
 from yunhe.contracts import Why
+from yunhe.identity import Told, guarded_ask
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import YunheError
@@ -63,19 +64,15 @@ class DspClient:
             "Authorization": f"Bearer {self._mint(did)}",
             "Connection": "keep-alive",
         }
-        # Made here: what the client adds of its own (cookies, parameters, a base URL) is nothing.
-        waits = {"timeout": self._http.timeout.as_dict()}
-        request = httpx.Request(method, url, headers=headers, json=body, extensions=waits)
-        response = self._http.send(request, stream=True)
-        try:
-            raw = b""
-            for part in response.iter_bytes():
-                raw += part
-                if len(raw) > bytes_max:
-                    raise PeerSilent(why="its answer is too long")
-            return Answer(response.status_code, _json(raw), _next(response))
-        finally:
-            response.close()
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            content = text.encode()
+        told = guarded_ask(self._http, method, url, headers, content, bytes_max)
+        if len(told.body) > bytes_max:
+            raise PeerSilent(why="its answer is too long")
+        return Answer(told.status, _json(told.body), _next(told))
 
     def post(self, url: str, did: str, body: Json) -> Answer:
         """POST one message."""
@@ -137,7 +134,8 @@ def _json(raw: bytes) -> Any:
         return None
 
 
-def _next(response: httpx.Response) -> str:
-    if "link" not in response.headers:
+def _next(told: Told) -> str:
+    if not told.link:
         return ""
-    return str(response.links.get("next", {}).get("url", ""))
+    links = httpx.Response(told.status, headers={"Link": told.link}).links
+    return str(links.get("next", {}).get("url", ""))
