@@ -52,7 +52,7 @@ def _plain(value: Any, depth: int) -> bool:
     if kind in _PLAIN:
         return True
     if kind is int:
-        return abs(int(value)) <= _INT_MAX
+        return -_INT_MAX <= int(value) <= _INT_MAX
     if depth == 0:
         return False
     if kind is dict:
@@ -62,7 +62,12 @@ def _plain(value: Any, depth: int) -> bool:
             if type(each) not in _PLAIN and not _plain(each, depth - 1):
                 return False
         return True
-    return kind is list and all(_plain(each, depth - 1) for each in value)
+    if kind is not list:
+        return False
+    for each in value:  # noqa: SIM110  a generator costs as much again
+        if type(each) not in _PLAIN and not _plain(each, depth - 1):
+            return False
+    return True
 
 
 def _with_integers(value: Any, depth: int) -> Any:

@@ -67,6 +67,8 @@ class SqliteDatabase(Database):
         sa.event.listen(self._engine, "connect", _pragmas)
         self._writer = self._engine.connect()
         self._writer.exec_driver_sql("PRAGMA query_only = OFF")
+        # What a savepoint would put back lies in memory, not in a file: a crash needs none of it.
+        self._writer.exec_driver_sql("PRAGMA temp_store = MEMORY")
         self._raw: Any = self._writer.connection.driver_connection
         self._prepared = Prepared(self._writer)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -163,8 +165,8 @@ class SqliteDatabase(Database):
         """Run and commit one group that begins with `group`."""
         self._raw.execute("BEGIN IMMEDIATE")
         deadline = time.monotonic() + limits.GROUP_MS_MAX / 1000
-        for job in group:
-            self._verb(job)
+        for place, job in enumerate(group):
+            self._verb(job, first=place == 0)
         awaited = sum(job.then is None for job in group)
         while len(group) < limits.GROUP_VERBS_MAX and time.monotonic() < deadline:
             following = self._next(awaited)
@@ -188,22 +190,28 @@ class SqliteDatabase(Database):
     def _new_tx(self) -> Tx:
         return Tx(self._writer, self.clock.now(), self.events, self.dialect, self._prepared)
 
-    def _verb(self, job: _Job) -> None:
+    def _verb(self, job: _Job, first: bool = False) -> None:
         raw = self._raw
-        raw.execute("SAVEPOINT v")
+        if not first:  # of the first all can be undone: nothing of another stands before it
+            raw.execute("SAVEPOINT v")
         job.tx = self._new_tx()
         started = time.monotonic()
         try:
             job.result = self._run(job.fn, job.tx)
-            raw.execute("RELEASE v")
+            if not first:
+                raw.execute("RELEASE v")
         except BaseException as error:
             job.error = _as_house(error)
             job.tx = None
             if not raw.in_transaction:
                 # SQLite itself rolled everything back (disk full): the whole group is void.
                 raise
-            raw.execute("ROLLBACK TO v")
-            raw.execute("RELEASE v")
+            if first:
+                raw.execute("ROLLBACK")
+                raw.execute("BEGIN IMMEDIATE")
+            else:
+                raw.execute("ROLLBACK TO v")
+                raw.execute("RELEASE v")
         if (took := time.monotonic() - started) > limits.GROUP_MS_MAX / 1000:
             log.warning("a verb held the writer for %.0f ms", took * 1000)
 
