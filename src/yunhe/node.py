@@ -78,7 +78,7 @@ class Node:
         self._agreement()
         self._use()
         self._beyond()
-        self.waiters = api.Waiters()
+        self.waiters = api.Waiters(alone=self.db.dialect == "sqlite")
         self.db.events.on(contracts.NegotiationMoved, self._moved)
         self.app: ASGIApp = api.create_app(self._services(), self._routers())
         self._stop = threading.Event()

@@ -92,8 +92,7 @@ async def _until(parts: Parts, key: str, wait_s: float, since_version: int, sett
 
 def _look(parts: Parts, key: str) -> dict[str, Any]:
     """A negotiation with its contract, where it has come to one: what is asked for next."""
-    n = parts.contracts.negotiation(key)
-    made = parts.contracts.contract(n.contract_id) if n.contract_id else None
+    n, made = parts.contracts.outcome(key)
     return _shown(n, None if made is None else _contract(parts, made))
 
 

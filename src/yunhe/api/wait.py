@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,14 +25,22 @@ class _Sleeper:
 class Waiters:
     """Sleepers by key; `notify` may be called from any thread, after a commit."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool = False) -> None:
+        """`alone`: no other process commits to what is waited for, so that every move is told."""
+        self._alone = alone
         self._lock = threading.Lock()
         self._sleepers: dict[str, set[_Sleeper]] = defaultdict(set)
+        self._told: OrderedDict[str, object] = OrderedDict()  # the last notices, by key
 
     def notify(self, key: str, now: object) -> None:
         """Wake whoever waits for `key` to become as it is `now`; the others sleep on."""
         with self._lock:
             sleepers = list(self._sleepers.get(key, ()))
+            if self._alone:
+                self._told[key] = now
+                self._told.move_to_end(key)
+                while len(self._told) > limits.LONG_POLL_TOLD_MAX:
+                    self._told.popitem(last=False)
         for sleeper in sleepers:
             if sleeper.done(now) and not sleeper.loop.is_closed():
                 sleeper.loop.call_soon_threadsafe(sleeper.event.set)
@@ -65,7 +73,9 @@ class Waiters:
         """
         deadline = asyncio.get_running_loop().time() + seconds
         with self._listening(key, done) as event:  # first: no notice falls between the two
-            while not event.is_set() and not done(await read()):
+            told: Any = self._told.get(key)  # what a read would find, where all is told here
+            while not event.is_set() and not done(await read() if told is None else told):
+                told = None
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0:
                     return

@@ -187,11 +187,14 @@ class Contracts:
     def negotiation(self, negotiation_id: str) -> Negotiation:
         """One negotiation, with the next retry time where a message waits for its peer."""
 
-        def find(tx: Tx) -> Negotiation:
-            n = store.negotiation(tx, negotiation_id)
-            if n is None:
-                raise NegotiationUnknown
-            return replace(n, **_stuck(tx, n.id))
+        return self._db.read(lambda tx: _talk(tx, negotiation_id))
+
+    def outcome(self, negotiation_id: str) -> tuple[Negotiation, Contract | None]:
+        """One negotiation, and the contract where it has come to one, of one moment."""
+
+        def find(tx: Tx) -> tuple[Negotiation, Contract | None]:
+            n = _talk(tx, negotiation_id)
+            return n, _bond(tx, n.contract_id) if n.contract_id else None
 
         return self._db.read(find)
 
@@ -234,14 +237,7 @@ class Contracts:
     def contract(self, contract_id: str) -> Contract:
         """One contract in any state, with what waits for its peer; raises ContractUnknown."""
 
-        def find(tx: Tx) -> Contract:
-            found = store.contract(tx, contract_id)
-            if found is None:
-                raise ContractUnknown
-            talks = [t.id for t in store.transfers_of(tx, contract_id)[: limits.TRANSFERS_OPEN_MAX]]
-            return replace(found, **_stuck(tx, found.negotiation_id, *talks))
-
-        return self._db.read(find)
+        return self._db.read(lambda tx: _bond(tx, contract_id))
 
     def contracts(
         self,
@@ -363,6 +359,21 @@ class Contracts:
         return self._db.write(
             lambda tx: transfers.say(self._desk, tx, transfers.ours(tx, transfer_id), verb, why)
         )
+
+
+def _talk(tx: Tx, negotiation_id: str) -> Negotiation:
+    n = store.negotiation(tx, negotiation_id)
+    if n is None:
+        raise NegotiationUnknown
+    return replace(n, **_stuck(tx, n.id))
+
+
+def _bond(tx: Tx, contract_id: str) -> Contract:
+    found = store.contract(tx, contract_id)
+    if found is None:
+        raise ContractUnknown
+    talks = [t.id for t in store.transfers_of(tx, contract_id)[: limits.TRANSFERS_OPEN_MAX]]
+    return replace(found, **_stuck(tx, found.negotiation_id, *talks))
 
 
 def _stuck(tx: Tx, *conversations: str) -> dict[str, Any]:

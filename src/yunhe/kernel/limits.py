@@ -250,6 +250,7 @@ DSP_CATALOG_OFFSET_MAX: Final = 1_000_000
 # api
 LONG_POLL_S_MAX: Final = 30
 LONG_POLL_READ_S: Final = 0.25
+LONG_POLL_TOLD_MAX: Final = 1024  # negotiations whose last move a long poll begins with
 
 # ledger
 TRANSFER_FEN_MAX: Final = 10**15
