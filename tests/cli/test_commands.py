@@ -299,6 +299,8 @@ def test_register_waits_for_the_review(node: FakeNode) -> None:
     late = run(node, "register", "--wait", "0.01")
     assert late.exit_code == 3
     assert "WAITED_TOO_LONG" in late.stderr
+    assert "a person may have to decide" in late.stderr
+    assert "“待审核”" in run(node, "register", "--wait", "0.01", "--lang", "zh").stderr
 
 
 FORM = """

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from yunhe.cli import words
 from yunhe.cli.desk import Desk
 from yunhe.kernel.errors import Unavailable
 
@@ -18,9 +19,9 @@ POLL_S = 0.5
 class WaitedTooLong(Unavailable):
     code = "WAITED_TOO_LONG"
     en = "Still {state} after {seconds} s."
-    zh = "{seconds} 秒后仍为 {state} 状态。"
-    mend_en = "It goes on at the node; later: {again}"
-    mend_zh = "处理仍在节点上继续；稍后请执行：{again}"
+    zh = "{seconds} 秒后仍为“{state}”状态。"
+    mend_en = "It goes on; at the functional node a person may have to decide. Later: {again}"
+    mend_zh = "处理仍在继续，功能节点可能需要人工审核；稍后请执行：{again}"
 
 
 class Stateful(Protocol):
@@ -49,9 +50,12 @@ def until(
     started = time.monotonic()
     with desk.goes_on(again), desk.err.status("…") as status:
         while not done(now := ask()):
+            state_zh = words.shown("zh", "state", now.state)
             left = wait_s - (time.monotonic() - started)
             if left <= 0:
-                raise WaitedTooLong(state=now.state, seconds=round(wait_s), again=again)
-            status.update(desk.say(f"{now.state}, waiting", f"{now.state}，等待中"))
+                raise WaitedTooLong(
+                    state=now.state, state_zh=state_zh, seconds=round(wait_s), again=again
+                )
+            status.update(desk.say(f"{now.state}, waiting", f"{state_zh}，等待中"))
             time.sleep(min(POLL_S, left))
     return now
