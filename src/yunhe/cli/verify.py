@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from yunhe import evidence
-from yunhe.cli import parse
+from yunhe.cli import parse, words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import Exit, NotVerified, NotVouched
 
@@ -27,6 +27,7 @@ _FACTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "consumer": ("consumer", "使用方"),
         "uses": ("uses", "使用次数"),
         "rows": ("rows", "行数"),
+        "signatures": ("signatures", "签名"),
         "total_fen": ("total", "金额"),
         "settled": ("settled", "已结清"),
     }
@@ -84,6 +85,8 @@ def _fact(desk: Desk, name: str, value: Any) -> tuple[str, str]:
     head = desk.say(*_FACTS.get(name, (name, name)))
     if name == "total_fen" and isinstance(value, int):
         return head, desk.yuan(value)
+    if name == "signatures":
+        return head, words.of(desk, words.SIGNATURES, str(value))
     if isinstance(value, bool):
         return head, desk.say("yes", "是") if value else desk.say("no", "否")
     return head, str(value)
