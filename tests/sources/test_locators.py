@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from yunhe.sources import (
     CredentialNotRead,
     Locator,
     LocatorNotValid,
+    SourceAway,
+    open_live,
     parse,
 )
 
@@ -135,3 +138,11 @@ def test_a_locator_cannot_take_a_connection_of_another_kind() -> None:
     for name, kind in (("lake", "postgresql"), ("sea", "s3")):
         with pytest.raises(ConnectionUnknown):
             made.get(name, kind)
+
+
+def test_a_table_that_is_not_there_is_a_likely_reason(tmp_path: Path) -> None:
+    sqlite3.connect(tmp_path / "register.db").close()
+    told = {"kind": "sqlite", "file": str(tmp_path / "register.db")}
+    live = open_live(parse("sqlite:register/none"), Connections({"register": told}))
+    with pytest.raises(SourceAway, match="may not be there"):
+        live.profile()

@@ -277,7 +277,10 @@ def away(locator: Locator, error: Failed) -> SourceAway:
 
 _WORDS: Final = {
     AWAY: ("it cannot be reached, or refuses the user", "无法连接，或拒绝该用户"),
-    FAILED: ("it refuses to read the table", "拒绝读取该表"),
+    FAILED: (
+        "it refuses to read the table, which may not be there or not be its user's to read",
+        "拒绝读取该表：表可能不存在，或该用户无权读取",
+    ),
     TIME: ("it takes too long", "耗时过长"),
     ROWS: ("the answer is over a bound", "结果超出限制"),
     UNTESTED: ("its engine is of a version that was not tested", "其引擎版本未经测试"),
