@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+from collections.abc import Callable
 
 import duckdb
 
@@ -39,12 +40,13 @@ def first_batch(home: world.World, runs: int = 15) -> list[Result]:
             floor.commits(commits)
             con.sql(raw).to_arrow_table()
 
-        base()
-        pairs = []
-        for _ in range(runs):
+        def rested(work: Callable[[], None]) -> float:
             home.settle()  # the p50 of one agreement, not of a queue of them
-            time.sleep(_REST_S)
-            pairs.append((seconds(ours), seconds(base)))
+            time.sleep(_REST_S)  # both sides begin after the same rest
+            return seconds(work)
+
+        base()
+        pairs = [(rested(ours), rested(base)) for _ in range(runs)]
     ours_s, floor_s = (statistics.median(each) for each in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
     return [
