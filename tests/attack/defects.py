@@ -436,10 +436,10 @@ DEFECTS: Final[dict[str, Defect]] = {
     "refusals leave no evidence": Defect(_refusals_unwritten, (), ("terms",)),
     # the worker
     "external access on": Defect(
-        _worker(('con.execute("SET enable_external_access = false")', "pass")), (), ("engine",)
+        _worker(('self.con.execute("SET enable_external_access = false")', "pass")), (), ("engine",)
     ),
     "settings unlocked": Defect(
-        _worker(('con.execute("SET lock_configuration = true")', "pass")), (), ("engine",)
+        _worker(('self.con.execute("SET lock_configuration = true")', "pass")), (), ("engine",)
     ),
     "one worker for all contracts": Defect(_one_worker_for_all, (), ("engine",)),
     # the doors
