@@ -226,6 +226,17 @@ def test_an_address_of_two_readings_is_for_httpx_to_read(server: Scripted, tail:
             assert peer.plainly("GET", other, {}, None, 10) is None
 
 
+def test_a_client_with_hooks_is_asked_with_its_hooks(server: Scripted) -> None:
+    def say(request: httpx.Request) -> None:
+        request.headers["authorization"] = "said by the hook"
+
+    server.answers = [OK]
+    with client(True, 2.0) as peer:
+        peer.event_hooks = {"request": [say]}
+        ask(peer, "GET", server.url, {"Authorization": "plain"}, None, 10)
+    assert b"said by the hook" in server.asked[0] and b"plain" not in server.asked[0]
+
+
 def test_what_is_asked_plainly_is_guarded_the_same(server: Scripted) -> None:
     with client(False, 2.0) as peer:
         for scheme in ("http", "https"):

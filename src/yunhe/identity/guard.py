@@ -192,7 +192,9 @@ class GuardedClient(httpx.Client):
     def plainly(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, most: int
     ) -> Told | None:
-        """`ask` without the layers of httpx; None for an address that needs them."""
+        """`ask` without the layers of httpx; None for what needs them: such an address, a hook."""
+        if any(self.event_hooks.values()):
+            return None
         got = self._guarded.plainly(method, url, headers, content, self._timeout_s)
         if got is None:
             return None
