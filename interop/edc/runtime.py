@@ -266,8 +266,18 @@ class Edc:
             return bool(found["state"] == "STARTED")
 
         until("the start of the transfer", check)
-        found: dict[str, Any] = self.get(f"/edrs/{id_}/dataaddress")
+        found = until("the data address", lambda: self._address(id_))
         return {**found, "transfer": id_}
+
+    def _address(self, transfer: str) -> dict[str, Any] | None:
+        """EDC keeps the address a moment after it has said STARTED: until then, None."""
+        try:
+            found: dict[str, Any] = self.get(f"/edrs/{transfer}/dataaddress")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.NOT_FOUND:
+                raise
+            return None
+        return found
 
     def state(self, transfer: str) -> str:
         """The state of a transfer of EDC."""
