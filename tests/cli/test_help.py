@@ -10,8 +10,8 @@ from typing import Any
 
 import typer
 
-from yunhe.cli import app
-from yunhe.cli.help_zh import TEXTS, translate
+from yunhe.cli import app, pages
+from yunhe.cli.help_zh import TEXTS
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
@@ -32,8 +32,18 @@ def test_every_option_has_help_and_every_help_is_in_chinese_too() -> None:
     assert not [path for path, text in found.items() if not text]
     assert not [path for path, text in found.items() if text not in TEXTS]
     assert not [text for text in TEXTS.values() if not HAN.search(text)]
-    shown = _texts(translate(typer.main.get_command(app)))
+    shown = _texts(pages.arrange(typer.main.get_command(app), "zh"))
     assert not [path for path, text in shown.items() if not HAN.search(text)]
+
+
+def test_the_first_page_has_every_command_in_one_group() -> None:
+    grouped = [name for _, _, names in pages.GROUPS for name in names]
+    built: Any = typer.main.get_command(app)
+    assert sorted(grouped) == sorted(built.commands)
+    english = pages.arrange(built, "en")
+    assert [*english.commands] == grouped
+    panels = {each.rich_help_panel for each in english.commands["sql"].params}
+    assert panels == {None, "For all commands"}
 
 
 def test_the_help_follows_the_language_of_the_environment() -> None:
@@ -45,4 +55,6 @@ def test_the_help_follows_the_language_of_the_environment() -> None:
 
     assert "协商合约" in said("zh_CN.UTF-8")
     assert "仅显示提供方条款" in said("zh_CN.UTF-8")
+    for english in ("Options", "Usage", "default:", "env var", "Show this message"):
+        assert english not in said("zh_CN.UTF-8")
     assert "Negotiate a contract" in said("C.UTF-8")

@@ -6,6 +6,7 @@ In: arguments and YUNHE_URL, YUNHE_TOKEN. Out: tables or JSON, and documented ex
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from yunhe.cli import (
     keys,
     members,
     negotiate,
+    pages,
     products,
     publish,
     register,
@@ -33,16 +35,17 @@ from yunhe.cli import (
     tokens,
     transfers,
     trust,
+    usage,
     vault,
     verify,
     watermark,
 )
-from yunhe.cli.desk import language
-from yunhe.cli.help_zh import translate
 
 app = typer.Typer(
     name="yunhe",
-    help="Yunhe (运河): an open trusted data space. See docs/cli.md for exit codes.",
+    help="Yunhe (运河): an open trusted data space, spoken to at your own node.",
+    epilog="Begin with `yunhe demo`: the whole life of a data product, on this machine. "
+    "Every option: yunhe COMMAND --help. More, and exit codes: docs/cli.md.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -87,6 +90,9 @@ for noun, group in {
 
 
 def main() -> None:
-    """The `yunhe` command, its help in the language of the environment."""
-    built = typer.main.get_command(app)
-    (translate(built) if language("") == "zh" else built)()
+    """The `yunhe` command, its help in the language of the line or of the environment."""
+    words = sys.argv[1:]
+    lang = usage.spoken(words)
+    if lang == "zh":
+        pages.retitle()
+    sys.exit(usage.run(pages.arrange(typer.main.get_command(app), lang), words))

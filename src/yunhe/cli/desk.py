@@ -29,31 +29,47 @@ from yunhe.kernel.errors import Internal, YunheError
 from yunhe.kernel.money import yuan
 from yunhe.sdk import Space, Terms, YunheRefused, connect
 
+FOR_ALL: Final = "For all commands"
+
 _OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
     "url": (
-        Annotated[str, typer.Option(envvar="YUNHE_URL", help="Address of your node.")],
+        Annotated[
+            str,
+            typer.Option(envvar="YUNHE_URL", help="Address of your node.", rich_help_panel=FOR_ALL),
+        ],
         "",
     ),
     "token": (
         Annotated[
-            str, typer.Option(envvar="YUNHE_TOKEN", show_envvar=True, help="API token of it.")
+            str,
+            typer.Option(envvar="YUNHE_TOKEN", help="API token of it.", rich_help_panel=FOR_ALL),
         ],
         "",
     ),
     "insecure": (
-        Annotated[bool, typer.Option("--insecure", help="Allow a token over plain http.")],
+        Annotated[
+            bool,
+            typer.Option(
+                "--insecure", help="Allow a token over plain http.", rich_help_panel=FOR_ALL
+            ),
+        ],
         False,
     ),
     "json": (
-        Annotated[bool, typer.Option("--json", help="Write JSON for programs.")],
+        Annotated[
+            bool,
+            typer.Option("--json", help="Write JSON for programs.", rich_help_panel=FOR_ALL),
+        ],
         False,
     ),
     "lang": (
-        Annotated[str, typer.Option(help="zh or en; default from LANG.")],
+        Annotated[
+            str,
+            typer.Option(help="zh or en; default: YUNHE_LANG, else LANG.", rich_help_panel=FOR_ALL),
+        ],
         "",
     ),
 }
-
 
 _WHOLE: Final = frozenset({"id", "code"})
 _WHOLE_ID: Final = re.compile(r"urn:uuid:.{36}|.{47,}")
@@ -280,7 +296,7 @@ def language(chosen: str) -> str:
     """`zh` or `en`: as chosen, or as the environment says."""
     if chosen:
         return "zh" if chosen.lower().startswith("zh") else "en"
-    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+    for name in ("YUNHE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         if os.environ.get(name):
             return "zh" if os.environ[name].lower().startswith("zh") else "en"
     return "en"

@@ -1,6 +1,6 @@
 """The help of every command in Chinese: shown where the environment's language is Chinese.
 
-In: the click command that Typer built, with English texts. Out: the same with its texts replaced.
+In: the English text of a command or an option. Out: the Chinese one; `pages` puts it in its place.
 A test holds this list against the commands, so that none is left in English only.
 """
 
@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from yunhe.cli.negotiate import ASK_HELP
 
 _LIFE: Final = {
-    "Yunhe (运河): an open trusted data space. See docs/cli.md for exit codes.": (
-        "运河（Yunhe）：开放的可信数据空间。退出码见 docs/cli.md。"
+    "Yunhe (运河): an open trusted data space, spoken to at your own node.": (
+        "运河（Yunhe）：开放的可信数据空间；经本方节点使用。"
     ),
+    "Begin with `yunhe demo`: the whole life of a data product, on this machine. Every option: "
+    "yunhe COMMAND --help. More, and exit codes: docs/cli.md.": (
+        "请从 yunhe demo 开始：在本机演示数据产品的全过程。各命令的选项见 yunhe 命令 --help；"
+        "更多说明与退出码见 docs/cli.md。"
+    ),
+    "For all commands": "各命令通用",
     "Show it and exit.": "显示版本并退出。",
     "Install completion for the current shell.": "为当前 shell 安装命令补全。",
     "Show completion for the current shell, to copy it or customize the installation.": (
@@ -26,7 +32,7 @@ _LIFE: Final = {
     "API token of it.": "该节点的 API 令牌。",
     "Allow a token over plain http.": "允许经明文 http 发送令牌。",
     "Write JSON for programs.": "输出 JSON，供程序读取。",
-    "zh or en; default from LANG.": "zh 或 en；默认取自 LANG。",
+    "zh or en; default: YUNHE_LANG, else LANG.": "zh 或 en；默认取 YUNHE_LANG，其次 LANG。",
     "Its id, or how only that id begins.": "编号，或唯一匹配的编号开头。",
 }
 _NODE: Final = {
@@ -114,8 +120,8 @@ _USE: Final = {
     ),
     "Code of the product.": "产品代码。",
     ASK_HELP: (
-        "希望的条款，可重复；名称同 docs/api.md。值为 JSON 或普通文字：uses_max=20、"
-        "'price={\"per_use_fen\":100}'。"
+        "希望的条款，可重复；名称见 docs/api.md。值为 JSON 或普通文字，"
+        "例如 uses_max=20、frequency=10/P1D。"
     ),
     "The furthest we go without being asked, written as --ask; beyond it, you decide.": (
         "无需询问即可接受的最大让步，写法同 --ask；超出时由您决定。"
@@ -344,15 +350,3 @@ _APPS: Final = {
 TEXTS: Final[Mapping[str, str]] = MappingProxyType(
     {**_LIFE, **_NODE, **_SUPPLY, **_USE, **_PROOF, **_TRANSFERS, **_SHARING, **_VAULT, **_APPS}
 )
-
-
-def translate(command: Any) -> Any:
-    """The click command, its options and its sub-commands with Chinese help where it is known."""
-    for each in (command, *command.params):
-        for name in ("help", "short_help"):
-            text = (getattr(each, name, None) or "").strip()
-            if text in TEXTS:
-                setattr(each, name, TEXTS[text])
-    for sub in getattr(command, "commands", {}).values():
-        translate(sub)
-    return command

@@ -29,7 +29,8 @@ _FILE_ONLY: Final = frozenset({"trust_roots", "connections"})
 NOT_SETTINGS: Final = frozenset(
     f"YUNHE_{name}"
     for name in (
-        *("URL", "TOKEN", "DEBUG", "INTEROP", "INTEROP_PEERS"),
+        *("URL", "TOKEN", "APPLICATION_TOKEN", "LANG", "DEBUG"),
+        *("INTEROP", "INTEROP_PEERS"),
         *("CRASH_RUNS", "CRASH_SEED", "CRASH_NEGOTIATIONS"),
     )
 )
