@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import adbc_driver_flightsql.dbapi as flightsql
 import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import flight
 
 from dataplane.hospital import Hospital
@@ -20,6 +24,8 @@ from dataplane.test_service import PEER, Plane
 from flow.world import until
 from yunhe.contracts import Terms
 from yunhe.dataplane import PartingPlane, Pool, Query, TableBinding
+from yunhe.dataplane.parts import Groups, shares
+from yunhe.kernel import limits
 from yunhe.kernel.db import Database
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.flight import proto
@@ -62,6 +68,109 @@ def face(node: Plane) -> Iterator[FlightSql]:
 def info(face: FlightSql, sql: str) -> Any:
     command = proto.wrap("CommandStatementQuery", proto.message((1, sql.encode())))
     return face._client.get_flight_info(flight.FlightDescriptor.for_command(command), HEAD)
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TableBinding:
+    """One file of twenty row groups, two of them shorter, large enough to be cut."""
+    file = tmp_path / "large.parquet"
+    rows = "SELECT i AS n, 'word ' || i AS word FROM range(40_000) r(i)"
+    duckdb.execute(f"COPY ({rows}) TO '{file}' (FORMAT parquet, ROW_GROUP_SIZE 2048)")
+    monkeypatch.setattr(limits, "PART_BYTES_MIN", 32 << 10)
+    return TableBinding({"n": "BIGINT", "word": "VARCHAR"}, (str(file),))
+
+
+def whole(parted: Any) -> list[int]:
+    tables = [
+        pa.ipc.open_stream(b"".join(parted.open(at))).read_all() for at in range(parted.count)
+    ]
+    assert all(table.num_rows for table in tables)
+    return sorted(pa.concat_tables(tables)["n"].to_pylist())
+
+
+def test_one_large_file_is_cut_by_row_groups_into_one_use(node: Plane, large: TableBinding) -> None:
+    node.plane._tables = lambda _contract: {"t": large}
+    node.desk.open(replace(TERMS, uses_max=1))
+    parted = node.plane.parted(PEER, Query("c1", "u1", ALL, "research"))
+    assert parted is not None
+    assert parted.count == 3
+    spans = [share.rows for share in parted.cut.shares]
+    assert [end - first for first, end in spans] == [14_336, 14_336, 11_328]
+    assert whole(parted) == [n for n in range(40_000) if n % 7 != 3]
+    use = node.use()
+    assert (use.state, use.rows, use.complete) == ("posted", ROWS, True)
+    assert node.control.quota("c1").uses_left == 0
+
+
+def test_the_bounds_hold_over_the_row_groups_of_one_file(node: Plane, large: TableBinding) -> None:
+    node.plane._tables = lambda _contract: {"t": large}
+    node.desk.open(replace(TERMS, rows_max=25_000))
+    parted = node.plane.parted(PEER, Query("c1", "u1", "SELECT n FROM t", "research"))
+    assert parted is not None
+    given = 0
+    for at in range(parted.count):
+        stream = parted.open(at)
+        with contextlib.suppress(YunheError):
+            for _ in stream:
+                pass
+        given += stream.rows
+    assert 0 < given <= 25_000
+    assert (node.use().rows, node.use().complete) == (given, False)
+
+
+def test_a_file_written_anew_between_asking_and_reading_is_told(
+    node: Plane, large: TableBinding
+) -> None:
+    node.plane._tables = lambda _contract: {"t": large}
+    node.desk.open(TERMS)
+    asked = [node.plane.parted(PEER, Query("c1", use, ALL, "research")) for use in ("u1", "u2")]
+    first, second = asked
+    assert first is not None
+    assert second is not None
+    list(first.open(0))
+    (file,) = large.source
+    duckdb.execute(f"COPY (SELECT 1 AS n, 'x' AS word) TO '{file}' (FORMAT parquet)")
+    for parted, at in ((first, 1), (second, 0)):
+        with pytest.raises(YunheError, match="PARTS_CHANGED"):
+            parted.open(at)
+    first.drop(2)
+    uses = {use.use_id: use.state for use in node.control.uses("c1")}
+    assert uses == {"u1": "posted"}
+
+
+def test_a_table_with_the_engines_own_name_for_rows_is_read_as_one(
+    node: Plane, large: TableBinding
+) -> None:
+    (file,) = large.source
+    rows = "SELECT i AS n, 'w' || hash(i) AS word, i % 3 AS \"File_Row_Number\""
+    span = "FROM range(40_000) r(i)"
+    duckdb.execute(f"COPY ({rows} {span}) TO '{file}' (FORMAT parquet, ROW_GROUP_SIZE 2048)")
+    node.plane._tables = lambda _contract: {"t": large}
+    node.desk.open(TERMS)
+    assert node.plane.parted(PEER, Query("c1", "u1", ALL, "research")) is None
+    stream = node.plane.query(PEER, Query("c1", "u1", ALL, "research"))
+    assert pa.ipc.open_stream(b"".join(stream)).read_all().num_rows == ROWS
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=1, max_size=5),
+    st.integers(2, 4),
+    st.integers(1, 4),
+)
+def test_shares_hold_every_row_once(files: list[list[int]], most: int, each: int) -> None:
+    names = [f"f{at}" for at in range(len(files))]
+    groups = {name: Groups(tuple(of), each) for name, of in zip(names, files, strict=True)}
+    made = shares(names, groups, most)
+    assert len(made) <= most
+    for name, of in zip(names, files, strict=True):
+        mine = [share for share in made if name in share.files]
+        if mine[0].rows is None:
+            assert len(mine) == 1
+            continue
+        borders = [0, *(share.rows[1] for share in mine if share.rows)]
+        assert [share.rows for share in mine] == list(pairwise(borders))
+        assert borders[-1] == sum(of)
+        assert len(mine) <= each
 
 
 HEAD = flight.FlightCallOptions(timeout=30, headers=[(b"x-agreement-id", b"c1")])

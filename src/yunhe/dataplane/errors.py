@@ -301,8 +301,8 @@ class PartsChanged(Conflict):
     code = "PARTS_CHANGED"
     en = "The data changed since the result was parted for several readers."
     zh = "结果分片之后数据已发生变化。"
-    mend_en = "Ask the query again; nothing was charged."
-    mend_zh = "请重新提交查询；本次未计费。"
+    mend_en = "Ask the query again; where no part was opened yet, nothing was charged."
+    mend_zh = "请重新提交查询；尚未打开任何分片时未计费。"
 
 
 class QueryTimeout(TooLarge):

@@ -17,6 +17,9 @@ class TableBinding:
     entity_key: str | None = None
     origins: tuple[str, ...] = ()  # locators of `sources`; `source` is what they are now
     resource: str = ""  # whose table it is
+    rows: tuple[int, int] | None = (
+        None  # of its one file only those from the first to below the end
+    )
 
 
 @dataclass(frozen=True)

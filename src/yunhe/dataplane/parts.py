@@ -1,15 +1,18 @@
-"""One use whose result is read in several parts at once: each from files of its own.
+"""One use whose result is read in several parts at once, each from files or row groups of its own.
 
-In: a query of rows in which no order is asked for, over one table of several files. Out: `Parted`,
-whose parts are streams for as many readers. The use is admitted and charged once: what all parts
-deliver together is within the Grant's bounds, and it is posted when the last part is over.
+In: a query of rows in which no order is asked for, over one table of several files or of large
+ones. Out: `Parted`, whose parts are streams for as many readers. The use is admitted and charged
+once: what all parts deliver together is within the Grant's bounds, and it is posted when the last
+part is over.
 """
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import sqlglot
 from sqlglot import exp
@@ -19,7 +22,7 @@ from yunhe.control import Grant
 from yunhe.dataplane.errors import BytesOverLimit, PartsChanged, PartUnknown, RowsOverLimit
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pushdown_fetch import located
-from yunhe.dataplane.service import DataPlane, Query
+from yunhe.dataplane.service import DataPlane, Query, version_of
 from yunhe.dataplane.stream import Stream, Watch
 from yunhe.kernel import limits
 
@@ -42,6 +45,79 @@ _WHOLE = (
 Tables = Mapping[str, TableBinding]
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one part reads: whole files, or of one file the rows from the first to below the end."""
+
+    files: tuple[str, ...]
+    rows: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A table as it was cut: its files, which versions of them, and each part's share."""
+
+    table: str
+    files: tuple[str, ...]
+    versions: tuple[tuple[str, str], ...]
+    shares: tuple[Share, ...]
+
+    def stands(self, tables: Tables) -> Tables:
+        """`tables`, where this one is as it was; raises PartsChanged."""
+        files = tables[self.table].source
+        if files != self.files or tuple(map(version_of, files)) != self.versions:
+            raise PartsChanged
+        return tables
+
+    def narrowed(self, tables: Tables, at: int) -> Tables:
+        """The tables with what one part reads."""
+        share = self.shares[at]
+        mine = replace(tables[self.table], source=share.files, rows=share.rows)
+        return {**tables, self.table: mine}
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The rows of each row group of a file, which may be cut into at most `most` parts."""
+
+    rows: tuple[int, ...] = ()
+    most: int = 1
+
+
+def shares(files: Sequence[str], groups: Mapping[str, Groups], most: int) -> list[Share]:
+    """At most `most` shares of all rows of `files`, each row in one of them.
+
+    Files are cut only where there are fewer of them than readers, the one whose parts are
+    largest first.
+    """
+    if len(files) >= most:
+        return [Share(tuple(files[at::most])) for at in range(most)]
+    parts = dict.fromkeys(files, 1)
+    while sum(parts.values()) < most:
+        left = [file for file, of in groups.items() if parts[file] < min(of.most, len(of.rows))]
+        if not left:
+            break
+        parts[max(left, key=lambda file: sum(groups[file].rows) / parts[file])] += 1
+    return [
+        share
+        for file in files
+        for share in (
+            [Share((file,))] if parts[file] == 1 else _spans(file, groups[file].rows, parts[file])
+        )
+    ]
+
+
+def _spans(file: str, rows: Sequence[int], parts: int) -> list[Share]:
+    """One file in spans of whole row groups, of about as many rows each."""
+    ends = list(accumulate(rows))
+    borders, taken = [0], 0
+    for part in range(1, parts):
+        taken = max(taken + 1, bisect_left(ends, ends[-1] * part / parts) + 1)
+        taken = min(taken, len(rows) - parts + part)
+        borders.append(ends[taken - 1])
+    return [Share((file,), span) for span in pairwise([*borders, ends[-1]])]
+
+
 class PartingPlane(DataPlane):
     """The data plane with a door for several readers of one result."""
 
@@ -59,21 +135,34 @@ class PartingPlane(DataPlane):
         (name,) = governed.tables
         if located(found[name]):
             return None
-        files = found[name].source
-        count = min(len(files), self._pool.size, limits.PARTS_MAX)
-        if count < 2 or not _row_by_row(governed):
+        most = min(self._pool.size, limits.PARTS_MAX)
+        if most < 2 or not _row_by_row(governed):
             return None
-        return Parted(self, peer_did, query, name, files, count)
+        files = found[name].source
+        versions = tuple(map(version_of, files))
+        groups = self._groups(contract, found, files) if len(files) < most else {}
+        cut = Cut(name, files, versions, tuple(shares(files, groups, most)))
+        return None if len(cut.shares) < 2 else Parted(self, peer_did, query, cut)
+
+    def _groups(
+        self, contract: Contract, tables: Tables, files: Sequence[str]
+    ) -> dict[str, Groups]:
+        """The row groups of each file that is large enough to be cut; a worker reads its foot."""
+        most = {file: _size(file) // limits.PART_BYTES_MIN for file in files}
+        binding = self._binding(contract, tables)
+        return {
+            file: Groups(self._pool.row_groups(binding, file), parts)
+            for file, parts in most.items()
+            if parts > 1
+        }
 
     def begin_part(self, parted: Parted) -> tuple[Known, Stream]:
         """Reserve and release the use of `parted`, with the stream of its first part."""
         fresh: list[Tables] = []
 
         def narrow(tables: Tables) -> Tables:
-            if tables[parted.table].source != parted.files:
-                raise PartsChanged
-            fresh.append(tables)
-            return parted.narrowed(tables, parted.first)
+            fresh.append(parted.cut.stands(tables))
+            return parted.cut.narrowed(tables, parted.first)
 
         begun = self._begin(parted.peer_did, parted.query, narrow)
         begun.running.share = parted.take
@@ -89,7 +178,7 @@ class PartingPlane(DataPlane):
         """The stream of a further part, under the same Grant."""
         contract = self.stands(known.contract.id, parted.peer_did)
         watch = Watch(lambda: self.stands(contract.id, parted.peer_did))
-        tables = parted.narrowed(known.tables, at)
+        tables = parted.cut.narrowed(parted.cut.stands(known.tables), at)
         running = self._run(contract, tables, known.governed, known.grant, watch, None)
         running.share = parted.take
         return Stream(running, known.governed, known.grant, parted.over, self._crash, watch)
@@ -115,32 +204,19 @@ class Parted:
     Parts that nobody asks for are dropped after PARTS_S: what the others delivered is then posted.
     """
 
-    def __init__(
-        self,
-        plane: PartingPlane,
-        peer_did: str,
-        query: Query,
-        table: str,
-        files: Sequence[str],
-        count: int,
-    ) -> None:
-        self.peer_did, self.query, self.table = peer_did, query, table
-        self.files, self.count, self.first = tuple(files), count, 0
+    def __init__(self, plane: PartingPlane, peer_did: str, query: Query, cut: Cut) -> None:
+        self.peer_did, self.query, self.cut = peer_did, query, cut
+        self.count, self.first = len(cut.shares), 0
         self._plane = plane
         self._lock = threading.Lock()  # around the first part to be opened
         self._sums = threading.Lock()
-        self._waiting = set(range(count))
+        self._waiting = set(range(self.count))
         self._running = 0
         self._known: Known | None = None
         self._taken = [0, 0]  # rows and bytes that went out, or are about to
         self._over = [0, 0]
         self._complete, self._posted = True, False
         self._timer: threading.Timer | None = None
-
-    def narrowed(self, tables: Tables, at: int) -> Tables:
-        """The tables with the files of one part."""
-        mine = self.files[at :: self.count]
-        return {**tables, self.table: replace(tables[self.table], source=mine)}
 
     def open(self, at: int) -> Stream:
         """The stream of one part; the first to be opened reserves and releases the use.
@@ -226,6 +302,11 @@ class Parted:
             self._timer.cancel()
         rows, byte_count = self._over
         self._plane.post_parts(self._known.grant, rows, byte_count, self._complete)
+
+
+def _size(file: str) -> int:
+    size, _ = version_of(file)
+    return int(size or 0)
 
 
 def _row_by_row(governed: Governed) -> bool:

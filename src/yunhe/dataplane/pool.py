@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from yunhe.dataplane.engine import check_engine
 from yunhe.dataplane.errors import DataUnavailable, QueryFailed, WorkersBusy
@@ -24,6 +24,8 @@ from yunhe.kernel.errors import YunheError
 from yunhe.kernel.walls import REQUIRE, stand
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Binding:
     mask_key: str = field(repr=False, default="")
     audit_key: str = field(repr=False, default="")
     mark_key: str = field(repr=False, default="")  # of the product's watermark, where it has one
+    spans: tuple[tuple[str, tuple[int, int]], ...] = ()  # table -> the rows seen of its one file
     # Which files the names mean: a worker sees those that stood there when it was bound. Filled
     # in by the pool.
     stood: tuple[tuple[int, int], ...] = ()
@@ -168,7 +171,7 @@ class Pool:
             if not process.bound:
                 if load is not None:
                     load(process)
-                process.bind(dict(binding.tables), *binding.keys)
+                process.bind(dict(binding.tables), *binding.keys, dict(binding.spans))
             running = Running(process, job, give_back, on_tick)
         except BaseException:
             give_back(usable=False)
@@ -191,13 +194,24 @@ class Pool:
 
         Raises the fixed refusals QUERY_FAILED, DATA_UNAVAILABLE, WORKER_LOST, WORKERS_BUSY.
         """
+        return self._told(binding, lambda process: process.describe(sql, groups_sql))
+
+    def row_groups(self, binding: Binding, file: str) -> tuple[int, ...]:
+        """The rows of each row group of a file of `binding`; () where it cannot be cut by them.
+
+        Raises as `describe`.
+        """
+        return self._told(binding, lambda process: process.row_groups(file))
+
+    def _told(self, binding: Binding, ask: Callable[[Process], T]) -> T:
+        """What a worker of `binding` says at once, running nothing."""
         binding = _stands(binding)
         process = self._take(binding)
         usable = False
         try:
             if not process.bound:
-                process.bind(dict(binding.tables), *binding.keys)
-            said = process.describe(sql, groups_sql)
+                process.bind(dict(binding.tables), *binding.keys, dict(binding.spans))
+            said = ask(process)
             usable = True
             return said
         except (QueryFailed, DataUnavailable):
@@ -348,7 +362,7 @@ class Pool:
             self._preparing = binding
         bound = False
         try:
-            process.bind(dict(binding.tables), *binding.keys)
+            process.bind(dict(binding.tables), *binding.keys, dict(binding.spans))
             bound = True
         except YunheError as refusal:
             log.info("a worker could not be prepared: %s", refusal)

@@ -147,12 +147,13 @@ class Process:
         mask_key: str,
         audit_key: str = "",
         mark_key: str = "",
+        spans: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
-        """Give it the files of one contract, for its life."""
+        """Give it the files of one contract, for its life; of a table with a span, those rows."""
         self.wait_ready()
         listed = {name: list(paths) for name, paths in tables.items()}
         keys = {"mask_key": mask_key, "audit_key": audit_key, "mark_key": mark_key}
-        self.order({"do": "bind", "tables": listed, **keys})
+        self.order({"do": "bind", "tables": listed, "spans": dict(spans or {}), **keys})
         until = monotonic() + _START_S_MAX
         kind, size, _ = self.frame(until, None)
         self.payload(size, until)
@@ -177,6 +178,19 @@ class Process:
             return self.payload(size, until)
         code = json.loads(self.payload(size, until))["code"] if kind == b"T" else ""
         raise BY_CODE.get(code, QueryFailed)()
+
+    def row_groups(self, file: str) -> tuple[int, ...]:
+        """The rows of each row group of a file it is bound to; () where it cannot be cut by them.
+
+        Raises DataUnavailable, QueryTimeout, WorkerLost.
+        """
+        self.order({"do": "row_groups", "file": file})
+        until = monotonic() + self.limits.query_s
+        _, size, _ = self.frame(until, None)
+        said = json.loads(self.payload(size, until))
+        if said["code"]:
+            raise DataUnavailable(said["code"])
+        return tuple(said["rows"])
 
     def order(self, message: dict[str, Any], more: bytes = b"") -> None:
         """Send one order, and the bytes that go with it."""

@@ -414,7 +414,7 @@ class DataPlane:
         if governed.recipe is None:
             return None, None
         files = [path for name in governed.tables for path in tables[name].source]
-        version = [[path, *_version(path)] for path in sorted(files)]
+        version = [[path, *version_of(path)] for path in sorted(files)]
         if any(located(tables[name]) for name in governed.tables):
             version.append([secrets.token_hex(16)])  # a database has no version: never kept
         key = sha256_hex({"recipe": governed.recipe.digest, "files": version})
@@ -430,7 +430,8 @@ class DataPlane:
         audit_key = hmac.digest(self._mask_secret, audited, "sha256").hex()
         marked = contract.terms.watermark is not None
         mark_key = self._marker.product(contract.product_code) if marked else ""
-        return Binding(contract.id, files, key, audit_key, mark_key)
+        spans = tuple((name, of.rows) for name, of in sorted(tables.items()) if of.rows is not None)
+        return Binding(contract.id, files, key, audit_key, mark_key, spans)
 
     def _record_refusal(self, peer_did: str, query: Query, refusal: YunheError) -> None:
         """What the gate refuses an authenticated peer is evidence too (DESIGN §4.6)."""
@@ -463,7 +464,7 @@ def _answered(contract: Contract, governed: Governed, running: Running) -> Answe
     return answered(contract.product_code, k, frame, governed.summed, groups, buckets(k))
 
 
-def _version(path: str) -> tuple[str, str]:
+def version_of(path: str) -> tuple[str, str]:
     """Of a file: its size and when it was last written; a missing one is the worker's to tell."""
     try:
         found = Path(path).stat()

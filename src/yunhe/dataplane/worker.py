@@ -35,6 +35,7 @@ _FILES_MAX = 4096  # open at once
 # How many processors there are: the engine throws where these are there and cannot be read.
 _ENGINE_ASKS = ("/proc/self/cgroup", "/sys/fs/cgroup", "/sys/devices/system/cpu")
 _RELATIONS_KEPT_MAX = 32  # parsed queries, the latest used
+_ROW = "file_row_number"  # the engine's own column of that name: where in its file a row stands
 
 
 class Failure(Exception):
@@ -98,8 +99,14 @@ class Worker:
             self.con.unregister("loaded")
         self._loaded.clear()
 
-    def bind(self, tables: dict[str, list[str]], keys: dict[str, str]) -> None:
-        """Give the connection exactly these files as views of schema `data`; then `close`."""
+    def bind(
+        self, tables: dict[str, list[str]], spans: dict[str, list[int]], keys: dict[str, str]
+    ) -> None:
+        """Give the connection exactly these files as views of schema `data`; then `close`.
+
+        A table with a span is the rows [first, end) of its one file: the engine skips the row
+        groups outside.
+        """
         con = self.con
         files = sorted({file for paths in tables.values() for file in paths})
         self._walls.leave(files)
@@ -109,7 +116,15 @@ class Worker:
         for name, paths in tables.items():
             listed = ", ".join(map(text, paths))
             quoted = '"' + name.replace('"', '""') + '"'
-            con.execute(f"CREATE VIEW data.{quoted} AS SELECT * FROM read_parquet([{listed}])")  # noqa: S608
+            shown = f"SELECT * FROM read_parquet([{listed}])"  # noqa: S608
+            if span := spans.get(name):
+                first, end = map(int, span)
+                shown = (
+                    f"SELECT * EXCLUDE ({_ROW}) "  # noqa: S608
+                    f"FROM read_parquet([{listed}], {_ROW} = true) "
+                    f"WHERE {_ROW} >= {first} AND {_ROW} < {end}"
+                )
+            con.execute(f"CREATE VIEW data.{quoted} AS {shown}")
         self._lay_loaded()
         for name in ("mask_key", "audit_key", "mark_key"):
             con.execute(f"SET VARIABLE {name} = {text(keys[name])}")
@@ -185,6 +200,22 @@ class Worker:
             if job["groups_sql"]:
                 self.con.execute("DROP TABLE IF EXISTS temp.groups")
         self._say(TRAILER, code=code)
+
+    def row_groups(self, file: str) -> None:
+        """Say how many rows each row group of a file has, in order; none where it cannot be cut."""
+        rows, code = [], ""
+        try:
+            named = self.con.sql(f"FROM read_parquet([{text(file)}])").columns
+            if _ROW not in map(str.casefold, named):
+                found = self.con.execute(
+                    "SELECT row_group_num_rows FROM parquet_metadata(?) "
+                    "WHERE column_id = 0 ORDER BY row_group_id",
+                    [file],
+                )
+                rows = [number for (number,) in found.fetchall()]
+        except duckdb.Error:
+            code = "DATA_UNAVAILABLE"
+        self._say(TRAILER, code=code, rows=rows)
 
     def _groups(self, sql: str, k: int) -> bool:
         """Fill `groups`, physically remove those below k; whether any was removed."""
@@ -420,7 +451,7 @@ def _bound(worker: Worker) -> None:
     """The first orders, read by the one thread there is: what lies in no file, then the rest."""
     while (order := _read())["do"] == "load":
         worker.load(order["table"], sys.stdin.buffer.read(order["size"]))
-    worker.bind(order["tables"], order)
+    worker.bind(order["tables"], order["spans"], order)
 
 
 def main() -> None:
@@ -447,6 +478,8 @@ def main() -> None:
         order = orders.get()
         if order["do"] == "run":
             worker.run(order)
+        elif order["do"] == "row_groups":
+            worker.row_groups(order["file"])
         else:
             worker.describe(order)
 

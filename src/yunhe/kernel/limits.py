@@ -159,6 +159,7 @@ BATCH_ROWS: Final = 16_384  # in one record batch; also the grain of a cut deliv
 RESULT_ROWS_MAX: Final = 1_000_000_000  # one use, where the contract states no number
 IPC_METADATA_BYTES_MAX: Final = 16_777_216
 PARTS_MAX: Final = 4  # of one result, for readers at once
+PART_BYTES_MIN: Final = 256 << 20  # of Parquet, for a part of one file
 PARTS_S: Final = 125.0  # a part that nobody has opened by then is given up
 PRINT_BUCKETS_MIN: Final = 64  # places of a group's print, by which answers are compared
 PRINT_BUCKETS_MAX: Final = 4_096
