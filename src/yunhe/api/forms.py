@@ -30,6 +30,8 @@ PRIVACY_LIKE = "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1"
 RELEASE = r"^(aggregate|model-metrics|predictions-to-host|review)(;(k|rows|digits|bytes)=[0-9]+)+$"
 WATERMARK_LIKE = "key=patients.id;share=2;patients.weight=0.5"
 WATERMARK = r"^key=[^;=]+;share=[1-9][0-9]{0,3}(;[^;=]+=[0-9.]+)+$"
+AGGREGATES = r"^[^;=/]+=[a-z,]+(/[0-9.]+)?(;[^;=/]+=[a-z,]+(/[0-9.]+)?)*$"
+AGGREGATES_LIKE = "pay.salary=avg,count,max,median/100;pay.age=count"
 RELEASE_LIKE = "aggregate;k=10;rows=100;digits=4;bytes=65536"
 
 HOURS = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Daily)(-[A-Z][a-z]{2})? [0-9]{2}:[0-9]{2}-[^\n]*$"
@@ -136,6 +138,7 @@ class TermsForm(Form):
     hours: Annotated[str, Field(pattern=HOURS, max_length=500)] | None = None
     regions: Annotated[list[Annotated[str, Field(pattern=REGION)]], MANY] = []
     watermark: Annotated[str, Field(pattern=WATERMARK, max_length=10_000)] | None = None
+    aggregates: Annotated[str, Field(pattern=AGGREGATES, max_length=100_000)] | None = None
 
     @field_validator("privacy")
     @classmethod
@@ -168,6 +171,14 @@ class TermsForm(Form):
             return None if text is None else str(contracts.Watermark.parse(text))
         except ValueError:
             raise ValueError(f"no watermark; one is e.g. {WATERMARK_LIKE}") from None
+
+    @field_validator("aggregates")
+    @classmethod
+    def _listed(cls, text: str | None) -> str | None:
+        try:
+            return None if text is None else str(contracts.Aggregates.parse(text))
+        except ValueError:
+            raise ValueError(f"no list of aggregates; one is e.g. {AGGREGATES_LIKE}") from None
 
     @field_validator("frequency")
     @classmethod
@@ -207,6 +218,7 @@ class TermsForm(Form):
             hours=contracts.Hours(self.hours) if self.hours else None,
             regions=tuple(self.regions),
             watermark=contracts.Watermark.parse(self.watermark) if self.watermark else None,
+            aggregates=contracts.Aggregates.parse(self.aggregates) if self.aggregates else None,
         )
 
 
@@ -234,6 +246,7 @@ def terms_json(terms: contracts.Terms) -> dict[str, Any]:
         "hours": None if terms.hours is None else str(terms.hours),
         "regions": list(terms.regions),
         "watermark": None if terms.watermark is None else str(terms.watermark),
+        "aggregates": None if terms.aggregates is None else str(terms.aggregates),
     }
 
 

@@ -86,6 +86,7 @@ def _lines(desk: Desk, terms: Terms) -> Mapping[str, str]:
         desk.say("rows where", "行过滤"): "; ".join(f"{t}: {p}" for t, p in terms.row_filters),
         desk.say("masks", "脱敏"): ", ".join(f"{c} {m}" for c, m in terms.masks),
         desk.say("minimum group", "最小分组"): str(terms.minimum_group),
+        desk.say("aggregates", "允许的聚合"): (terms.aggregates or "–").replace(";", "; "),
         desk.say("privacy budget", "隐私预算"): terms.privacy or "–",
         desk.say("applications", "限定应用"): ", ".join(terms.applications) or free,
         desk.say("release", "放行规则"): terms.release or "–",

@@ -7,6 +7,7 @@ Events: ContractInForce, ContractEnded, NegotiationMoved, TransferMoved.
 
 from __future__ import annotations
 
+from yunhe.contracts.aggregates import RANKED, SPREAD, USUAL, Aggregates
 from yunhe.contracts.bargain import beyond, differing, nearest, same_policy, short_of
 from yunhe.contracts.decide import HOLD, AutomaticDecider, Decider, Decision
 from yunhe.contracts.desk import AgreementForm, Recorder
@@ -78,15 +79,12 @@ from yunhe.contracts.model import (
 )
 from yunhe.contracts.policy import (
     INHERIT,
-    Action,
     Constraint,
     Duty,
     Mask,
-    Operator,
     Policy,
     Price,
     Rule,
-    Term,
     Terms,
     policy_from_terms,
     terms_from_policy,
@@ -99,6 +97,7 @@ from yunhe.contracts.service import Contracts
 from yunhe.contracts.store_push import Push, PushState, Wish
 from yunhe.contracts.transfers import PULL, PUSH
 from yunhe.contracts.watermark import Watermark
+from yunhe.contracts.words import Action, Operator, Term
 
 __all__ = [
     "EPSILON",
@@ -109,11 +108,15 @@ __all__ = [
     "MICRO",
     "PULL",
     "PUSH",
+    "RANKED",
     "RHO",
+    "SPREAD",
+    "USUAL",
     "Access",
     "AccessNotReady",
     "Action",
     "AddressRefused",
+    "Aggregates",
     "Agreement",
     "AgreementForm",
     "AgreementUnreadable",

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from yunhe.contracts.aggregates import fewer
 from yunhe.contracts.frequency import Frequency, duration_s
 from yunhe.contracts.hours import Hours
 from yunhe.contracts.policy import Constraint, Duty, Policy, Price, Rule, Terms
@@ -55,6 +56,7 @@ def nearest(asked: Terms, furthest: Terms, now: datetime) -> Terms:
         applications=_programs(asked.applications, furthest.applications),
         release=furthest.release,
         watermark=furthest.watermark,  # the provider's to set
+        aggregates=furthest.aggregates,  # as well
     )
 
 
@@ -94,6 +96,8 @@ def short_of(offered: Terms, worst: Terms) -> tuple[str, ...]:
         short.append("applications")
     if offered.watermark not in (None, worst.watermark):
         short.append("watermark")
+    if offered.minimum_group and fewer(offered.aggregates, worst.aggregates):
+        short.append("aggregates")
     if offered.release not in (None, worst.release):
         short.append("release")
     short += [name for name in _VOLUMES if _sooner(getattr(offered, name), getattr(worst, name))]

@@ -8,106 +8,23 @@ Unknown words are kept verbatim so that a round trip is lossless, and deny when 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
+from yunhe.contracts.aggregates import RANKED, SPREAD, Aggregates
 from yunhe.contracts.errors import TermNotUnderstood
 from yunhe.contracts.frequency import Frequency, Window, duration_s, window_of
 from yunhe.contracts.hours import Hours
 from yunhe.contracts.privacy import Privacy
 from yunhe.contracts.release import Release
 from yunhe.contracts.watermark import Watermark
+from yunhe.contracts.words import Action, Operator, Term
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.clock import iso, parse_iso
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.money import parse_yuan, yuan
-
-
-class Action(StrEnum):
-    """Operating behaviours, T14 Table 4; the wire code is the name (misprint included).
-
-    The last three are ODRL 2.2's: kinds of `process` and `jointDevelop`, narrower than those, so
-    that reading one as the other would widen what was agreed.
-    """
-
-    TRANSFORM = "transform"
-    ANONYMIZE = "anonymize"
-    DESENSITIZE = "desensitize"
-    ACCESS = "access"
-    READ = "read"
-    REPRODUCE = "reproduce"
-    STORAGE = "storage"
-    DOWNLOAD = "download"
-    PROCESS = "process"
-    JOINT_DEVELOP = "jointDevelop"
-    DISTRIBUTE = "distribute"
-    COMPUTE = "compute"
-    GRANT_USE = "grantUse"
-    POLICY_TRANSMIT = "plicyTransmit"
-    DELIVERY = "delivery"
-    SELL = "sell"
-    LOG_RECORD_SEND = "logRecordSend"
-    DELETE = "delete"
-    ALERT = "alert"
-    COMPENSATE = "compensate"
-    MODIFY = "modify"
-    DERIVE = "derive"
-    AGGREGATE = "aggregate"
-
-
-class Operator(StrEnum):
-    """Constraint operators, T14 Table 5.2 (= ODRL 2.2 names)."""
-
-    EQ = "eq"
-    GT = "gt"
-    GTEQ = "gteq"
-    HAS_PART = "hasPart"
-    IS_A = "isA"
-    IS_ALL_OF = "isAllOf"
-    IS_ANY_OF = "isAnyOf"
-    IS_NONE_OF = "isNoneOf"
-    IS_PART_OF = "isPartOf"
-    LT = "lt"
-    LTEQ = "lteq"
-    NEQ = "neq"
-
-
-class Term(StrEnum):
-    """Left operands: T14 Table 5.1, then our own (T14 `expansionItem`)."""
-
-    TIME = "time"
-    TIME_WINDOW = "timeWindow"
-    REGION = "region"
-    NETWORK_ADDRESS = "networkAddress"
-    PHYSICAL_ADDRESS = "physicalAddress"
-    COUNT = "count"
-    FREQUENCY = "frequency"
-    DATA_SIZE = "dataSize"
-    DATE_RECORD = "dateRecord"
-    DATA_FIELD = "dataField"
-    VALUE_EXPRESSION = "valueExpression"
-    APPLICATION = "application"
-    ALGORITHM = "algorithm"
-    MODELS = "machineLearningModels"
-    EXECUTION_ENV = "executionEnv"
-    ENCRYPT_MODE = "encryptMode"
-    DELIVERY_METHOD = "deliveryMethod"
-    PAY_AMOUNT = "payAmount"
-    PURPOSE = "purpose"
-    RECIPIENT = "recipient"
-    MINIMUM_GROUP = "minimumGroup"
-    MASK_METHOD = "maskMethod"
-    PAY_PER = "payPer"
-    PRIVACY_BUDGET = "privacyBudget"
-    RELEASE_RULE = "releaseRule"  # what leaves an application that runs beside the data
-    WATERMARK = "watermark"
-    TIME_INTERVAL = "timeInterval"  # ODRL: the least time between two uses
-    RECORD_TOTAL = "recordTotal"  # rows of all uses together
-    SIZE_TOTAL = "sizeTotal"  # bytes of all uses together
-    HOURS = "hours"  # weekdays and times of day in a zone (T14 U-07)
-
 
 Value = str | tuple[str, ...]
 
@@ -270,6 +187,7 @@ class Terms:
     hours: Hours | None = None  # when a use may run
     regions: tuple[str, ...] = ()  # GB/T 2260: where the consumer is registered; none: anywhere
     watermark: Watermark | None = None  # copies carry a mark of their recipient
+    aggregates: Aggregates | None = None  # which of which column; needs minimum_group
 
 
 def policy_from_terms(terms: Terms) -> Policy:
@@ -306,10 +224,13 @@ def policy_from_terms(terms: Terms) -> Policy:
         constraints.append(Constraint(Term.PRIVACY_BUDGET, Operator.EQ, str(terms.privacy)))
     if terms.applications:
         constraints.append(Constraint(Term.APPLICATION, Operator.IS_ANY_OF, terms.applications))
-    if terms.watermark is not None:
-        constraints.append(Constraint(Term.WATERMARK, Operator.EQ, str(terms.watermark)))
-    if terms.release is not None:
-        constraints.append(Constraint(Term.RELEASE_RULE, Operator.EQ, str(terms.release)))
+    for term, text in (
+        (Term.WATERMARK, terms.watermark),
+        (Term.RELEASE_RULE, terms.release),
+        (Term.AGGREGATES, terms.aggregates),
+    ):
+        if text is not None:
+            constraints.append(Constraint(term, Operator.EQ, str(text)))
     duties = [
         Duty(
             Action.DESENSITIZE,
@@ -352,12 +273,7 @@ def terms_from_policy(policy: Policy) -> Terms:
         if not _read_frequency(constraint, window, got):
             _read_constraint(constraint, got, filters)
     masks: list[Mask] = []
-    if got.get("privacy") and not got.get("minimum_group"):
-        raise TermNotUnderstood(term=Term.PRIVACY_BUDGET, value="without minimumGroup")
-    if got.get("watermark") and got.get("minimum_group"):
-        raise TermNotUnderstood(term=Term.WATERMARK, value="with minimumGroup")
-    if got.get("release") and not got.get("applications"):
-        raise TermNotUnderstood(term=Term.RELEASE_RULE, value="without application")
+    _check_together(got)
     prices = {"use": 0, "row": 0}
     for duty in rule.duties:
         _read_duty(duty, masks, prices)
@@ -367,6 +283,22 @@ def terms_from_policy(policy: Policy) -> Terms:
         price=Price(prices["use"], prices["row"]),
         **got,
     )
+
+
+def _check_together(got: dict[str, Any]) -> None:
+    """Terms that mean nothing, or too little, beside others or without them."""
+    if got.get("privacy") and not got.get("minimum_group"):
+        raise TermNotUnderstood(term=Term.PRIVACY_BUDGET, value="without minimumGroup")
+    if got.get("watermark") and got.get("minimum_group"):
+        raise TermNotUnderstood(term=Term.WATERMARK, value="with minimumGroup")
+    if got.get("release") and not got.get("applications"):
+        raise TermNotUnderstood(term=Term.RELEASE_RULE, value="without application")
+    aggregates: Aggregates | None = got.get("aggregates")
+    if aggregates is not None and not got.get("minimum_group"):
+        raise TermNotUnderstood(term=Term.AGGREGATES, value="without minimumGroup")
+    if aggregates is not None and got.get("privacy"):
+        for name in sorted(aggregates.names.intersection({*RANKED, *SPREAD})):
+            raise TermNotUnderstood(term=Term.AGGREGATES, value=f"{name} with privacyBudget")
 
 
 _NUMBERS: dict[tuple[str, str], str] = {
@@ -384,6 +316,14 @@ _SETS: dict[tuple[str, str], str] = {
     (Term.REGION, Operator.IS_ANY_OF): "regions",
     (Term.APPLICATION, Operator.IS_ANY_OF): "applications",
 }
+_TEXTS: dict[tuple[str, str], tuple[str, Callable[[str], Any]]] = {
+    (Term.TIME, Operator.LTEQ): ("expires_at", parse_iso),
+    (Term.PRIVACY_BUDGET, Operator.EQ): ("privacy", Privacy.parse),
+    (Term.HOURS, Operator.EQ): ("hours", Hours),
+    (Term.WATERMARK, Operator.EQ): ("watermark", Watermark.parse),
+    (Term.RELEASE_RULE, Operator.EQ): ("release", Release.parse),
+    (Term.AGGREGATES, Operator.EQ): ("aggregates", Aggregates.parse),
+}
 
 
 def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str, str]]) -> None:
@@ -399,16 +339,8 @@ def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str
             value = (c.value,) if isinstance(c.value, str) else tuple(c.value)
             if name == "regions" and not (value and all(map(_REGION.fullmatch, value))):
                 raise ValueError(str(c.value))
-        elif key == (Term.TIME, Operator.LTEQ):
-            name, value = "expires_at", parse_iso(str(c.value))
-        elif key == (Term.PRIVACY_BUDGET, Operator.EQ):
-            name, value = "privacy", Privacy.parse(str(c.value))
-        elif key == (Term.HOURS, Operator.EQ):
-            name, value = "hours", Hours(str(c.value))
-        elif key == (Term.WATERMARK, Operator.EQ):
-            name, value = "watermark", Watermark.parse(str(c.value))
-        elif key == (Term.RELEASE_RULE, Operator.EQ):
-            name, value = "release", Release.parse(str(c.value))
+        elif (found := _TEXTS.get(key)) is not None:
+            name, value = found[0], found[1](str(c.value))
         else:
             raise TermNotUnderstood(term=c.term, value=f"{c.operator} {c.value}")
     except ValueError as error:

@@ -148,6 +148,12 @@ class WatermarkNotApplied(UseDeniedError):
     zh = "合约要求的水印（{expected}）未被引擎嵌入。"
 
 
+class AggregatesNotApplied(UseDeniedError):
+    code = "AGGREGATES_NOT_APPLIED"
+    en = "The contract allows aggregates by a list ({expected}) that the engine would not keep to."
+    zh = "合约按清单约定的聚合（{expected}）未被引擎遵守。"
+
+
 class PrivacyBudgetSpent(UseDeniedError):
     code = "PRIVACY_BUDGET_SPENT"
     en = "The privacy budget of {expected} is spent: {given} is left, too little for this answer."

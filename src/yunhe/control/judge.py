@@ -130,11 +130,12 @@ def _context(tx: Tx, use: Use, row: sa.Row[Any], terms: Terms) -> Context:
         Term.DATA_FIELD: use.fields,
         Term.PURPOSE: use.purpose,
         Term.RECIPIENT: use.peer_did,
-        # The Grant carries these three to the engine, which applies them or does not run.
+        # The Grant carries these to the engine, which applies them or does not run.
         Term.MINIMUM_GROUP: terms.minimum_group,
         Term.VALUE_EXPRESSION: frozenset(terms.row_filters),
         Term.PRIVACY_BUDGET: str(terms.privacy or ""),
         Term.WATERMARK: str(terms.watermark or ""),
+        Term.AGGREGATES: str(terms.aggregates or ""),
     }
     return Context(use.action, given)
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
-from yunhe.contracts import Privacy, Release, Watermark
+from yunhe.contracts import Aggregates, Privacy, Release, Watermark
 from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.money import parse_yuan
 
@@ -108,6 +108,11 @@ def release(text: str) -> str:
 def watermark(text: str) -> str:
     """A watermark, in its one spelling."""
     return str(Watermark.parse(text))
+
+
+def aggregates(text: str) -> str:
+    """Which aggregates are allowed of which column, in their one spelling."""
+    return str(Aggregates.parse(text))
 
 
 def region(text: str) -> str:

@@ -77,6 +77,7 @@ class Terms:
     hours: str | None = None  # "Mon-Fri 09:00-18:00 Asia/Shanghai"
     regions: tuple[str, ...] = ()  # GB/T 2260 codes; none: anywhere
     watermark: str | None = None  # "key=patients.id;share=2;patients.weight=0.5"
+    aggregates: str | None = None  # "pay.salary=avg,count,max,median/100;pay.age=count"
 
     def to_json(self) -> dict[str, Any]:
         """The wire form of `docs/api.md`."""
@@ -102,6 +103,7 @@ class Terms:
             "hours": self.hours,
             "regions": list(self.regions),
             "watermark": self.watermark,
+            "aggregates": self.aggregates,
         }
 
     @classmethod
@@ -134,6 +136,7 @@ class Terms:
             hours=data.get("hours"),
             regions=_texts("regions", data.get("regions", ())),
             watermark=data.get("watermark"),
+            aggregates=data.get("aggregates"),
         )
 
     def but(self, changes: Mapping[str, Any] | None) -> Terms:
