@@ -66,7 +66,12 @@ def test_what_never_leaves_the_node(both: Side, tmp_path: Path) -> None:
     assert str(tmp_path) not in text
     assert "uses_max" not in text  # the negotiation bounds
     assert record["tables"] == [
-        {"name": "patients", "entity_key": "", "columns": [{"name": "age", "type": "BIGINT"}]}
+        {
+            "name": "patients",
+            "entity_key": "",
+            "columns": [{"name": "age", "type": "BIGINT"}],
+            "rows": 200,
+        }
     ]
 
 

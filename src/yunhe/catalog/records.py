@@ -188,7 +188,13 @@ def _public(table: Table, shown: set[str] | None) -> Json:
     ]
     key = table.entity_key
     seen = any(column["name"] == key for column in columns)
-    return {"name": table.name, "entity_key": key if seen else "", "columns": columns}
+    shared = {"name": table.name, "entity_key": key if seen else "", "columns": columns}
+    return {**shared, "rows": _rough(table.rows)}
+
+
+def _rough(rows: int) -> int:
+    """Two digits of a count: enough to plan by, and too little to see one row more."""
+    return int(float(f"{rows:.1e}"))
 
 
 def table_json(table: Table) -> Json:

@@ -78,6 +78,18 @@ LISTING_FIELDS: Final = (
     Field("visible_to", "texts", 512, MAY, MAY),
     Field("valid_to", "text", 40, MAY, MAY),
 )
+# Of a program only its author, its texts and what is signed; whoever takes it reads the manifest.
+APPLICATION_FIELDS: Final = (
+    Field("title_zh", "text", 255, MUST, MUST),
+    Field("title_en", "text", 255, MUST, MUST),
+    Field("keywords", "texts", 32, MAY, MAY),
+    Field("provider_did", "text", 512, MUST, MUST),
+    Field("provider_subject", "text", 18, MUST, MUST),
+    Field("provider_name", "text", 128, MUST, MUST),
+    Field("connector_address", "text", 1024, MUST, MUST),
+    Field("manifest", "object", 0, MUST, MUST),
+    Field("jws", "text", limits.JWS_BYTES_MAX, MUST, MUST),
+)
 WITHDRAWAL_FIELDS: Final = (
     Field("code", "text", 65, MUST, MUST),
     Field("reason", "text", 512, MAY, MAY),
@@ -85,6 +97,7 @@ WITHDRAWAL_FIELDS: Final = (
 KINDS: Final[Mapping[str, tuple[Field, ...]]] = {
     "resource": FIELDS,
     "product": FIELDS,
+    "application": APPLICATION_FIELDS,
     "listing": LISTING_FIELDS,
     "delist": WITHDRAWAL_FIELDS,
     "revoke": WITHDRAWAL_FIELDS,
@@ -139,7 +152,9 @@ def _check_type(field: Field, value: Any) -> None:
 def _is_table(item: Any) -> bool:
     return (
         isinstance(item, dict)
-        and set(item) == {"name", "entity_key", "columns"}
+        and set(item) - {"rows"} == {"name", "entity_key", "columns"}
+        and type(item.get("rows", 0)) is int
+        and 0 <= item.get("rows", 0) < 1 << 53
         and isinstance(item["name"], str)
         and isinstance(item["entity_key"], str)
         and isinstance(item["columns"], list)

@@ -91,6 +91,7 @@ def tables_of(record: Json) -> tuple[Table, ...]:
             table["name"],
             tuple(Column(c["name"], c["type"]) for c in table["columns"]),
             table["entity_key"],
+            rows=table.get("rows", 0),
         )
         for table in record.get("tables") or ()
     )

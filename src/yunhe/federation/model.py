@@ -19,6 +19,7 @@ REGISTRATION = ("RegisterSubject", "RegisterConnector", "SubmitCredentialRequest
 UPWARD = {
     "resource": "RegisterDataResource",
     "product": "RegisterDataProduct",
+    "application": "RegisterApplication",
     "listing": "ListDataProduct",
     "delist": "DelistDataProduct",
     "revoke": "RevokeDataProduct",  # a resource's is RevokeDataResource
@@ -107,6 +108,7 @@ def detail_json(detail: catalog.Detail) -> Payload:
             "name": table.name,
             "entity_key": table.entity_key,
             "columns": [{"name": c.name, "type": c.type} for c in table.columns],
+            "rows": table.rows,
         }
         for table in detail.tables
     ]
@@ -125,6 +127,7 @@ def detail_from(data: Payload) -> catalog.Detail:
             str(table["name"]),
             tuple(catalog.Column(str(c["name"]), str(c["type"])) for c in table["columns"]),
             str(table["entity_key"]),
+            rows=int(table.get("rows", 0)),
         )
         for table in data["tables"]
     )
