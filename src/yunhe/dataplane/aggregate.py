@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sqlglot import exp
 
-from yunhe.contracts import Privacy
+from yunhe.contracts import RANKED, SPREAD, USUAL, Aggregates, Privacy, Terms
 from yunhe.dataplane.bounding import Figure, Shape
 from yunhe.dataplane.errors import (
     AggregateArgument,
@@ -22,6 +23,7 @@ from yunhe.dataplane.errors import (
     AggregateGroupingSets,
     AggregateJoin,
     AggregateNeeded,
+    AggregateNotAgreed,
     AggregateRawColumn,
     AggregateSelfJoin,
     AggregateSetOperation,
@@ -32,17 +34,21 @@ from yunhe.dataplane.errors import (
     EntityKeyUsed,
     PrivacyNotCountable,
 )
-from yunhe.dataplane.functions import GROUP_AGGREGATES
+from yunhe.dataplane.functions import AGGREGATE_NAMES
 from yunhe.dataplane.noise import Bounds, Stat
 from yunhe.dataplane.partials import Partials
+from yunhe.dataplane.ranks import Cell, Collected, cell, share
 from yunhe.dataplane.total import make_total
 from yunhe.dataplane.views import ENTITY, ROW, View
 
 GROUPS = "groups"
+_DIGITS_SUMMED: Final = 28  # ten thousand million numbers of so many have a sum of 38
 
 
-def check_shape(tree: exp.Expr) -> None:
+def check_shape(tree: exp.Expr, terms: Terms) -> None:
     """Refuse, each with its own reason, every shape that could show less than a group."""
+    allowed = None if terms.privacy is not None else terms.aggregates
+    listed = USUAL if allowed is None else allowed.names
     if isinstance(tree, exp.SetOperation):
         raise AggregateSetOperation()
     for node in tree.walk():
@@ -56,7 +62,7 @@ def check_shape(tree: exp.Expr) -> None:
             raise AggregateGroupingSets()
         if isinstance(node, (exp.Filter, exp.WithinGroup)):
             raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
-        if isinstance(node, exp.AggFunc) and type(node) not in GROUP_AGGREGATES:
+        if isinstance(node, exp.AggFunc) and AGGREGATE_NAMES.get(type(node)) not in listed:
             raise AggregateFunction(function=node.sql_name())
     if tree.args.get("distinct"):
         raise AggregateDistinct()
@@ -90,23 +96,25 @@ class Noisy:
     answers: tuple[tuple[str, ...], ...]  # a0..: ("count", at) or ("sum", at) or ("avg", at, by)
 
 
-def split(tree: exp.Expr, seen: Mapping[str, View]) -> Split:
+def split(tree: exp.Expr, seen: Mapping[str, View], terms: Terms) -> Split:
     """The statements that answer `tree`; raises subclasses of AggregateOnly."""
     assert isinstance(tree, exp.Select)  # noqa: S101 - check_shape has passed
-    return _Split(tree, seen).statements()
+    return _Split(tree, seen, terms).statements()
 
 
-def noisy(tree: exp.Expr, seen: Mapping[str, View], privacy: Privacy) -> Noisy:
+def noisy(tree: exp.Expr, seen: Mapping[str, View], terms: Terms, privacy: Privacy) -> Noisy:
     """The statements that answer `tree` with noise; raises subclasses of AggregateOnly."""
     assert isinstance(tree, exp.Select)  # noqa: S101 - check_shape has passed
-    return _Split(tree, seen).noisy(privacy)
+    return _Split(tree, seen, terms).noisy(privacy)
 
 
 class _Split:
     """One rewriting; `keys` and `aggregates` become columns k0.. and a0.. of `groups`."""
 
-    def __init__(self, tree: exp.Select, seen: Mapping[str, View]) -> None:
+    def __init__(self, tree: exp.Select, seen: Mapping[str, View], terms: Terms) -> None:
         self.tree = tree
+        self.allowed = terms.aggregates or Aggregates(())
+        self.told: set[tuple[str, str]] = set()  # (alias, column) of figures beside the sums
         tables = [tree.args["from_"].this, *(join.this for join in tree.args.get("joins") or [])]
         self.views = {table.alias_or_name: seen[table.name] for table in tables}
         self.keys = self._group_keys()
@@ -118,16 +126,19 @@ class _Split:
 
     def statements(self) -> Split:
         final = self._final()
+        self.aggregates = [_never_over(node) for node in self.aggregates]
         counted, summed = self._bounded()
-        figures = tuple(self._figure(node) for node in self.aggregates)
+        beside = Collected()
+        figures = tuple(self._figure(at, node, beside) for at, node in enumerate(self.aggregates))
         shape = Shape(
             len(self.keys),
             tuple(self._value(column) for column in counted),
             tuple(self._value(column) for column in summed),
             frozenset(at for at, column in enumerate(self.values.values()) if _is_double(column)),
             figures,
+            beside.made(),
         )
-        told = {self.views[column.table].field(column.name) for column in summed}
+        told = {(column.table, column.name) for column in summed} | self.told
         people, partials = self._people()
         return Split(
             self._rows(),
@@ -137,7 +148,7 @@ class _Split:
             people,
             partials,
             final,
-            tuple(sorted(told)),
+            tuple(sorted({self.views[alias].field(name) for alias, name in told})),
         )
 
     def _final(self) -> exp.Select:
@@ -192,19 +203,30 @@ class _Split:
             return ("sum", str(total))
         return ("avg", str(total), str(bounds.rows(inner)))
 
-    def _figure(self, node: exp.Expr) -> Figure:
+    def _figure(self, at: int, node: exp.Expr, beside: Collected) -> Figure:
         """How an aggregate is put together of what `bounding` adds up by place."""
-        inner = node.this
+        inner, name = node.this, AGGREGATE_NAMES[type(node)]
+        if name in SPREAD:
+            of_all = isinstance(node, exp.StddevPop)
+            beside.spread(at, self._value(inner), name == "stddev", of_all)
+            return Figure("beside", at)
+        if name in RANKED:
+            told = self._cell(inner)
+            assert told is not None  # noqa: S101 - `_aggregate` looked
+            own = name if name in ("min", "max") else "middle"
+            beside.rank(at, self._value(inner), own, told, share(node))
+            return Figure("beside", at)
         if isinstance(inner, exp.Distinct):
             inner = inner.expressions[0]
             if len(self.views) == 1 and self._is_entity(inner):
                 view = self.views[inner.table]
                 if view.entity_shown:
                     return Figure("entities")
-        elif not isinstance(inner, exp.Column):
+        elif isinstance(inner, exp.Column):
+            if not isinstance(node, exp.Avg) or _is_double(inner):
+                return Figure(node.key, self._value(inner))
+        elif not isinstance(inner, exp.TryCast):  # of a wide number: see `_never_over`
             return Figure("rows")
-        elif not isinstance(node, exp.Avg) or _is_double(inner):
-            return Figure(node.key, self._value(inner))
         # The engine divides sums of whole numbers and decimals more finely than a double can.
         return Figure("whole", self.aggregates.index(node))
 
@@ -355,6 +377,25 @@ class _Split:
             if not linked:
                 raise AggregateJoin(keys=keys)
 
+    def _check_agreed(self, node: exp.Expr, column: exp.Column) -> None:
+        """Whether the terms allow this aggregate of the column, and its type has it."""
+        field = self.views[column.table].field(column.name)
+        name, allowed = AGGREGATE_NAMES[type(node)], self.allowed.of(field).names
+        if name not in allowed:
+            raise AggregateNotAgreed(function=name, column=field, allowed=", ".join(allowed))
+        if name in RANKED:
+            share(node)
+            fits = self._cell(column) is not None
+        else:
+            # Text would be cast while summing, and whether that failed would tell of a single row.
+            fits = name == "count" or _is_number(column)
+        if not fits:
+            raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
+
+    def _cell(self, column: exp.Column) -> Cell | None:
+        field = self.views[column.table].field(column.name)
+        return cell(column.type, self.allowed.of(field).step)
+
     def _is_entity(self, column: exp.Expr, *, joinable: bool = False) -> bool:
         view = self.views.get(column.table) if isinstance(column, exp.Column) else None
         if view is None or not view.is_entity(column.name):
@@ -403,14 +444,15 @@ class _Split:
             entity = self._is_entity(inner)
             if entity and not isinstance(node, exp.Count):
                 raise EntityKeyUsed(column=inner.name)
-            if not isinstance(node, exp.Count) and not _is_number(inner):
-                raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
+            self._check_agreed(node, inner)
             self.counted[inner.table].add("" if entity else inner.name)
-            if not isinstance(node, exp.Count):
+            if isinstance(node, (exp.Sum, exp.Avg)):
                 self.summed.add((inner.table, inner.name))
+            elif not isinstance(node, exp.Count):
+                self.told.add((inner.table, inner.name))
         elif not (isinstance(node, exp.Count) and isinstance(inner, (exp.Star, exp.Literal))):
             raise AggregateArgument(got=node.sql("duckdb", comments=False)[:80])
-        if node.args.get("expressions"):
+        if any(value for name, value in node.args.items() if name not in _ARGUMENTS):
             raise ConstructRefused(construct=node.sql("duckdb")[:80])
         for at, known in enumerate(self.aggregates):
             if known == node:
@@ -419,17 +461,37 @@ class _Split:
         return len(self.aggregates) - 1
 
 
+_ARGUMENTS = ("this", "quantile", "expression", "big_int")
+
+
 def _named(node: exp.Expr, name: str) -> exp.Expr:
     return exp.Alias(this=node, alias=exp.to_identifier(name, quoted=True))
 
 
 def _is_number(node: exp.Expr) -> bool:
-    # Text would be cast while summing, and whether that failed would tell of a single row.
     return node.type is not None and node.type.is_type(*exp.DataType.NUMERIC_TYPES)
 
 
 def _is_double(node: exp.Expr) -> bool:
     return node.type is not None and node.type.is_type(exp.DType.FLOAT, exp.DType.DOUBLE)
+
+
+def _never_over(node: exp.Expr) -> exp.Expr:
+    """A sum that no engine refuses: one beyond 38 digits would tell of a group that is withheld.
+
+    Numbers of up to _DIGITS_SUMMED digits are summed exactly, however many there are; others, and
+    no measured quantity is one, as DOUBLE.
+    """
+    column, kind = node.this, node.this.type if isinstance(node.this, exp.Column) else None
+    if not isinstance(node, (exp.Sum, exp.Avg)) or kind is None:
+        return node
+    sized = kind.is_type(exp.DType.DECIMAL) and kind.expressions
+    wide = sized and int(kind.expressions[0].name) > _DIGITS_SUMMED
+    if not wide and not kind.is_type(exp.DType.INT128, exp.DType.UINT128):
+        return node
+    made = node.copy()
+    made.set("this", exp.TryCast(this=column.copy(), to=exp.DataType.build("DOUBLE")))
+    return made
 
 
 def _lifted(name: str, source: exp.Expr) -> exp.Expr:

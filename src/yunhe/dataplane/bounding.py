@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from yunhe.dataplane.ranks import Beside
 from yunhe.kernel import limits
 
 ENTITIES = "__entities"
@@ -28,7 +29,8 @@ _ENTITY = f"hash({AUDIT_KEY}, a.__e) AS __h"
 @dataclass(frozen=True)
 class Figure:
     """One aggregate: `rows`, `count`, `sum` or `avg` of value `of`, `entities`; or `whole`: it
-    cannot be put together of parts, and is column `of` of the figures beside."""
+    cannot be put together of parts, and is column `of` of the figures beside; or `beside`: it
+    stands in no sum at all (ranks.py)."""
 
     kind: str
     of: int = 0
@@ -47,6 +49,7 @@ class Shape:
     summed: tuple[int, ...] = ()
     doubles: frozenset[int] = frozenset()
     figures: tuple[Figure, ...] = ()
+    beside: tuple[Beside, ...] = ()
 
 
 def share(k: int) -> int:
@@ -95,8 +98,13 @@ class _Text:
         }
         if figures is not None:
             parts["figures AS"] = figures
+        for name, each in self._beside():
+            parts[f"{name} AS"] = each.statement(self.names, self.k)
         said = ", ".join(f"{name} ({text})" for name, text in parts.items())
         return f"WITH {said} {self._groups(figures is not None)}"
+
+    def _beside(self) -> list[tuple[str, Beside]]:
+        return [(f"beside{at}", each) for at, each in enumerate(self.shape.beside)]
 
     def _keys(self, alias: str = "") -> str:
         """The keys as the first items of a list; empty without keys."""
@@ -148,8 +156,10 @@ class _Text:
         )
         # LEAST, as a shift that is too far raises, wherever the engine evaluates it.
         bit = f"CAST(1 AS BIGINT) << CAST(LEAST(__g - 1, {_BITS - 1}) AS BIGINT)"
+        # Of groups that something else may withhold, it is not sure that they are shown.
+        plain = f"CASE WHEN __sure <= {limits.PRINTS_MAX} THEN __maybe END"
         return (
-            f"SELECT *, CASE WHEN __sure <= {limits.PRINTS_MAX} THEN __maybe END AS __plain, "  # noqa: S608
+            f"SELECT *, {'__maybe' if self.shape.beside else plain} AS __plain, "  # noqa: S608
             f"CASE WHEN __maybe AND __filled THEN {self.k} END AS __least, "
             f"CASE WHEN __maybe AND __few <= {_BITS} THEN {bit} END AS __bit "
             f"FROM ({numbered}) AS numbered"
@@ -255,16 +265,24 @@ class _Text:
             f"JOIN placed AS p ON {self._same('j', 'p')} AND q.__b = p.__b GROUP BY q.__g"
         )
 
-    def _groups(self, beside: bool) -> str:
-        figures = []
+    def _groups(self, whole: bool) -> str:
+        figures, held = [], []
+        told: dict[int, str] = {}
+        joined = f" LEFT JOIN figures AS f ON {self._same('j', 'f')}" if whole else ""
+        for name, beside in self._beside():
+            told |= beside.figures(name)
+            held.append(beside.held(name, self.k))
+            joined += f" LEFT JOIN {name} ON {self._same('j', name)}"
         for at, each in enumerate(self.shape.figures):
             found = {"whole": f"f.a{each.of}", "entities": "COALESCE(q.__all, 0)"}
+            found["beside"] = told.get(at, "")
             figures.append(f"{found.get(each.kind, f'j.a{at}')} AS a{at}, ")
-        joined = f" LEFT JOIN figures AS f ON {self._same('j', 'f')}" if beside else ""
+        behind = "COALESCE(CASE WHEN j.__plain THEN q.__all ELSE w.__kept END, j.__least, 0)"
+        if held:
+            behind = f"CASE WHEN {' AND '.join(held)} THEN {behind} ELSE 0 END"
         return (
             f"SELECT {self._keys('j.')}{''.join(figures)}"  # noqa: S608
-            "COALESCE(CASE WHEN j.__plain THEN q.__all ELSE w.__kept END, j.__least, 0) "
-            f"AS {ENTITIES}, "
+            f"{behind} AS {ENTITIES}, "
             f"struct_pack(n := q.__all, places := q.__list) AS {PRINT} FROM judged AS j "
             "LEFT JOIN printed AS q ON j.__g = q.__g LEFT JOIN weighed AS w ON j.__g = w.__g"
             + joined

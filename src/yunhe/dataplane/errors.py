@@ -157,6 +157,30 @@ class AggregateFunction(AggregateOnly):
     zh = "{function} 可能暴露单个主体的值，仅允许 COUNT、SUM、AVG。"
 
 
+class AggregateNotAgreed(AggregateOnly):
+    code = "AGGREGATE_NOT_AGREED"
+    en = "The contract does not allow {function} of {column}; of it are allowed: {allowed}."
+    zh = "合约不允许对 {column} 使用 {function}；该列允许的聚合：{allowed}。"
+    mend_en = "Ask for an allowed one, or negotiate a contract whose `aggregates` has this."
+    mend_zh = "请使用允许的聚合，或另行协商在 aggregates 条款中包含该聚合的合约。"
+
+
+class AggregateNotEnforceable(Invalid):
+    code = "AGGREGATE_NOT_ENFORCEABLE"
+    en = "The aggregates of column {column} cannot be told as the terms say: {why}."
+    zh = "列 {column} 的聚合无法按条款给出：{why}。"
+    mend_en = "min, max, median and quantile are of numbers and dates, dates in whole days."
+    mend_zh = "min、max、median、quantile 仅用于数值和日期，日期的步长须为整数天。"
+
+
+class QuantileShare(AggregateOnly):
+    code = "QUANTILE_SHARE_REFUSED"
+    en = "A quantile takes one column and one share, 0 to 1 with at most four digits: {got}."
+    zh = "分位数的参数为单列和一个 0 到 1 之间、至多四位小数的分位：{got}。"
+    mend_en = "Write quantile(column, 0.25)."
+    mend_zh = "请写 quantile(列, 0.25)。"
+
+
 class AggregateArgument(AggregateOnly):
     code = "AGGREGATE_ARGUMENT_REFUSED"
     en = "An aggregate takes one plain column (or COUNT(*)): {got} could single out one entity."

@@ -5,6 +5,7 @@ Everything absent is refused (DESIGN §4.7); docs/sql.md is the same list for pe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from sqlglot import exp
@@ -84,6 +85,13 @@ CASTS: Final[frozenset[type[exp.Expr]]] = frozenset({exp.Cast, exp.TryCast})
 GROUP_AGGREGATES: Final[frozenset[type[exp.Expr]]] = frozenset({exp.Count, exp.Sum, exp.Avg})
 AGGREGATES: Final[frozenset[type[exp.Expr]]] = GROUP_AGGREGATES | {
     exp.Min, exp.Max, exp.Stddev, exp.StddevSamp, exp.StddevPop, exp.Variance, exp.Median,
+}  # fmt: skip
+QUANTILES: Final[frozenset[type[exp.Expr]]] = frozenset({exp.Quantile, exp.PercentileDisc})
+# Where groups only may leave: what the terms call them.
+AGGREGATE_NAMES: Final[Mapping[type[exp.Expr], str]] = {
+    exp.Count: "count", exp.Sum: "sum", exp.Avg: "avg", exp.Min: "min", exp.Max: "max",
+    exp.Median: "median", **dict.fromkeys(QUANTILES, "quantile"), exp.Variance: "variance",
+    **dict.fromkeys((exp.Stddev, exp.StddevSamp, exp.StddevPop), "stddev"),
 }  # fmt: skip
 WINDOWS: Final[frozenset[type[exp.Expr]]] = frozenset(
     {exp.RowNumber, exp.Rank, exp.DenseRank, exp.Lag, exp.Lead}

@@ -60,8 +60,8 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
         seen = views(tables, terms)
         tree = _parse(sql)
         if terms.minimum_group:
-            aggregate.check_shape(tree)
-        _check_nodes(tree)
+            aggregate.check_shape(tree, terms)
+        _check_nodes(tree, frozenset() if not terms.minimum_group else functions.QUANTILES)
         _check_names(tree, seen)
         growth.check(tree, seen)
         given = _given_names(tree)
@@ -72,9 +72,10 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
         if terms.minimum_group:
             if terms.privacy is not None:
                 return _noisy(tree, seen, terms, (fields, used, outputs))
-            parts = aggregate.split(tree, seen)
+            parts = aggregate.split(tree, seen, terms)
             text = _render(parts.final)
-            stored = any(located(tables[name]) for name in used)
+            # What stands in no sum is made of rows, wherever these lie.
+            stored = not parts.shape.beside and any(located(tables[name]) for name in used)
             groups_text: str | None = _groups(parts, seen, terms.minimum_group, stored=stored)
             summed = parts.summed
         else:
@@ -106,7 +107,7 @@ def _noisy(
 ) -> Governed:
     """A query under a privacy budget; `said`: fields, tables and names."""
     assert terms.privacy is not None  # noqa: S101 - the caller looked
-    parts = aggregate.noisy(tree, seen, terms.privacy)
+    parts = aggregate.noisy(tree, seen, terms, terms.privacy)
     people = _render(_bind(parts.people, seen, with_entity=True))
     exact = noise.statement(people, parts.keys, parts.stats, terms.privacy)
     k = terms.minimum_group
@@ -165,13 +166,14 @@ def _check_tokens(tokens: list[Token]) -> None:
         raise NotOneQuery(got="several statements")
 
 
-def _check_nodes(tree: exp.Expr) -> None:
-    """Node, argument and function allow-lists; whatever is not listed is refused by name."""
+def _check_nodes(tree: exp.Expr, more: frozenset[type[exp.Expr]]) -> None:
+    """Node, argument and function allow-lists, and `more` of them; whatever is not listed is
+    refused by name."""
     for node in tree.walk():
         kind = type(node)
         if isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier):
             raise TableFunctionRefused(name=node.this.sql("duckdb") if node.this else "?")
-        if kind not in functions.ALLOWED:
+        if kind not in functions.ALLOWED and kind not in more:
             if isinstance(node, exp.Anonymous):
                 raise FunctionRefused(function=node.name)
             if isinstance(node, exp.Func):

@@ -6,16 +6,18 @@ after masking, and the subquery (row filter and masks inside) that stands in for
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from yunhe.contracts import Mask, Terms
+from yunhe.contracts import RANKED, Allowed, Mask, Terms
 from yunhe.dataplane.errors import (
+    AggregateNotEnforceable,
     BadLiteral,
     ColumnNotAgreed,
     EntityKeyMissing,
@@ -25,6 +27,7 @@ from yunhe.dataplane.errors import (
 from yunhe.dataplane.functions import DATE_LITERAL, FILTER_NODES
 from yunhe.dataplane.marking import mark_faults, marked
 from yunhe.dataplane.model import TableBinding
+from yunhe.dataplane.ranks import cell
 from yunhe.dataplane.total import check_literals, clash
 from yunhe.kernel import limits
 from yunhe.kernel.errors import YunheError
@@ -130,11 +133,43 @@ def term_faults(
             _filter(table, text, tables.get(table, TableBinding({})), whole=whole)
         except FilterNotEnforceable as why:
             faults.append(("row_filters", why))
+    faults += [("aggregates", why) for why in _aggregate_faults(terms, tables, have)]
     faults += [("watermark", why) for why in mark_faults(terms, tables, whole=whole)]
     shown = {column.partition(".")[0] for column in terms.columns} & tables.keys()
     if whole and terms.minimum_group and shown and not any(tables[t].entity_key for t in shown):
         faults.append(("minimum_group", EntityKeyMissing(table=", ".join(sorted(shown)))))
     return faults
+
+
+def _aggregate_faults(
+    terms: Terms, tables: Mapping[str, TableBinding], have: Iterable[str]
+) -> Iterator[YunheError]:
+    """Aggregates of columns that the terms do not show, or that these types do not have."""
+    masks = {mask.column: mask for mask in terms.masks}
+    for each in () if terms.aggregates is None else terms.aggregates.columns:
+        table, _, column = each.column.partition(".")
+        if each.column not in terms.columns:
+            yield ColumnNotAgreed(column=each.column, **names(each.column, terms.columns))
+        elif each.column in have:
+            binding = tables[table]
+            with contextlib.suppress(MaskNotEnforceable):  # told as the mask's own fault
+                _, kind = _shown(column, binding.columns[column], masks.get(each.column))
+                why = _no_figure(each, kind, column == binding.entity_key)
+                if why:
+                    yield AggregateNotEnforceable(column=each.column, why=why)
+
+
+def _no_figure(allowed: Allowed, kind: str, entity: bool) -> str:
+    """Why the allowed aggregates of a column of this type cannot be had; empty: they can."""
+    if entity and set(allowed.names) != {"count"}:
+        return "the entity key may only be counted"
+    built = _built(kind)
+    if allowed.step and cell(built, allowed.step) is None:
+        return f"{kind} has no order in steps of {allowed.step}"
+    wanting = set(allowed.names).difference(RANKED, ["count"])
+    if wanting and not built.is_type(*exp.DataType.NUMERIC_TYPES, exp.DType.UNKNOWN):
+        return f"{min(wanting)} of {kind}"
+    return ""
 
 
 def names(name: str, have: Iterable[str]) -> dict[str, str]:
