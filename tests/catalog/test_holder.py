@@ -160,10 +160,11 @@ def test_level_005_is_refused_and_004_is_for_a_person(both: Side, tmp_path: Path
     assert refused.value.facts["faults"][0]["rule"] == "K5"
 
     form = replace(form, metadata=Metadata(security_level="004"))
-    both.holder.submit_resource(both.holder.add_resource(form).id)
+    waiting = both.holder.submit_resource(both.holder.add_resource(form).id)
     [registration] = both.carry()
     assert registration.state == "submitted"  # although the node reviews automatically
     assert registration.warnings[0]["rule"] == "K5"
+    assert waiting.reasons == registration.warnings  # who waits sees why it takes a person
 
 
 def test_a_policy_may_only_name_columns_there_are(both: Side, tmp_path: Path) -> None:

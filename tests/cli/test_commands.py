@@ -126,6 +126,33 @@ def test_sql_shows_rows_and_what_was_withheld(node: FakeNode) -> None:
     assert found["groups_withheld"] is True
 
 
+def test_the_only_purpose_agreed_is_taken_and_said(node: FakeNode) -> None:
+    node.stream = arrow_bytes(TABLE)
+    node.answers["GET /contracts"] = (200, {"items": [CONTRACT]})
+    node.answers["GET /contracts/c-1"] = (200, CONTRACT)
+    result = run(node, "sql", "c-1", "SELECT 1")
+    assert (result.exit_code, node.seen[-1][2]["purpose"]) == (0, "medical-research")
+    assert "purpose: medical-research" in result.stderr
+    several = {**CONTRACT, "terms": {**CONTRACT["terms"], "purposes": ["a", "b"]}}
+    node.answers["GET /contracts/c-1"] = (200, several)
+    refused = run(node, "sql", "c-1", "SELECT 1")
+    assert refused.exit_code == 2
+    assert "choose one of the purposes agreed: a, b" in refused.stderr
+    assert node.seen[-1][0] == "GET /contracts/c-1"  # nothing was asked, nothing is charged
+
+
+def test_what_was_withdrawn_is_listed_only_when_asked_for(node: FakeNode) -> None:
+    titles = {"title_zh": "队列", "title_en": "cohort"}
+    found = [{"id": "r-1", "state": "registered", **titles}]
+    found.append({"id": "r-2", "state": "withdrawn", **titles})
+    for noun in ("resources", "products"):
+        node.answers[f"GET /{noun}"] = (200, {"items": found})
+        assert "r-2" not in run(node, noun, "list").stdout
+        assert "r-2" in run(node, noun, "list", "--all").stdout
+        shown = json.loads(run(node, noun, "list", "--json").stdout)
+        assert [each["id"] for each in shown] == ["r-1"]
+
+
 @pytest.mark.parametrize("ending", ["csv", "arrow", "parquet"])
 def test_sql_writes_a_file(node: FakeNode, ending: str, tmp_path: Path) -> None:
     node.stream = arrow_bytes(TABLE)
@@ -200,7 +227,7 @@ def test_what_is_stuck_says_why_and_when_it_is_tried_again(node: FakeNode) -> No
     for command in (("negotiations", "show", "n-1"), ("contracts", "show", "c-1")):
         shown = run(node, *command).stdout
         assert "waiting for the other side: ConnectError: refused" in shown
-        assert "2026-11-21 09:00" in shown
+        assert "2026-11-21T09:00:00Z" in shown
         assert json.loads(run(node, *command, "--json").stdout)
     assert "GONE; no" in run(node, "contracts", "show", "c-1").stdout
 

@@ -20,14 +20,13 @@ def _texts(command: Any, path: str = "yunhe") -> dict[str, str]:
     found = {path: (command.help or "").strip()}
     for each in command.params:
         shown = getattr(each, "help", None) or ""
-        if shown or each.param_type_name == "option":
-            found[f"{path} {each.opts[0]}"] = shown.strip()
+        found[f"{path} {each.opts[0]}"] = shown.strip()
     for name, sub in getattr(command, "commands", {}).items():
         found |= _texts(sub, f"{path} {name}")
     return found
 
 
-def test_every_option_has_help_and_every_help_is_in_chinese_too() -> None:
+def test_every_option_and_argument_has_help_and_every_help_is_in_chinese_too() -> None:
     found = _texts(typer.main.get_command(app))
     assert not [path for path, text in found.items() if not text]
     assert not [path for path, text in found.items() if text not in TEXTS]

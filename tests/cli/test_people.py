@@ -56,7 +56,7 @@ def test_a_negotiation_is_shown_with_whose_word_is_next(node: FakeNode) -> None:
     shown = run(node, "negotiations", "show", "n-").stdout
     assert "yunhe negotiations accept n-1" in shown
     assert "X_GONE: no" in shown
-    assert "2026-11-21 09:00:00 UTC" in shown
+    assert "2026-11-21T09:00:00Z" in shown
     assert "≠" in shown
     zh = run(node, "negotiations", "show", "n-1", "--lang", "zh").stdout
     assert "由您决定" in zh

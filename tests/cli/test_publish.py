@@ -77,6 +77,14 @@ def test_each_step_is_told(node: FakeNode, form: str) -> None:
         assert line in told
 
 
+def test_what_a_person_has_to_look_at_is_told_to_who_waits(node: FakeNode, form: str) -> None:
+    warning = {"field": "security_level", "rule": "K5", "en": "004 needs a reviewer", "zh": "须审"}
+    waiting = {**RESOURCE, "state": "submitted", "reasons": [{**warning, "weight": "reviewer"}]}
+    node.answers["POST /resources/r/submit"] = (200, waiting)
+    told = run(node, "publish", form).stderr
+    assert "a person has to look at: security_level: 004 needs a reviewer (K5)" in told
+
+
 def test_a_product_that_is_refused_sends_nothing_to_review(node: FakeNode, form: str) -> None:
     fault = {"field": "policy", "rule": "K6", "en": "no column age2", "zh": "无此列"}
     facts = {"faults": [fault], "fields": "policy"}

@@ -44,7 +44,7 @@ def test_a_contract_is_shown_in_words(node: FakeNode) -> None:
         "uses left: 10",
         "patients.age",
         "1 use, 2 rows, CNY 10.04",
-        "2026-11-21 09:00:00 UTC",
+        "2026-11-21T09:00:00Z",
     ):
         assert part in shown
     assert "1004" not in shown
@@ -58,7 +58,7 @@ def test_statements_are_in_yuan_for_people_and_fen_for_programs(node: FakeNode) 
     node.answers["GET /statements"] = (200, {"items": [one]})
     shown = run(node, "statement", "list").stdout
     assert "20.77" in shown
-    assert "2026-11-21 09:00:00 UTC" in shown
+    assert "2026-11-21T09:00:00Z" in shown
     assert json.loads(run(node, "statement", "list", "--json").stdout)[0]["total_fen"] == 2077
 
 
@@ -83,7 +83,7 @@ def test_a_returned_registration_is_sent_again_only_when_asked(node: FakeNode) -
     assert held.exit_code == 1
     assert "no licence" in held.stderr
     assert "--again" in held.stderr
-    for part in ("step: subject", "last error: X: y", "last contact: 2026-11-21 09:00:00 UTC"):
+    for part in ("step: subject", "last error: X: y", "last contact: 2026-11-21T09:00:00Z"):
         assert part in held.stdout
     assert [key for key, *_ in node.seen] == ["GET /registration"]
     assert run(node, "register", "--again").exit_code == 0

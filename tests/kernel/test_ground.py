@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from yunhe.kernel import keys, limits
 from yunhe.kernel.canonical import BadJson, dumps, loads_strict, sha256_hex
-from yunhe.kernel.clock import ManualClock, SystemClock, iso, parse_iso
+from yunhe.kernel.clock import ManualClock, SystemClock, iso, parse_iso, to_second
 from yunhe.kernel.crash import POINTS, CrashPoints
 from yunhe.kernel.errors import NotFound, TooLarge
 from yunhe.kernel.keys import (
@@ -137,6 +137,7 @@ def test_time_is_text_ordered_and_zoned() -> None:
     moment = datetime(2026, 11, 21, 9, tzinfo=UTC)
     assert iso(moment) == "2026-11-21T09:00:00.000000Z"
     assert parse_iso(iso(moment)) == moment
+    assert to_second(moment) == f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     with pytest.raises(ValueError, match="no time zone"):
         parse_iso("2026-11-21T09:00:00")
 
@@ -342,3 +343,6 @@ def test_errors_speak_both_languages_and_survive_missing_facts() -> None:
     assert body["zh"]["detail"] == "不存在：contract。"
     assert "secret" not in str(body)
     assert NotFound().sentence() == "No such ?."
+    late = NotFound(what="use before 2026-11-21T09:00:00.123456Z")
+    assert late.sentence() == "No such use before 2026-11-21T09:00:00Z."  # people read seconds
+    assert "123456" in late.facts["what"]  # programs have all of it

@@ -101,7 +101,8 @@ class Holder:
             row = self._row(tx, key, "resource")
             form, tables = self._content(tx, row, row.version)
             record = records.of_resource(self._holding, form, tables, tx.now)
-            self._submit(tx, row)
+            faults = rules.check("resource", record, Asked(self._read_terms))
+            self._submit(tx, row, faults)
             tx.emit(ResourceSubmitted(row.id, row.version, _numbered(record, row, row.version)))
             return self._resource(tx, row.id)
 
@@ -134,7 +135,7 @@ class Holder:
             form = ProductForm.from_json(self._form(tx, row, row.version))
             record, faults = self._judged(tx, form)
             self._refuse("product", faults)
-            self._submit(tx, row)
+            self._submit(tx, row, faults)
             tx.emit(ProductSubmitted(row.id, row.version, _numbered(record, row, row.version)))
             return self._product(tx, row.id)
 
@@ -380,9 +381,11 @@ class Holder:
         store.put_version(tx, row.id, number, form, tables, by)
         return str(row.id)
 
-    def _submit(self, tx: Tx, row: store.Row) -> None:
+    def _submit(self, tx: Tx, row: store.Row, faults: Sequence[Fault]) -> None:
         after = step(ENTRY, row.state, "submit")
-        store.set_entry(tx, row.id, state=after, submitted_version=row.version, reasons=[])
+        # What a person at the node has to look at is told here, too: it is why the review waits.
+        told = [fault.to_json() for fault in faults if fault.weight == "reviewer"]
+        store.set_entry(tx, row.id, state=after, submitted_version=row.version, reasons=told)
 
     def _refuse(self, kind: str, faults: Sequence[Fault]) -> None:
         bad = [fault for fault in faults if fault.weight != "reviewer"]

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from yunhe import sdk
 from yunhe.cli import negotiate, sharing, terms, words
+from yunhe.cli.arguments import Contract, Sql
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import unusable
 from yunhe.kernel import canonical
 from yunhe.kernel.money import yuan
-from yunhe.sdk import Contract, Left, Negotiation, Space, YunheRefused
+from yunhe.sdk import Left, Negotiation, Space, YunheRefused
 
 app = typer.Typer(help="The contracts of this node, on either side.", no_args_is_help=True)
-
-Id = Annotated[str, typer.Argument(metavar="CONTRACT", help="Its id, or how only that id begins.")]
 
 
 @command(app, "list")
@@ -33,7 +33,7 @@ def list_(desk: Desk) -> None:
 
 
 @command(app)
-def show(desk: Desk, contract: Id) -> None:
+def show(desk: Desk, contract: Contract) -> None:
     """Show one contract with its uses and its running bill; before it is one, its negotiation."""
     with desk.space() as space:
         key = desk.whole(contract, space.contracts)
@@ -66,7 +66,7 @@ def show(desk: Desk, contract: Id) -> None:
     desk.show({"contract": found, "uses": uses, "bill": bill, "left": left}, human)
 
 
-def _left(space: Space, found: Contract) -> Left | None:
+def _left(space: Space, found: sdk.Contract) -> Left | None:
     """What is left of bounds that the provider alone counts; None: none, or it does not answer."""
     bound = found.terms.privacy, found.terms.rows_total, found.terms.bytes_total
     if found.state != "in_force" or bound == (None, None, None):
@@ -85,7 +85,7 @@ def _coming(desk: Desk, space: Space, given: str) -> Negotiation | None:
         return None
 
 
-def _ended(desk: Desk, found: Contract) -> str | None:
+def _ended(desk: Desk, found: sdk.Contract) -> str | None:
     why = found.ended_reason
     return why and desk.say(why, found.ended_reason_zh or why)
 
@@ -123,7 +123,7 @@ def _budget(desk: Desk, left: Left) -> dict[str, str | None]:
 
 
 @command(app)
-def budget(desk: Desk, contract: Id) -> None:
+def budget(desk: Desk, contract: Contract) -> None:
     """What is left of a contract: uses, volume, privacy budget, and from when; costs nothing."""
     with desk.space() as space:
         left = space.budget(desk.whole(contract, space.contracts))
@@ -131,7 +131,7 @@ def budget(desk: Desk, contract: Id) -> None:
 
 
 @command(app)
-def explain(desk: Desk, contract: Id, text: Annotated[str, typer.Argument(metavar="SQL")]) -> None:
+def explain(desk: Desk, contract: Contract, text: Sql) -> None:
     """At the provider: what a query becomes under the contract, and what databases do of it."""
     with desk.space() as space:
         found = space.governed(desk.whole(contract, space.contracts), text)
@@ -158,7 +158,7 @@ def _say(desk: Desk, lines: Mapping[str, str | None]) -> None:
             desk.out.print(f"{name}: {value}", markup=False)
 
 
-def _facts(desk: Desk, found: Contract, left: Left | None) -> None:
+def _facts(desk: Desk, found: sdk.Contract, left: Left | None) -> None:
     """What it is, in words: state, who signed, with whom, about what, under which terms."""
     lines = {
         desk.say("contract", "合约"): found.id,
@@ -179,7 +179,7 @@ def _facts(desk: Desk, found: Contract, left: Left | None) -> None:
 @command(app)
 def terminate(
     desk: Desk,
-    contract: Id,
+    contract: Contract,
     reason: Annotated[str, typer.Option(help="Told to the other side and recorded.")],
 ) -> None:
     """End a contract; the next use is refused."""
@@ -191,7 +191,7 @@ def terminate(
 @command(app)
 def bundle(
     desk: Desk,
-    contract: Id,
+    contract: Contract,
     out: Annotated[Path, typer.Option(help="The file to write.")],
 ) -> None:
     """Write the evidence bundle of a contract, for `yunhe verify`."""

@@ -11,9 +11,9 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import wraps
 from typing import Annotated, Any, Final, get_type_hints
 
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from yunhe.cli import words
 from yunhe.cli.errors import BadArgument, Exit, NoNodeGiven, exit_code
-from yunhe.kernel.clock import iso, parse_iso
+from yunhe.kernel.clock import iso, parse_iso, to_second
 from yunhe.kernel.errors import Internal, YunheError
 from yunhe.kernel.money import yuan
 from yunhe.sdk import Space, Terms, YunheRefused, connect
@@ -126,10 +126,7 @@ class Desk:
 
     def table(self, found: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
         """A table of plain objects; `columns` maps members to headings."""
-        rows = [
-            [_cell(words.shown(self.lang, name, item.get(name))) for name in columns]
-            for item in found
-        ]
+        rows = [[_cell(self._said(name, item.get(name))) for name in columns] for item in found]
         table = Table(
             box=None, header_style="bold", pad_edge=False, show_header=any(columns.values())
         )
@@ -173,23 +170,18 @@ class Desk:
         return f"{known} ({rule})" if rule else known
 
     def instant(self, at: datetime | str | None) -> str:
-        """An instant to the second, in UTC."""
+        """An instant to the second, as one may give it back: `2026-11-21T09:00:00Z`."""
         if not at:
             return "–"
-        when = parse_iso(at) if isinstance(at, str) else at
-        return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return to_second(parse_iso(at) if isinstance(at, str) else at)
 
-    def revocable(self, found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Rows of what expires or is revoked, in words."""
-        yes, no = self.say("yes", "是"), self.say("no", "否")
-        return [
-            {
-                **each,
-                "expires_at": self.instant(each.get("expires_at")),
-                "revoked": yes if each.get("revoked") else no,
-            }
-            for each in found
-        ]
+    def _said(self, column: str, value: object) -> object:
+        """A value of a table's column as people read it."""
+        if column != "at" and not column.endswith("_at"):
+            return words.shown(self.lang, column, value)
+        with suppress(ValueError):  # it is in words already
+            return self.instant(value) if isinstance(value, str | datetime) else value
+        return value
 
     def count(self, number: int, en: str, zh: str) -> str:
         """`1 use`, `2 uses`; Chinese has no plural, and its measure word comes with `zh`."""

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.tree import Tree
 
+from yunhe.cli.arguments import Purpose, Sql, only_purpose
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument
 from yunhe.cli.sql import place, shown, table_facts, write_table
@@ -21,7 +22,6 @@ lineage_app = typer.Typer()
 
 _WATCH_S = 0.5
 
-Text = Annotated[str, typer.Argument(metavar="SQL")]
 With = Annotated[
     list[str] | None,
     typer.Option(
@@ -30,12 +30,11 @@ With = Annotated[
         help="An alias and its contract, or the contracts that each hold a part; repeatable.",
     ),
 ]
-Purpose = Annotated[str, typer.Option(help="One of the contract's purposes.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id of a query over the fabric.")]
 
 
 @command(app)
-def explain(desk: Desk, text: Text, with_: With = None, purpose: Purpose = "") -> None:
+def explain(desk: Desk, text: Sql, with_: With = None, purpose: Purpose = "") -> None:
     """Show what a query would do: each node's part, who sees what, the price. Charges nothing."""
     with desk.space() as space:
         plan = space.explain(text, _aliases(desk, space, with_), purpose)
@@ -45,8 +44,8 @@ def explain(desk: Desk, text: Text, with_: With = None, purpose: Purpose = "") -
 @command(app)
 def sql(
     desk: Desk,
-    text: Text,
-    purpose: Purpose,
+    text: Sql,
+    purpose: Purpose = "",
     with_: With = None,
     out: Annotated[
         Path | None, typer.Option(help="Write to a .csv, .arrow or .parquet file.")
@@ -57,6 +56,8 @@ def sql(
     key = str(uuid.uuid4())
     with place(out) as part, desk.space() as space:
         aliases = _aliases(desk, space, with_)
+        if not purpose:
+            purpose = only_purpose(desk, space.explain(text, aliases)["policy"]["purposes"])
         done = threading.Event()
         watch = threading.Thread(target=_watch, args=(desk, space, key, done))
         if not desk.json and desk.err.is_terminal:

@@ -95,6 +95,9 @@ _SUPPLY: Final = {
     ),
     "The data products of this node.": "本节点的数据产品。",
     "List the products of this node.": "列出本节点的产品。",
+    "Also what was withdrawn.": "包括已撤回的。",
+    "Id of the product.": "产品编号。",
+    "One SELECT; tables go by their names in the product.": "一条 SELECT；表名即产品中的表名。",
     "Take a listing back on every node; running contracts stay.": (
         "在所有节点下架；履行中的合约不受影响。"
     ),
@@ -131,7 +134,6 @@ _USE: Final = {
     "Run SQL under a contract; the provider's node governs it.": (
         "按合约执行 SQL；由提供方节点管控。"
     ),
-    "One of the contract's purposes.": "合约约定的用途之一。",
     "Repeat a use: the same id never charges twice.": "重复一次使用：同一编号不会重复计费。",
     "Write to a .csv, .arrow or .parquet file.": "写入 .csv、.arrow 或 .parquet 文件。",
     "One SQL over the products of several nodes.": "一条 SQL 查询多个节点的产品。",
@@ -242,7 +244,6 @@ _TRANSFERS: Final = {
         "目录，或以 .arrow、.arrows、.parquet 结尾的文件。"
     ),
     "What is sent; else the whole product.": "要发送的内容；默认为整个产品。",
-    "Needed where the contract has several.": "合约有多个用途时必填。",
     "Seconds to wait until all has come.": "等待全部到达的秒数。",
     "Write what an earlier push brought to a file.": "将此前推送到达的内容写入文件。",
     "Halt a transfer; either side resumes it.": "暂停传输；任一方可恢复。",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from yunhe.cli.arguments import Id
 from yunhe.cli.desk import Desk, command
+from yunhe.cli.resources import GONE, Every
 
 app = typer.Typer(help="The data products of this node.", no_args_is_help=True)
 
 
 @command(app, "list")
-def list_(desk: Desk) -> None:
+def list_(desk: Desk, every: Every = False) -> None:
     """List the products of this node."""
     with desk.space() as space:
-        found = space.products()
+        found = [each for each in space.products() if every or each.state != GONE]
     names = ("id", "code", "state", desk.say("title_en", "title_zh"))
     heads = desk.say("ID CODE STATE TITLE", "编号 代码 状态 名称").split()
     desk.rows(found, dict(zip(names, heads, strict=True)))
@@ -24,7 +24,7 @@ def list_(desk: Desk) -> None:
 @command(app)
 def withdraw(
     desk: Desk,
-    product: Annotated[str, typer.Argument(metavar="ID")],
+    product: Id,
 ) -> None:
     """Take a listing back on every node; running contracts stay."""
     with desk.space() as space:

@@ -6,7 +6,7 @@ In: a TOML or JSON form with `resource` and `product` tables. Out: the product w
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +45,15 @@ class _Queue:
     wait_s: float
     again: str
 
-    def told(self, en: str, zh: str, key: str) -> None:
-        """Say what was submitted."""
+    def told(self, en: str, zh: str, key: str, warnings: Sequence[Any] = ()) -> None:
+        """Say what was submitted, and what of it the reviewer is pointed at."""
         self.desk.note(
             f"{en} {key} submitted, waiting for review at {self.parent}",
             f"{zh} {key} 已提交，等待 {self.parent} 审核",
         )
+        for each in warnings:
+            why = self.desk.reason(each)
+            self.desk.note(f"  a person has to look at: {why}", f"  需人工审核：{why}")
 
     def until(self, ask: Callable[[], _Thing], pending: Collection[str]) -> _Thing:
         """The thing once it has left the `pending` states; raises WaitedTooLong."""
@@ -135,7 +138,7 @@ def _register_resource(queue: _Queue, space: Space, base: Resource) -> None:
         return
     if base.state not in _PENDING:
         base = space.submit_resource(base)
-    queue.told("resource", "资源", base.id)
+    queue.told("resource", "资源", base.id, base.reasons)
     found = queue.until(lambda: space.resource(base.id), _PENDING)
     _approved(queue.desk, found, ("resource", "资源"), found.state == "registered")
     queue.desk.note(
@@ -146,7 +149,7 @@ def _register_resource(queue: _Queue, space: Space, base: Resource) -> None:
 def _list_product(queue: _Queue, space: Space, product: OwnProduct) -> OwnProduct:
     desk = queue.desk
     product = space.submit_product(product)
-    queue.told("product", "产品", product.id)
+    queue.told("product", "产品", product.id, product.reasons)
     product = queue.until(lambda: space.own_product(product.id), _PENDING)
     _approved(desk, product, ("product", "产品"), product.state == "registered")
     code = product.code

@@ -6,18 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
+from yunhe.cli.arguments import Id
 from yunhe.cli.desk import Desk, command
 
 app = typer.Typer(help="The data resources of this node.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, or how only that id begins.")]
+Every = Annotated[bool, typer.Option("--all", help="Also what was withdrawn.")]
+GONE = "withdrawn"
 
 
 @command(app, "list")
-def list_(desk: Desk) -> None:
+def list_(desk: Desk, every: Every = False) -> None:
     """List the resources of this node."""
     with desk.space() as space:
-        found = space.resources()
+        found = [each for each in space.resources() if every or each.state != GONE]
     names = ("id", "code", "state", desk.say("title_en", "title_zh"))
     heads = desk.say("ID CODE STATE TITLE", "编号 代码 状态 名称").split()
     desk.rows(found, dict(zip(names, heads, strict=True)))
@@ -56,7 +58,8 @@ def _drift(desk: Desk, drift: dict[str, Any]) -> str:
         "partial": desk.say("not in every file", "部分文件缺失"),
     }
     told = [f"{words[kind]}: {', '.join(drift[kind])}" for kind in words if drift.get(kind)]
-    return "; ".join([*told, desk.say(f"since {drift['since']}", f"自 {drift['since']}")])
+    since = desk.instant(drift["since"])
+    return "; ".join([*told, desk.say(f"since {since}", f"自 {since} 起")])
 
 
 @command(app)

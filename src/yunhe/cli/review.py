@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
+from yunhe.cli.arguments import Id
 from yunhe.cli.desk import Desk, command, plain
 from yunhe.cli.errors import BadArgument
 from yunhe.kernel.errors import NotFound
 from yunhe.sdk import Application, Space
 
 app = typer.Typer(help="Review what was submitted to this node.", no_args_is_help=True)
-
-Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, or how only that id begins.")]
 
 DECISIONS = ("approve", "return", "reject")
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from yunhe.cli.arguments import Contract, Purpose
 from yunhe.cli.desk import Desk, command
 
-Id = Annotated[str, typer.Argument(metavar="CONTRACT", help="Its id, or how only that id begins.")]
 _DAY_S = 86_400
 
 
@@ -22,8 +22,8 @@ def add(app: typer.Typer) -> None:
 
 def profile(
     desk: Desk,
-    contract: Id,
-    purpose: Annotated[str, typer.Option(help="What for; default: the only one agreed.")] = "",
+    contract: Contract,
+    purpose: Purpose = "",
     days: Annotated[int, typer.Option(min=1, max=366, help="How long it counts.")] = 30,
 ) -> None:
     """Write a profile file for Delta Sharing clients; its token is written once, here."""
@@ -39,14 +39,13 @@ def profile(
     )
 
 
-def profiles(desk: Desk, contract: Id) -> None:
+def profiles(desk: Desk, contract: Contract) -> None:
     """List the sharing profiles of a contract, without their tokens."""
     with desk.space() as space:
         found = space.profiles(desk.whole(contract, space.contracts))
     heads = desk.say("ID PRINCIPAL PURPOSE EXPIRES REVOKED", "编号 申请人 用途 到期 已撤销").split()
     names = ("id", "principal", "purpose", "expires_at", "revoked")
-    rows = desk.revocable(found)
-    desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
+    desk.rows(found, dict(zip(names, heads, strict=True)))
 
 
 def revoke_profile(

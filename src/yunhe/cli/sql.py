@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yunhe.cli.arguments import Contract, Purpose, Sql, only_purpose
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument, unusable
 from yunhe.sdk import Batches, require_arrow
@@ -26,9 +27,9 @@ SHOWN_ROWS_MAX = 50
 @command(app)
 def sql(
     desk: Desk,
-    contract: Annotated[str, typer.Argument(metavar="CONTRACT")],
-    text: Annotated[str, typer.Argument(metavar="SQL")],
-    purpose: Annotated[str, typer.Option(help="One of the contract's purposes.")],
+    contract: Contract,
+    text: Sql,
+    purpose: Purpose = "",
     use_id: Annotated[
         str, typer.Option(help="Repeat a use: the same id never charges twice.")
     ] = "",
@@ -41,6 +42,7 @@ def sql(
     # A use costs money: where the result goes is certain before the query is sent.
     with place(out) as part, desk.space() as space:
         key = desk.whole(contract, space.contracts)
+        purpose = purpose or only_purpose(desk, space.contract(key).terms.purposes)
         with space.sql_stream(text, key, purpose, use_id or None) as batches:
             table = batches.read_all()
         if out is not None and part is not None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from yunhe.cli.arguments import Contract
 from yunhe.cli.desk import Desk, command, plain
 from yunhe.kernel.money import yuan
 from yunhe.sdk import Statement
@@ -39,7 +40,7 @@ def list_(
 
 
 @command(app)
-def issue(desk: Desk, contract: Annotated[str, typer.Argument(metavar="CONTRACT")]) -> None:
+def issue(desk: Desk, contract: Contract) -> None:
     """Close the open period of a contract and send its statement (provider)."""
     with desk.space() as space:
         found = space.issue_statement(desk.whole(contract, space.contracts))

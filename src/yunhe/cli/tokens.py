@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from yunhe.cli.arguments import Id
 from yunhe.cli.desk import Desk, command
 
 app = typer.Typer(help="API tokens of this node (admin).", no_args_is_help=True)
@@ -34,16 +35,13 @@ def list_(desk: Desk) -> None:
         found = space.tokens()
     names = ("token_id", "name", "roles", "expires_at", "revoked")
     heads = desk.say("ID NAME ROLES EXPIRES REVOKED", "编号 名称 角色 到期 已撤销").split()
-    rows = desk.revocable(found)
-    desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
+    desk.rows(found, dict(zip(names, heads, strict=True)))
 
 
 @command(app)
 def revoke(
     desk: Desk,
-    token_id: Annotated[
-        str, typer.Argument(metavar="ID", help="Its id, or how only that id begins.")
-    ],
+    token_id: Id,
 ) -> None:
     """End a token at once."""
     with desk.space() as space:

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from yunhe.cli.arguments import Contract, Purpose
 from yunhe.cli.desk import Desk, command, plain
 from yunhe.sdk import Received, Transfer
 
 app = typer.Typer(help="How data goes from a provider to a consumer.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="TRANSFER", help="Its id, as `list` shows it.")]
-Contract = Annotated[str, typer.Argument(metavar="CONTRACT")]
 To = Annotated[
     Path, typer.Option(help="A folder, or a file ending in .arrow, .arrows or .parquet.")
 ]
@@ -85,7 +85,7 @@ def push(
     contract: Contract,
     to: To,
     sql: Annotated[str, typer.Option(help="What is sent; else the whole product.")] = "",
-    purpose: Annotated[str, typer.Option(help="Needed where the contract has several.")] = "",
+    purpose: Purpose = "",
     use_id: Annotated[
         str, typer.Option(help="Repeat a use: the same id never charges twice.")
     ] = "",

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from yunhe.cli import words
+from yunhe.cli.arguments import PREFIX_HELP, Contract, Purpose
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument, unusable
 from yunhe.sdk import require_arrow
 
 app = typer.Typer(help="Sealed deliveries in this node's vault.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(metavar="ITEM", help="Its id, or how only that id begins.")]
+Id = Annotated[str, typer.Argument(metavar="ITEM", help=PREFIX_HELP)]
 Token = Annotated[
     str,
     typer.Option(
@@ -27,9 +28,9 @@ _ENDINGS = (".arrow", ".parquet")
 @command(app)
 def fetch(
     desk: Desk,
-    contract: Annotated[str, typer.Argument(metavar="CONTRACT")],
+    contract: Contract,
     sql: Annotated[str, typer.Option(help="What is sent; else the whole product.")] = "",
-    purpose: Annotated[str, typer.Option(help="Needed where the contract has several.")] = "",
+    purpose: Purpose = "",
 ) -> None:
     """Ask for a sealed delivery; it comes in the background, and is one use."""
     with desk.space() as space:
@@ -62,7 +63,7 @@ def read(
     desk: Desk,
     item: Id,
     out: Annotated[Path, typer.Option(help="Write to an .arrow or .parquet file.")],
-    purpose: Annotated[str, typer.Option(help="What for; default: the only one agreed.")] = "",
+    purpose: Purpose = "",
     application_token: Token = "",
 ) -> None:
     """Open a sealed delivery once more: a use as any, billed as any."""
@@ -80,7 +81,7 @@ def sql(
     item: Id,
     query: Annotated[str, typer.Argument(help="SQL; its table is the product's, or `delivery`.")],
     out: Annotated[Path, typer.Option(help="Write to an .arrow or .parquet file.")],
-    purpose: Annotated[str, typer.Option(help="What for; default: the only one agreed.")] = "",
+    purpose: Purpose = "",
     application_token: Token = "",
 ) -> None:
     """Run SQL over a sealed delivery in a worker's memory; one use."""
@@ -95,7 +96,7 @@ def sql(
 @command(app)
 def proofs(
     desk: Desk,
-    contract: Annotated[str, typer.Argument(metavar="CONTRACT")],
+    contract: Contract,
 ) -> None:
     """List the proofs that keys were destroyed: what is owed, has come, and verifies."""
     with desk.space() as space:
@@ -118,7 +119,7 @@ def destroy(
 
 
 @command(app)
-def notes(desk: Desk, contract: Annotated[str, typer.Argument(metavar="CONTRACT")]) -> None:
+def notes(desk: Desk, contract: Contract) -> None:
     """List the reads and destructions under a contract, as the receiver signed them."""
     with desk.space() as space:
         found = space.vault_notes(desk.whole(contract, space.contracts))

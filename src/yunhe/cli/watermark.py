@@ -19,7 +19,10 @@ Product = Annotated[str, typer.Option(help="The product whose copy it may be.")]
 
 
 @command(app, "list")
-def list_(desk: Desk, product: Annotated[str, typer.Argument(metavar="PRODUCT")]) -> None:
+def list_(
+    desk: Desk,
+    product: Annotated[str, typer.Argument(metavar="PRODUCT", help="Id of the product.")],
+) -> None:
     """List who was given marked copies of a product."""
     with desk.space() as space:
         found = space.marked_for(product)

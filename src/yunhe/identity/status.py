@@ -28,7 +28,7 @@ from yunhe.identity.errors import (
 from yunhe.identity.model import Jwk, StatusEntry
 from yunhe.identity.vcs import CONTEXT_11, CONTEXT_20, VC11
 from yunhe.kernel import limits, suites
-from yunhe.kernel.clock import Clock
+from yunhe.kernel.clock import Clock, to_second
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import YunheError
 
@@ -116,7 +116,7 @@ def _list_claims(issuer: str, url: str, text: str, now: datetime, old: bool) -> 
             "encodedList": text,
         },
     }
-    iso = "%Y-%m-%dT%H:%M:%SZ"
+    begins = to_second(now)
     whole: dict[str, Any] = {
         "iss": issuer,
         "sub": url,
@@ -124,8 +124,8 @@ def _list_claims(issuer: str, url: str, text: str, now: datetime, old: bool) -> 
         "exp": int(ends.timestamp()),
     }
     if old:
-        return {**whole, "vc": {**body, "issuanceDate": now.strftime(iso)}}
-    return {**whole, **body, "validFrom": now.strftime(iso), "validUntil": ends.strftime(iso)}
+        return {**whole, "vc": {**body, "issuanceDate": begins}}
+    return {**whole, **body, "validFrom": begins, "validUntil": to_second(ends)}
 
 
 @dataclass

@@ -14,6 +14,7 @@ from yunhe.identity import jwts
 from yunhe.identity.errors import CredentialRefused
 from yunhe.identity.model import StatusEntry
 from yunhe.kernel import limits
+from yunhe.kernel.clock import to_second
 
 VC20: Final = "vc20-bssl/jwt"
 VC11: Final = "vc11-sl2021/jwt"
@@ -153,11 +154,7 @@ def claims_of(made: Credential, status: dict[str, Any], now: datetime) -> dict[s
         "credentialSubject": made.subject,
         "credentialStatus": status,
     }
-    begins, until = _text(made.begins_at), _text(ends)
+    begins, until = to_second(made.begins_at), to_second(ends)
     if made.profile == VC11:
         return {**whole, "vc": {**body, "issuanceDate": begins, "expirationDate": until}}
     return {**whole, **body, "validFrom": begins, "validUntil": until}
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -50,6 +50,11 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
+def to_second(moment: datetime) -> str:
+    """`2026-11-21T09:00:00Z`: an instant as people read it."""
+    return iso(moment)[:19] + "Z"
+
+
 def parse_iso(text: str) -> datetime:
     """Read an ISO 8601 instant with a zone; raises ValueError where the zone is missing."""
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))

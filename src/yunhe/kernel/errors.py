@@ -16,7 +16,8 @@ Slices subclass these in their `errors.py`; `docs/errors.md` is generated from t
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Final
 
 from yunhe.kernel import limits
 
@@ -83,8 +84,14 @@ class _Fallback(dict[str, Any]):
         return "?"
 
 
+# Facts keep an instant as it is kept; a sentence tells it to the second.
+_INSTANT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d{6}Z")
+
+
 def _fill(text: str, facts: dict[str, Any]) -> str:
-    return text.format_map(_Fallback(facts)) if "{" in text else text
+    if "{" not in text:
+        return text
+    return _INSTANT.sub(r"\1Z", text.format_map(_Fallback(facts)))
 
 
 class Invalid(YunheError):
