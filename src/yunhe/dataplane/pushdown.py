@@ -20,6 +20,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.schema import MappingSchema
 
+from yunhe.dataplane import pushdown_sums as sums
 from yunhe.dataplane.pushdown_places import around
 from yunhe.dataplane.pushdown_prints import here, printed
 from yunhe.dataplane.pushdown_rows import conditions, needed, tail
@@ -254,13 +255,19 @@ class _Core:
 
     def _item(self, node: exp.Expr) -> str:
         if isinstance(node, exp.Abs):
-            return f"ABS({self._item(node.this)})"
+            return f"ABS({self._weight(node.this)})"
         if not isinstance(node, exp.AggFunc):
             return self.key(node)
         parts, made = self.aggregate(node, ONE)
         if len(parts) != 1 or not isinstance(made, exp.Column):
             raise NotPushed(f"{node.key.upper()} is made of several")
         return parts[0][2]
+
+    def _weight(self, node: exp.Expr) -> str:
+        """A sum that is compared with sums of the same column only: all by one power of two."""
+        if not isinstance(node, exp.Sum):
+            raise NotPushed("what is no weight stays here")
+        return sums.of_weights(self._number(node.this))
 
     def key(self, node: exp.Expr) -> str:
         """What is grouped by."""
@@ -284,15 +291,18 @@ class _Core:
             return [(name, _render(node), said)], column
         if not isinstance(node, (exp.Sum, exp.Avg)) or kind not in ("int", "decimal", "double"):
             raise NotPushed(f"{node.key.upper()} of a {kind} stays here")
-        if kind == "int" and self.spelling.small_sums:
-            return self._halved(node, name)
         total = _render(exp.Sum(this=inner.copy()))
-        shipped = [(name, total, f"SUM({self._number(inner)})")]
+        if _is_double(inner):
+            shipped, made = sums.of_doubles(self._number(inner), total, name)
+        elif kind == "int" and self.spelling.small_sums:
+            shipped, made = sums.of_whole_numbers(self._words.say(inner), _render(inner), name)
+        else:
+            shipped, made = [(name, total, f"SUM({self._number(inner)})")], quoted(name)
         if isinstance(node, exp.Sum):
-            return shipped, column
+            return shipped, _parsed(made)
         counted = _render(exp.Count(this=inner.copy()))
         shipped.append((f"{name}n", counted, f"COUNT({self._number(inner)})"))
-        return shipped, _parsed(f'CAST("{name}" AS DOUBLE) / "{name}n"')
+        return shipped, _parsed(f'CAST({made} AS DOUBLE) / "{name}n"')
 
     def _number(self, node: exp.Expr) -> str:
         """What is summed; a number of any kind as DOUBLE, where it is said to be."""
@@ -301,19 +311,6 @@ class _Core:
                 raise NotPushed("what is no number stays here")
             return self.spelling.double(self._words.say(node.this))
         return self._words.say(node)
-
-    def _halved(self, node: exp.Expr, name: str) -> tuple[list[tuple[str, str, str]], exp.Expr]:
-        """SQLite sums whole numbers in 64 bits and raises beyond: two sums of 32 bits do not."""
-        ours, said = _render(node.this), self._words.say(node.this)
-        shipped = [
-            (name, f"CAST(SUM({ours}) AS HUGEINT)", f"SUM({said} >> 32)"),
-            (f"{name}l", f"CAST(SUM({ours}) AS HUGEINT)", f"SUM({said} & 4294967295)"),
-        ]
-        total = f'(CAST("{name}" AS HUGEINT) * 4294967296 + CAST("{name}l" AS HUGEINT))'
-        if isinstance(node, exp.Sum):
-            return shipped, _parsed(total)
-        shipped.append((f"{name}n", _render(exp.Count(this=node.this.copy())), f"COUNT({said})"))
-        return shipped, _parsed(f'CAST({total} AS DOUBLE) / "{name}n"')
 
     def _count(self, inner: exp.Expr) -> str:
         if isinstance(inner, (exp.Star, exp.Literal)):
@@ -350,6 +347,11 @@ class _Core:
         relation = ".".join(map(quoted, placed.relation))
         alias = quoted(source.alias_or_name)
         return f"(SELECT {', '.join(items)} FROM {relation} AS {BASE}{tail}) AS {alias}"  # noqa: S608
+
+
+def _is_double(node: exp.Expr) -> bool:
+    said = isinstance(node, exp.TryCast) and family_of(node.to) == "double"
+    return said or family(node) == "double"
 
 
 def _only_policies(select: exp.Select) -> bool:
