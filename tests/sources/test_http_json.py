@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -137,6 +138,41 @@ def test_all_pages_together_have_their_time(
     with pytest.raises(SourceAway, match="too long"):
         sources(tmp_path, api, page="offset").profile("http-json:reg/cases")
     assert time.monotonic() - began < 5  # not the thirty seconds that it asked to wait
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"HTTP/1.1 200 OK\r\nX-Long: ",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n[",
+        b"HTTP/1.1 200 OK\r\n\r\n[]",
+    ],
+    ids=["head", "body", "body without a length"],
+)
+def test_an_answer_that_only_drips_is_cut(
+    first: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SOURCE_PAGE_S_MAX", 0.4)
+    ended = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        line, _ = server.accept()
+        with line, suppress(OSError):
+            line.sendall(first)
+            while not ended.wait(0.02):
+                line.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        where = f"http://127.0.0.1:{server.getsockname()[1]}"
+        table = {"kind": "http-json", "address": where, "allow_private": True}
+        began = time.monotonic()
+        with pytest.raises(SourceAway, match="too long"):
+            Sources([], tmp_path, Connections({"reg": table})).profile("http-json:reg/cases")
+        ended.set()
+        thread.join()
+    assert time.monotonic() - began < 4  # each byte came in time
 
 
 @pytest.mark.parametrize(

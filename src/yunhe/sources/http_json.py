@@ -8,11 +8,13 @@ what an answer names as its next page must lie below the same address.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -81,7 +83,7 @@ class HttpJsonSource:
         url: str | None = self._sized(self._first)
         seen: set[str] = set()
         size = 0
-        with httpx.Client(follow_redirects=False, trust_env=False) as client:
+        with _Client() as client:
             while url is not None:
                 if url in seen or len(seen) >= min(most, limits.SOURCE_HTTP_PAGES_MAX):
                     raise self._away("its pages do not end", "分页没有尽头")
@@ -129,12 +131,14 @@ class HttpJsonSource:
             return None
         raise self._away(f"there is no paging {way!r}", f"没有分页方式 {way!r}")
 
-    def _get(self, client: httpx.Client, url: str, ends: float) -> tuple[httpx.Response, bytes]:
+    def _get(self, client: _Client, url: str, ends: float) -> tuple[httpx.Response, bytes]:
         for attempt in range(limits.SOURCE_HTTP_TRIES):
             self._pace()
             try:
                 answer, body = self._once(client, url, ends)
             except httpx.HTTPError as error:
+                if client.cut:
+                    raise self._away("it takes too long", "耗时过长", str(error)) from error
                 last = self._away("it cannot be reached", "无法连接", str(error))
                 time.sleep(min(0.2 * 2**attempt, self._left(ends)))
                 continue
@@ -155,7 +159,7 @@ class HttpJsonSource:
             raise self._away("it takes too long", "耗时过长")
         return left
 
-    def _once(self, client: httpx.Client, url: str, ends: float) -> tuple[httpx.Response, bytes]:
+    def _once(self, client: _Client, url: str, ends: float) -> tuple[httpx.Response, bytes]:
         parts = urlsplit(url)
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -167,16 +171,17 @@ class HttpJsonSource:
         left = self._left(ends)
         answer_s = min(limits.SOURCE_ANSWER_S_MAX, left)
         timeout = httpx.Timeout(answer_s, connect=min(limits.SOURCE_CONNECT_S_MAX, left))
-        with client.stream(
-            "GET", there, headers=headers, timeout=timeout, extensions={"sni_hostname": host}
-        ) as answer:
+        page_s = min(limits.SOURCE_PAGE_S_MAX, left)
+        with client.within(page_s, there, host, headers, timeout) as answer:
             body = b""
             for chunk in answer.iter_bytes():  # unpacked: a packed bomb meets the bound, too
-                self._left(ends)  # one that drips is cut, too
+                self._left(ends)
                 body += chunk
                 if len(body) > limits.SOURCE_HTTP_PAGE_BYTES_MAX:
                     most = limits.SOURCE_HTTP_PAGE_BYTES_MAX
                     raise SourceTooLarge(what="the bytes of a page", limit=most)
+            if client.cut:  # without a stated length, what is cut ends like what is whole
+                raise self._away("it takes too long", "耗时过长")
             return answer, body
 
     def _address(self, host: str, port: int) -> str:
@@ -231,6 +236,60 @@ class HttpJsonSource:
 
     def _away(self, en: str, zh: str, detail: str = "") -> SourceAway:
         return SourceAway(detail, path=str(self._locator), why=en, why_zh=zh)
+
+
+class _Client:
+    """One caller's HTTP client whose every request ends in time, however head or body drips.
+
+    Its own timeouts are for one read each: a byte every second would meet none of them.
+    """
+
+    def __init__(self) -> None:
+        self.cut = False  # whether the last request was ended by its time
+        self._http = httpx.Client(follow_redirects=False, trust_env=False)
+        self._lines: list[socket.socket] = []
+
+    def __enter__(self) -> _Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+        for line in self._lines:
+            line.close()
+
+    @contextlib.contextmanager
+    def within(
+        self,
+        seconds: float,
+        url: str,
+        host: str,
+        headers: Mapping[str, str],
+        timeout: httpx.Timeout,
+    ) -> Iterator[httpx.Response]:
+        """The answer to a GET, of the server named `host`; raises httpx.HTTPError."""
+        self.cut = False
+        timer = threading.Timer(seconds, self._cut)
+        timer.daemon = True
+        timer.start()
+        more = {"sni_hostname": host, "trace": self._seen}
+        try:
+            with self._http.stream(
+                "GET", url, headers=dict(headers), timeout=timeout, extensions=more
+            ) as answer:
+                yield answer
+        finally:
+            timer.cancel()
+
+    def _seen(self, event: str, told: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            # A descriptor of our own: TLS takes the first one over, and may drip already.
+            self._lines.append(told["return_value"].get_extra_info("socket").dup())
+
+    def _cut(self) -> None:
+        self.cut = True
+        for line in self._lines:
+            with contextlib.suppress(OSError):  # it has ended by itself
+                line.shutdown(socket.SHUT_RDWR)
 
 
 def _with(url: str, param: str, value: str) -> str:
