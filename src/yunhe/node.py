@@ -137,9 +137,13 @@ class Node:
         self.db.events.on(identity.CredentialStored, self._became_member)
         self.dsp_client = dsp.DspClient(self._http, dcp.Speaker(self.identity).mint)
         self.dsp_replies = dsp.Replies()
-        dsp.DspDelivery(self.contracts, self.dsp_client, self.clock.now, self.dsp_replies).install(
-            self.outbox
-        )
+        dsp.DspDelivery(
+            self.contracts,
+            self.dsp_client,
+            self.clock.now,
+            self.dsp_replies,
+            opening=lambda contract_id: self.plane.prepare(contract_id),
+        ).install(self.outbox)
 
     def _use(self) -> None:
         config = self.config
@@ -182,7 +186,6 @@ class Node:
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
         )
-        self.db.events.on(contracts.TransferMoved, self._opened)
         use = (self.db, self.contracts, self.plane, self.control, self.exchange)
         may = self.identity.check_standing
         self.flight = self._flight() if config.flight_listen else None
@@ -364,11 +367,6 @@ class Node:
         # The last of the moves of a verb: those between were never seen.
         key = event.negotiation_id
         tx.after_commit(lambda: self.waiters.notify(key, now), key=(self.waiters, key))
-
-    def _opened(self, tx: Tx, event: contracts.TransferMoved) -> None:
-        ours = event.role is contracts.Side.PROVIDER
-        if ours and event.state is contracts.TransferState.STARTED:
-            tx.after_commit(lambda: self.plane.prepare(event.contract_id))
 
     def _became_member(self, tx: Tx, event: identity.CredentialStored) -> None:
         # What foreign verifiers ask our wallet for, beside what our own kind takes inline.

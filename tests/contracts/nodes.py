@@ -220,7 +220,7 @@ class Pair:
             talk = sender.contracts.negotiation(letter.conversation)
         message = replace(message, provider_pid=talk.provider_pid, consumer_pid=talk.consumer_pid)
         if isinstance(message, TransferStart):
-            address = sender.contracts.data_address(talk.id)
+            address = sender.contracts.addressed(talk.id).data_address
             message = replace(message, data_address=address)
         return message
 

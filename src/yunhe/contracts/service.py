@@ -289,19 +289,27 @@ class Contracts:
         while True:
             rung = self._desk.bell.rung()
             now = self._db.clock.now()
-            contract, data = self._usable(contract_id, now)
+            contract, data, refused = self._usable(contract_id, now)
             fresh_until = now + timedelta(seconds=limits.DATA_TOKEN_RENEW_S)
             if (data is None or data.expires_at <= fresh_until) and not asked:
                 asked = True
                 self._db.write(lambda tx: self._ask(tx, contract_id))
+                if data is None:
+                    continue  # that rang, too, and is no news
             if data is not None:
                 return Access(contract, data.endpoint, data.token, data.expires_at)
-            self._wait_for_access(contract_id, rung, until)
+            self._wait_for_access(contract_id, refused, rung, until)
 
-    def _usable(self, contract_id: str, now: datetime) -> tuple[Contract, DataAddress | None]:
-        def find(tx: Tx) -> tuple[Contract, DataAddress | None]:
+    def _usable(
+        self, contract_id: str, now: datetime
+    ) -> tuple[Contract, DataAddress | None, Why | None]:
+        """The contract, the present data address, and without one why the last was refused."""
+
+        def find(tx: Tx) -> tuple[Contract, DataAddress | None, Why | None]:
             contract = lifecycle.in_force(tx, contract_id, now)
-            return contract, transfers.usable(tx, contract_id, now)
+            data = transfers.usable(tx, contract_id, now)
+            refused = transfers.last_refusal(tx, contract_id) if data is None else None
+            return contract, data, refused
 
         return self._db.read(find)
 
@@ -309,9 +317,10 @@ class Contracts:
         if not transfers.awaited(tx, contract_id, tx.now):
             transfers.request(self._desk, tx, contract_id)
 
-    def _wait_for_access(self, contract_id: str, rung: int, until: float) -> None:
+    def _wait_for_access(
+        self, contract_id: str, refused: Why | None, rung: int, until: float
+    ) -> None:
         left = until - time.monotonic()
-        refused = self._db.read(lambda tx: transfers.last_refusal(tx, contract_id))
         if refused is not None or left <= 0:
             if refused is None:
                 raise AccessNotReady(
@@ -329,14 +338,17 @@ class Contracts:
         claims = self._tokens.claims(token)
         return self._db.read(lambda tx: transfers.read_token(tx, claims, peer_did, now))
 
-    def data_address(self, transfer_id: str) -> DataAddress | None:
-        """The address that a start or request about to leave says; a pull's has a fresh token."""
+    def addressed(self, transfer_id: str) -> Transfer:
+        """The transfer with the address that our start or request, about to leave, says of it.
+
+        A pull's address has a fresh token.
+        """
         t = self.transfer(transfer_id)
         told = transfers.told_address(self._desk, t, self._db.clock.now())
-        push = self.pushes.find(transfer_id) if told is not None else None
-        return (
-            told if not told or not push else replace(told, method=push.method, ranged=push.ranged)
-        )
+        push = self.pushes.find(transfer_id) if told and t.format == transfers.PUSH else None
+        if told is not None and push is not None:
+            told = replace(told, method=push.method, ranged=push.ranged)
+        return replace(t, data_address=told)
 
     def transfer(self, transfer_id: str) -> Transfer:
         """One transfer; raises TransferUnknown."""

@@ -54,13 +54,19 @@ class DspDelivery:
         client: DspClient,
         now: Callable[[], datetime],
         replies: Replies | None = None,
+        opening: Callable[[str], None] | None = None,
     ) -> None:
-        """`replies`: those of the node's routes, which no answer overtakes."""
+        """`replies`: those of the node's routes, which no answer overtakes.
+
+        `opening(contract_id)` is told that the start of a transfer leaves now: until the peer has
+        taken it in, nobody waits for us.
+        """
         self._service = service
         self._replies = replies or Replies()
         self._client = client
         self._now = now
         self._doubts = Doubts(now)
+        self._opening = opening or (lambda _contract_id: None)
 
     def install(self, outbox: Outbox) -> None:
         """Register the delivery of every kind."""
@@ -114,8 +120,10 @@ class DspDelivery:
         """The message with the pids as known by now, and where it goes."""
         message = contracts.from_payload(letter.kind, letter.payload, letter.message_id)
         if isinstance(message, contracts.TransferRequest):
-            to = self._service.data_address(letter.conversation)
-            return replace(message, data_address=to), "transfers/request"
+            if message.format == contracts.PUSH:  # only there the consumer says an address
+                to = self._service.addressed(letter.conversation).data_address
+                message = replace(message, data_address=to)
+            return message, "transfers/request"
         if isinstance(message, contracts.ContractRequest) and message.address:
             return message, "negotiations/request"
         if isinstance(message, contracts.ContractOffer) and message.address:
@@ -124,8 +132,9 @@ class DspDelivery:
             message = self._learnt_since(letter, message)
         self._replies.wait((letter.peer, message.receiver_pid))
         if isinstance(message, contracts.TransferStart):
-            to = self._service.data_address(letter.conversation)
-            message = replace(message, data_address=to)
+            opened = self._service.addressed(letter.conversation)
+            message = replace(message, data_address=opened.data_address)
+            self._opening(opened.contract_id)
         return message, _TAILS[type(message)].format(pid=quote(message.receiver_pid, safe=":"))
 
     def _learnt_since(self, letter: Letter, message: Message) -> Message:
