@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from dataplane.twins import CLEAR, QUERIES, TERMS, Twin, fill, frames, make_twin, opened
-from yunhe.contracts import Terms
-from yunhe.dataplane import Pool, TableBinding
+from yunhe.contracts import Aggregates, Terms
+from yunhe.dataplane import Pool, TableBinding, govern
 from yunhe.dataplane.pushdown_fetch import Databases
 from yunhe.sources.connections import Connection
 from yunhe.sources.database import Failed
@@ -121,6 +121,33 @@ def test_of_groups_nothing_is_shipped_but_sums(twin: Twin, sql: str, fetches: in
     _, pulled, again = twin.printed(f"{head} WHERE {loose}{joint}{tail}", terms)
     assert not any("COUNT(" in asked for asked, _ in pulled)
     assert sorted(map(_print, again)) == sorted(map(_print, prints))
+
+
+# Places in an order: of rows, here; the prints are those of a count that the database makes.
+RANKED = [
+    "SELECT code, min(value), median(value), max(value), stddev(value) FROM labs GROUP BY code",
+    "SELECT quantile(\"Age\", 0.9) q, max(birth) FROM patients WHERE sex = 'f'",
+    "SELECT p.sex, median(l.value) FROM patients p JOIN labs l ON p.id = l.id GROUP BY p.sex",
+]
+
+
+@pytest.mark.parametrize("sql", RANKED)
+def test_places_in_an_order_are_made_of_rows(twin: Twin, sql: str) -> None:
+    listed = "labs.value=count,max,median,min,stddev/0.5;patients.Age=count,quantile/5"
+    listed += ";patients.birth=count,max/30"
+    terms = replace(CLEAR, minimum_group=5, aggregates=Aggregates.parse(listed))
+    answer, shipped, prints = twin.printed(sql, terms)
+    alike(twin.here(sql, terms), answer, ordered=False)
+    assert not any("GROUP BY" in asked for asked, _ in shipped)
+    told = twin.databases.told(govern(sql, twin.stored, terms), twin.stored)
+    assert all("places in an order and spreads are made here" in each for each in told)
+    head, _, tail = sql.partition(" FROM ")
+    key = head.removeprefix("SELECT ").partition(",")[0] + ", " if "GROUP BY" in sql else ""
+    _, pushed, due = twin.printed(f"SELECT {key}count(*) FROM {tail}", terms)
+    assert all("COUNT(" in asked for asked, _ in pushed)
+    shown = sorted(map(_print, prints))
+    assert shown
+    assert [each for each in sorted(map(_print, due)) if each in shown] == shown
 
 
 def _print(group: list[Any]) -> tuple[int, list[list[int]]]:

@@ -98,6 +98,9 @@ class _Planner:
         tree, self.placed = printed(_parsed(sql), self.placed)
         tree, why = _typed(_pruned(tree), self.types), "its groups are made here"
         for leaf in [each for each in tree.find_all(exp.Select) if _only_policies(each)]:
+            if not leaf.args.get("group") and not leaf.find(exp.AggFunc):
+                why = "places in an order and spreads are made here"  # ranks.py
+                continue
             try:
                 self._by_places(leaf)
             except NotPushed:
