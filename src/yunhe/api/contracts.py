@@ -22,6 +22,7 @@ from yunhe.api.forms import (
 )
 from yunhe.api.transfers import speaks_for
 from yunhe.kernel import limits
+from yunhe.kernel.tongues import in_both
 
 router = face("contracts")
 
@@ -169,7 +170,7 @@ def _contract(parts: Parts, contract: contracts.Contract) -> dict[str, Any]:
         "signed_at": when(contract.agreement.signed_at),
         "ended_reason": None if contract.end is None else _why(contract.end, "en"),
         "ended_reason_zh": None if contract.end is None else _why(contract.end, "zh"),
-        "stuck_because": contract.stuck_because or None,
+        "stuck_because": in_both(contract.stuck_because) or None,
         "next_retry_at": when(contract.next_retry),
     }
 
@@ -219,7 +220,7 @@ def negotiation_json(n: contracts.Negotiation) -> dict[str, Any]:
         ],
         "contract_id": n.contract_id or None,
         "error": None if n.error is None else why_json(n.error),
-        "stuck_because": n.stuck_because or None,
+        "stuck_because": in_both(n.stuck_because) or None,
         "next_retry_at": when(n.next_retry),
     }
 

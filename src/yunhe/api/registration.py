@@ -9,6 +9,7 @@ from fastapi import Query
 from yunhe import catalog, federation, identity
 from yunhe.api.deps import Admin, AnyCaller, Parts, Reviewer, face
 from yunhe.api.forms import Empty, ReviewForm, when
+from yunhe.kernel.tongues import in_both
 
 router = face("registration")
 
@@ -63,9 +64,9 @@ def _status(status: federation.Status) -> dict[str, Any]:
         "connector_code": status.connector_code or None,
         "did": status.did,
         "parent_did": status.parent_did or None,
-        "reasons": list(status.reasons),
+        "reasons": [in_both(each) for each in status.reasons],
         "last_contact_at": when(status.last_contact),
-        "last_error": status.last_error,
+        "last_error": in_both(status.last_error),
         "waiting": status.waiting,
     }
 

@@ -12,6 +12,7 @@ from yunhe import contracts, identity
 from yunhe.api.deps import AnyCaller, Parts, Trader, User, face
 from yunhe.api.forms import Empty, Form, ReasonForm, when, why_json
 from yunhe.kernel.errors import Invalid
+from yunhe.kernel.tongues import in_both
 
 router = face("contracts")
 
@@ -143,6 +144,6 @@ def _push(parts: Parts, t: contracts.Transfer, push: contracts.Push) -> dict[str
         "rows": push.rows if push.digest else None,
         "sha256": push.digest or None,
         "failures": push.failures,
-        "last_error": push.last_error or None,
+        "last_error": in_both(push.last_error) or None,
         "next_retry_at": when(push.next_at),
     }

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from yunhe.cli import words
 from yunhe.cli.errors import BadArgument, Exit, NoNodeGiven, exit_code
+from yunhe.kernel import tongues
 from yunhe.kernel.clock import iso, parse_iso, to_second
 from yunhe.kernel.errors import Internal, YunheError
 from yunhe.kernel.money import yuan
@@ -163,7 +164,7 @@ class Desk:
     def reason(self, why: Any) -> str:
         """One reason of a review, or one fault of a form, as a line in the chosen language."""
         if not isinstance(why, Mapping):
-            return str(why)
+            return tongues.of(str(why), self.lang)
         field, rule = str(why.get("field", "")), str(why.get("rule", ""))
         text = str(why.get(self.lang) or why.get("en") or "")
         known = text if not field or text.startswith(field) else f"{field}: {text}"
@@ -221,7 +222,7 @@ class Desk:
     def stuck(self, why: str | None, again: datetime | None) -> None:
         """Say what waits for the other side: why, and when it is tried again."""
         if why or again:
-            when = self.instant(again)
+            when, why = self.instant(again), tongues.of(why or "–", self.lang)
             en = f"waiting for the other side: {why}; next try {when}"
             self.out.print(self.say(en, f"等待对方：{why}；下次重试 {when}"), markup=False)
 

@@ -10,6 +10,7 @@ from yunhe.cli import words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import Exit
 from yunhe.cli.waiting import until
+from yunhe.kernel import tongues
 from yunhe.sdk import Registration
 
 app = typer.Typer()
@@ -64,7 +65,7 @@ def _print(desk: Desk, found: Registration) -> None:
         desk.say("step", "步骤"): words.shown(desk.lang, "kind", found.step),
         desk.say("parent", "上级节点"): found.parent_did,
         desk.say("last contact", "最近联系"): desk.instant(found.last_contact_at),
-        desk.say("last error", "最近错误"): found.last_error,
+        desk.say("last error", "最近错误"): tongues.of(found.last_error or "", desk.lang),
     }
     for name, value in lines.items():
         desk.out.print(f"{name}: {value or '–'}", markup=False)

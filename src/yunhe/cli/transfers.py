@@ -9,6 +9,7 @@ import typer
 
 from yunhe.cli.arguments import Contract, Purpose
 from yunhe.cli.desk import Desk, command, plain
+from yunhe.kernel import tongues
 from yunhe.sdk import Received, Transfer
 
 app = typer.Typer(help="How data goes from a provider to a consumer.", no_args_is_help=True)
@@ -71,9 +72,10 @@ def _shown(desk: Desk, found: Transfer) -> None:
                 desk.out.print(f"{name}: {value}", markup=False)
         if push.get("next_retry_at"):
             again = desk.instant(push["next_retry_at"])
+            why = tongues.of(push.get("last_error") or "–", desk.lang)
             desk.note(
-                f"it failed ({push.get('last_error')}) and is tried again at {again}",
-                f"推送失败（{push.get('last_error')}），将于 {again} 重试",
+                f"it failed ({why}) and is tried again at {again}",
+                f"推送失败（{why}），将于 {again} 重试",
             )
 
     desk.show(found, human)
