@@ -19,8 +19,9 @@ def stream(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def answered(engine: Engine) -> pa.Table:
+def answered(engine: Engine, metadata: dict[str, str] | None = None) -> pa.Table:
     engine.loaded()
+    engine.answer(metadata or {})
     got = b""
     while (frame := engine.frame()) is not None:
         got += frame
@@ -48,8 +49,8 @@ def test_parts_come_in_side_by_side_and_leave_as_one() -> None:
             fed(engine, name, stream(pa.table({"x": list(range(at, at + 3))})))
             for name, at in (("p0", 0), ("p1", 10))
         ]
-        engine.order("SELECT sum(x) AS s FROM data.s0", {"s0": ["p0", "p1"]}, {"a": "b"})
-        table = answered(engine)
+        engine.order("SELECT sum(x) AS s FROM data.s0", {"s0": ["p0", "p1"]})
+        table = answered(engine, {"a": "b"})
         assert int(table.column("s")[0].as_py()) == 36
         assert (table.schema.metadata or {})[b"a"] == b"b"
     finally:
@@ -71,7 +72,7 @@ def test_what_it_must_not_do_fails_with_a_fixed_word(sql: str) -> None:
     engine = Engine(["p0"], 256)
     thread = fed(engine, "p0", stream(pa.table({"x": [1]})))
     try:
-        engine.order(sql, {"s0": ["p0"]}, {})
+        engine.order(sql, {"s0": ["p0"]})
         with pytest.raises(EngineFailed) as failed:
             answered(engine)
         assert failed.value.code == "FAILED"
@@ -85,7 +86,7 @@ def test_bytes_that_are_no_stream_and_too_many_of_them_end_it() -> None:
         engine = Engine(["p0", "p1"], 64)
         thread = fed(engine, "p0", data)
         try:
-            engine.order("FROM data.s0", {"s0": ["p0", "p1"]}, {})
+            engine.order("FROM data.s0", {"s0": ["p0", "p1"]})
             with pytest.raises(EngineFailed) as failed:
                 answered(engine)
             assert failed.value.code == code
@@ -103,7 +104,7 @@ def test_it_stands_behind_the_walls() -> None:
     engine = Engine(["p0"], 256)
     try:
         thread = fed(engine, "p0", stream(pa.table({"x": [1]})))
-        engine.order("SELECT sum(x) AS s FROM data.s0", {"s0": ["p0"]}, {})
+        engine.order("SELECT sum(x) AS s FROM data.s0", {"s0": ["p0"]})
         engine.loaded()
         tasks = [*Path(f"/proc/{engine._child.pid}/task").iterdir()]
         assert tasks

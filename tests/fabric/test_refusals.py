@@ -128,8 +128,49 @@ def test_explain_charges_nothing_and_tells_who_sees_what(weave: Weave) -> None:
     assert [part["kind"] for part in plan["parts"]] == ["partial"] * 7
     assert all(part["reads"] == ["labs.days", "labs.test", "labs.value"] for part in plan["parts"])
     assert plan["estimated_fen"] >= 700
+    assert all(part["estimated_rows"] and part["estimated_bytes"] for part in plan["parts"])
+    assert plan["estimated_s"] > 0
+    assert {part["quality"] for part in plan["parts"]} == {"002"}
     assert {each["from"] for each in plan["disclosures"]} == {c.peer_did for c in weave.groups}
     assert spent(weave) == before
+
+
+def test_keys_go_to_their_own_node_alone_and_explain_says_so(weave: Weave) -> None:
+    space = weave["r"].space
+    sql = "SELECT l.value FROM a.patients p JOIN {}.labs l ON l.id = p.id WHERE p.age = 60"
+    both = {"a": weave.rows[0], "same": weave.again, "other": weave.rows[1]}
+    plan = space.explain(sql.format("same"), both, PURPOSE)
+    whole, keyed = sorted(plan["parts"], key=lambda part: part["keys"] is not None)
+    assert whole["keys"] is None
+    assert keyed["keys"]["columns"] == ["patients.id"]
+    assert keyed["keys"]["from"] == [weave.again.peer_did]
+    assert keyed["estimated_rows"] < 450
+    assert plan["notes"] == []
+    before = spent(weave)
+    table = space.fabric(sql.format("same"), both, PURPOSE)
+    first, second = space.fabric_answers()[0]["parts"]
+    assert first["keys"] is None
+    assert second["keys"] == first["rows"] > 0
+    assert second["rows"] == table.num_rows < 100
+    assert first["estimated_rows"] == 10
+    assert second["seconds"] > 0
+    assert spent(weave) == before + 1  # `again` is not among those summed
+    # Keys of one hospital never reach another: rows travel instead, and the plan says why.
+    plan = space.explain(sql.format("other"), both, PURPOSE)
+    assert all(part["keys"] is None for part in plan["parts"])
+    assert weave.rows[1].peer_did in plan["notes"][0]
+    assert len({each["to"] for each in plan["disclosures"]}) == 1
+    space.fabric(sql.format("other"), both, PURPOSE)
+    assert all(part["keys"] is None for part in space.fabric_answers()[0]["parts"])
+
+
+def test_where_no_key_is_found_the_other_side_is_not_even_asked(weave: Weave) -> None:
+    space = weave["r"].space
+    sql = "SELECT l.value FROM a.patients p JOIN x.labs l ON l.id = p.id WHERE p.age = 61"
+    before = space.bill(weave.again.id).uses
+    assert space.fabric(sql, {"a": weave.rows[0], "x": weave.again}, PURPOSE).num_rows == 0
+    assert space.fabric_answers()[0]["parts"][1]["state"] == "spared"
+    assert space.bill(weave.again.id).uses == before
 
 
 def test_rows_of_nobody_are_shown_in_any_answer(weave: Weave) -> None:

@@ -82,6 +82,7 @@ class Weave(World):
         self.parts = parts
         self.rows: list[Contract] = []
         self.groups: list[Contract] = []
+        self.again: Contract  # a second one for the rows of the first hospital
 
     def open(self, terms: dict[str, Terms] | None = None) -> Weave:
         """Start everything; contracts of each kind with every hospital."""
@@ -102,6 +103,8 @@ class Weave(World):
             made = self._products(key, terms or {"rows": ROWS, "groups": GROUPS})
             for kind, code in made.items():
                 getattr(self, kind).append(self.signed(key, code))
+                if at == 0 and kind == "rows":
+                    self.again = self.signed(key, code)
         return self
 
     def signed(self, key: str, code: str) -> Contract:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
 from yunhe.contracts import Contract, Contracts, ContractUnknown, Side
 from yunhe.exchange import Exchange
 from yunhe.fabric.errors import FabricNameUnknown
 from yunhe.fabric.market import Passing
+from yunhe.fabric.model import Known
 from yunhe.federation import Federation
 from yunhe.kernel.errors import YunheError
 
@@ -55,12 +55,12 @@ class Doors:
             return None
         return max(0, most - len(self._exchange.receipts(contract.id)))
 
-    def catalogue(self, code: str) -> tuple[Mapping[str, int], datetime | None]:
-        """Rows by table and the record's time; a catalogue that is away leaves no estimate."""
+    def catalogue(self, code: str) -> Known:
+        """Rows, freshness and quality; a catalogue that is away leaves no estimate."""
         try:
             found = self._federation.detail(code)
         except YunheError:
-            return {}, None
-        return {table.name: table.rows for table in found.tables if table.rows}, (
-            found.hit.updated_at
-        )
+            return Known()
+        said = (str(found.record.get(name, "")) for name in ("quality_level", "update_frequency"))
+        rows = {table.name: table.rows for table in found.tables if table.rows}
+        return Known(rows, found.hit.updated_at, *said)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from yunhe.kernel import limits, sandbox
 
@@ -70,22 +70,37 @@ class Engine:
                 os.close(fd)
 
     def order(
-        self, sql: str, slots: Mapping[str, Sequence[str]], metadata: Mapping[str, str]
+        self,
+        sql: str,
+        slots: Mapping[str, Sequence[str]],
+        keys: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Say what is to be computed once every part has come."""
+        """Say what is to be computed once every part has come.
+
+        `keys`: slots and columns whose values are asked for by `keys`, in this order.
+        """
         said = {
             "sql": sql,
             "parts": self._ends,
             "slots": {name: list(parts) for name, parts in slots.items()},
-            "metadata": dict(metadata),
+            "keys": list(keys),
+            "keys_max": limits.FABRIC_KEYS_MAX,
             "memory_mb": self._memory_mb,
             "threads": os.cpu_count() or 1,
             "batch_rows": limits.BATCH_ROWS,
         }
-        assert self._child.stdin is not None  # noqa: S101 - a pipe was asked for
+        self._tell(said)
+
+    def answer(self, metadata: Mapping[str, str]) -> None:
+        """All parts have come: have the answer, with this metadata; then read `frame`s."""
+        self._tell(dict(metadata))
+
+    def _tell(self, said: object) -> None:
+        stdin = self._child.stdin
+        assert stdin is not None  # noqa: S101 - a pipe was asked for
         with contextlib.suppress(BrokenPipeError):  # its end shows at the first read
-            self._child.stdin.write(json.dumps(said).encode())
-            self._child.stdin.close()
+            stdin.write(json.dumps(said).encode() + b"\n")
+            stdin.flush()
 
     def feed(self, part: str, chunk: bytes | memoryview) -> None:
         """Bytes of a part; raises EngineFailed where the engine has gone."""
@@ -102,11 +117,24 @@ class Engine:
         if inlet is not None:
             os.close(inlet)
 
-    def loaded(self) -> None:
-        """Wait until every part has come in; raises EngineFailed."""
+    def keys(self) -> list[str] | None:
+        """The values asked for next, as texts; None: too many. Raises EngineFailed."""
+        found = self._said(b"K")["keys"]
+        return None if found is None else [str(each) for each in found]
+
+    def loaded(self) -> dict[str, str]:
+        """Wait until every part has come in; what each tells of noise. Raises EngineFailed."""
+        return {str(part): str(told) for part, told in self._said(b"L")["noise"].items()}
+
+    def _said(self, wanted: bytes) -> dict[str, Any]:
         kind, payload = self._frame(limits.STREAM_S_MAX)
-        if kind != b"L":
-            raise EngineFailed(json.loads(payload)["code"] or "FAILED")
+        try:
+            said: dict[str, Any] = json.loads(payload)
+        except ValueError as error:
+            raise EngineFailed("FAILED") from error
+        if kind != wanted:
+            raise EngineFailed(said.get("code") or "FAILED")
+        return said
 
     def frame(self) -> bytes | None:
         """The next bytes of the answer; None at its end. Raises EngineFailed."""

@@ -39,6 +39,11 @@ def inherited(members: Sequence[Member]) -> dict[str, Any]:
         "expires_at": iso(min(ends)) if ends else None,
         "prohibitions": [str(action) for action in prohibitions],
         "minimum_group": max(each.minimum_group for each in terms) or None,
+        "noise": [
+            {"contract_id": each.contract_id, "privacy": str(each.terms.privacy)}
+            for each in members
+            if each.terms.privacy is not None
+        ],
         "passed_on_only_with_policy": any(each.inherit for each in terms),
         "attribution": [
             {

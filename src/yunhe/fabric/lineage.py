@@ -50,5 +50,6 @@ def _of(resolved: Resolved, name: str) -> tuple[dict[str, Any], ...]:
                     "provider_did": member.provider_did,
                     "column": field,
                     "mask": masks[0] if masks else None,
+                    "noise": member.terms.privacy is not None,
                 }
     return tuple(seen.values())

@@ -2,9 +2,10 @@
 
 A process of its own behind the walls of `kernel/sandbox.py`, started by path, importing nothing
 of the house: DuckDB in memory alone (no file, no network, no extension, memory bounded), so that
-governed rows never touch this node's disk. In (stdin): one JSON order; each part as an Arrow IPC
-stream on its own descriptor. Out: frames of Arrow IPC bytes and a trailer with a fixed code. No
-engine text leaves it.
+governed rows never touch this node's disk. In (stdin): a line of JSON, the order, and once the
+parts have come another, the answer's metadata; each part as an Arrow IPC stream on its own
+descriptor. Out: the keys asked for, what the parts tell of noise, frames of Arrow IPC bytes and a
+trailer with a fixed code. No engine text leaves it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ import duckdb
 import pyarrow as pa
 
 FRAME = struct.Struct("<cI")
-DATA, TRAILER, LOADED = b"D", b"T", b"L"
+DATA, TRAILER, LOADED, KEYS = b"D", b"T", b"L", b"K"
+_NOISE = b"yunhe.noise"
+_NOISE_BYTES_MAX = 8192
 _FRAME_BYTES = 1 << 20
 # How many processors there are: the engine throws where these are there and cannot be read.
 _ENGINE_ASKS = ("/proc/self/cgroup", "/sys/fs/cgroup", "/sys/devices/system/cpu")
@@ -41,6 +44,8 @@ class Local:
 
     def __init__(self, order: dict[str, Any], out_fd: int) -> None:
         self._order, self._out = order, out_fd
+        self._saying = threading.Lock()
+        self._noise: dict[str, str] = {}
         self.con = duckdb.connect(":memory:")
         for setting in (
             "autoinstall_known_extensions = false",
@@ -70,8 +75,8 @@ class Local:
             self._views()
             self.con.execute("SET enable_external_access = false")
             self.con.execute("SET lock_configuration = true")
-            self._say(LOADED)
-            self._answer()
+            self._say(LOADED, noise=self._noise)
+            self._answer(json.loads(sys.stdin.buffer.readline()))
         except (*_MEMORY, duckdb.Error, pa.ArrowException, RuntimeError, ValueError, OSError) as e:
             code = _code(e)
         self._say(TRAILER, code=code)
@@ -81,6 +86,9 @@ class Local:
             try:
                 with os.fdopen(fd, "rb", buffering=1 << 20) as file:
                     reader = pa.ipc.open_stream(file)
+                    told = (reader.schema.metadata or {}).get(_NOISE, b"")
+                    if 0 < len(told) <= _NOISE_BYTES_MAX:
+                        self._noise[name] = told.decode("utf-8", "replace")
                     cursor.register(f"arriving_{name}", reader)
                     cursor.execute(f"CREATE TABLE part.{name} AS FROM arriving_{name}")
                     cursor.unregister(f"arriving_{name}")
@@ -90,26 +98,41 @@ class Local:
                 self._say(TRAILER, code=_code(error))
                 os._exit(1)
 
-        threads = [
-            threading.Thread(target=one, args=(name, fd, self.con.cursor()))
+        threads = {
+            name: threading.Thread(target=one, args=(name, fd, self.con.cursor()))
             for name, fd in self._order["parts"].items()
-        ]
-        for thread in threads:
+        }
+        for thread in threads.values():
             thread.start()
-        for thread in threads:
+        for slot, column in self._order["keys"]:
+            for name in self._order["slots"][slot]:
+                threads[name].join()
+            self._say(KEYS, keys=self._keys(slot, column))
+        for thread in threads.values():
             thread.join()
+
+    def _keys(self, slot: str, column: str) -> list[str] | None:
+        """The distinct values of a slot's column as texts; None where there are too many."""
+        arms = " UNION ALL ".join(f"FROM part.{part}" for part in self._order["slots"][slot])
+        named = '"' + column.replace('"', '""') + '"'
+        most = int(self._order["keys_max"])
+        found = self.con.execute(
+            f"SELECT DISTINCT CAST({named} AS VARCHAR) AS key FROM ({arms}) "  # noqa: S608
+            f"WHERE {named} IS NOT NULL ORDER BY key LIMIT {most + 1}"
+        ).fetchall()
+        return None if len(found) > most else [key for (key,) in found]
 
     def _views(self) -> None:
         for name, slot in self._order["slots"].items():
             arms = " UNION ALL ".join(f"FROM part.{part}" for part in slot)
             self.con.execute(f"CREATE VIEW data.{name} AS {arms}")
 
-    def _answer(self) -> None:
+    def _answer(self, told: dict[str, str]) -> None:
         found = self.con.sql(self._order["sql"])
         if found is None:
             raise ValueError("not a query")
         reader = found.to_arrow_reader(int(self._order["batch_rows"]))
-        metadata = {name.encode(): text.encode() for name, text in self._order["metadata"].items()}
+        metadata = {name.encode(): text.encode() for name, text in told.items()}
         sink = _Sink(self)
         schema = reader.schema.with_metadata(metadata)
         with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema) as writer:
@@ -120,8 +143,9 @@ class Local:
     def send(self, kind: bytes, payload: bytes) -> None:
         """One frame, whole."""
         view = memoryview(FRAME.pack(kind, len(payload)) + payload)
-        while view:
-            view = view[os.write(self._out, view) :]
+        with self._saying:
+            while view:
+                view = view[os.write(self._out, view) :]
 
     def _say(self, kind: bytes, **said: Any) -> None:
         self.send(kind, json.dumps(said).encode())
@@ -156,9 +180,9 @@ class _Sink:
 
 
 def main() -> None:
-    """One order from stdin."""
+    """One order, from the first line of stdin."""
     out_fd, address_mb, cpu_s = (int(each) for each in sys.argv[1:4])
-    order = json.loads(sys.stdin.buffer.read())
+    order = json.loads(sys.stdin.buffer.readline())
     sandbox = _loaded(sys.argv[4])
     seen = (*json.loads(sys.argv[5]), *_ENGINE_ASKS)
     sandbox.confine(

@@ -6,7 +6,6 @@ In: contracts, their shapes as the providers describe them, the catalogue's coun
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Protocol
 
 import duckdb
@@ -14,7 +13,7 @@ import pyarrow as pa
 
 from yunhe.contracts import Contract
 from yunhe.fabric.errors import FabricSqlRefused
-from yunhe.fabric.model import Member, Shape
+from yunhe.fabric.model import Known, Member, Shape
 
 
 class Counted(Protocol):
@@ -48,8 +47,8 @@ class Market(Protocol):
         """As our own receipts leave; None: not counted."""
         ...
 
-    def catalogue(self, code: str) -> tuple[Mapping[str, int], datetime | None]:
-        """Rows of each table of a product and when the record was changed; empty if not known."""
+    def catalogue(self, code: str) -> Known:
+        """What the catalogue says of a product."""
         ...
 
     def describe(self, contract_id: str, sql: str) -> Mapping[str, bytes]:
@@ -63,7 +62,7 @@ class Market(Protocol):
 
 def member(market: Market, contract: Contract) -> Member:
     """A contract with its tables as shown; raises why it does not bind."""
-    rows, fresh = market.catalogue(contract.product_code)
+    known = market.catalogue(contract.product_code)
     shapes = {}
     for name, message in market.describe(contract.id, "").items():
         types = engine_types(read_schema(message))
@@ -71,7 +70,7 @@ def member(market: Market, contract: Contract) -> Member:
             name,
             {column.lower(): kind for column, kind in types.items()},
             {column.lower(): column for column in types},
-            rows.get(name),
+            known.rows.get(name),
         )
     return Member(
         contract.id,
@@ -81,7 +80,7 @@ def member(market: Market, contract: Contract) -> Member:
         contract.terms,
         market.uses_left(contract),
         shapes,
-        fresh,
+        known,
     )
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from yunhe.contracts import Policy, Terms
+from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 
 Json = dict[str, Any]
@@ -29,6 +30,49 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the catalogue says of a product; nothing where it is away."""
+
+    rows: Mapping[str, int] = field(default_factory=dict)  # by table, to two digits
+    fresh: datetime | None = None  # when its record was last changed
+    quality: str = ""  # N06 table 5: 001 (complete, accurate) to 004
+    frequency: str = ""  # N06 table 4: how often it is said to be updated
+
+    def late(self, now: datetime) -> bool:
+        """Whether it was to be updated since, by its own word."""
+        days = _DAYS.get(self.frequency)
+        return bool(days and self.fresh and now - self.fresh > timedelta(days=days))
+
+
+_DAYS: Final = {"002": 1, "003": 7, "004": 31, "005": 92, "006": 184, "007": 366}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Values of one slot's column by which a part is filtered, so that fewer rows travel.
+
+    The provider of the part sees them; `givers` are the providers they come from.
+    """
+
+    slot: str
+    column: str  # of the slot
+    fields: tuple[str, ...]  # "table.column" at the givers
+    givers: tuple[str, ...]  # DIDs
+    into: str  # the column in the part's own SQL
+    text: bool  # else whole numbers
+    share: float = 1.0  # of all keys, as is thought
+
+    def to_json(self) -> Json:
+        """As `explain` shows it."""
+        return {
+            "from": list(self.givers),
+            "columns": list(self.fields),
+            "filters": self.into,
+            "at_most": limits.FABRIC_KEYS_MAX,
+        }
+
+
+@dataclass(frozen=True)
 class Member:
     """One contract in force that a query reads under."""
 
@@ -39,7 +83,7 @@ class Member:
     terms: Terms
     uses_left: int | None
     tables: Mapping[str, Shape]  # by lower-case name
-    fresh: datetime | None = None  # when the catalogue's record of it was last changed
+    known: Known = field(default_factory=lambda: Known())
 
     @property
     def rows_mode(self) -> bool:
@@ -58,6 +102,10 @@ class Part:
     fields: tuple[str, ...]  # "table.column" that it reads
     pushed: tuple[str, ...]  # what is done at the provider
     rows: int | None  # estimated
+    keys: Keys | None = None  # filtered by these too, once they are known
+    bytes: int | None = None  # estimated
+    seconds: float | None = None  # estimated, from asking to the last byte
+    measured: bool = False  # the seconds are of earlier parts of this contract, else of binding
 
     @property
     def fen(self) -> int:
@@ -67,7 +115,7 @@ class Part:
 
     def to_json(self) -> Json:
         """As `explain` shows it."""
-        terms = self.member.terms
+        terms, known = self.member.terms, self.member.known
         return {
             "name": self.name,
             "contract_id": self.member.contract_id,
@@ -79,6 +127,7 @@ class Part:
                 "row_filters": [f"{table}: {text}" for table, text in terms.row_filters],
                 "masks": [f"{mask.column}: {mask.method}" for mask in terms.masks],
                 "minimum_group": terms.minimum_group or None,
+                "privacy": None if terms.privacy is None else str(terms.privacy),
                 "hours": None if terms.hours is None else str(terms.hours),
                 "regions": list(terms.regions),
                 "rows_max": terms.rows_max,
@@ -86,11 +135,23 @@ class Part:
             },
             "reads": list(self.fields),
             "pushed": list(self.pushed),
-            "estimated_rows": self.rows,
+            "keys": None if self.keys is None else self.keys.to_json(),
+            **self.estimates(),
+            "measured": self.measured,
             "uses": 1,
             "uses_left": self.member.uses_left,
+            "fresh": None if known.fresh is None else iso(known.fresh),
+            "quality": known.quality or None,
+            "update_frequency": known.frequency or None,
+        }
+
+    def estimates(self) -> Json:
+        """What it is thought to bring and to cost; stands beside the truth afterwards."""
+        return {
+            "estimated_rows": self.rows,
+            "estimated_bytes": self.bytes,
+            "estimated_s": None if self.seconds is None else round(self.seconds, 3),
             "estimated_fen": self.fen,
-            "fresh": None if self.member.fresh is None else iso(self.member.fresh),
         }
 
 
@@ -126,12 +187,33 @@ class Plan:
     columns: tuple[str, ...]
     lineage: Mapping[str, tuple[Json, ...]]  # output column -> where it comes from
     policy: Json  # what the result inherits
-    notes: tuple[str, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()  # en, zh
 
     @property
     def fen(self) -> int:
         """The estimated price of all parts."""
         return sum(part.fen for part in self.parts)
+
+    def _disclosures(self, consumer: str) -> list[Json]:
+        """Who gets values of which columns, and why."""
+        found: list[Json] = [
+            {
+                "from": part.member.provider_did,
+                "to": consumer,
+                "columns": list(part.fields),
+                "as": part.kind,
+            }
+            for part in self.parts
+        ]
+        for part in self.parts:
+            if part.keys is not None:
+                seer, columns = part.member.provider_did, list(part.keys.fields)
+                found += [
+                    {"from": giver, "to": seer, "columns": columns, "as": "keys"}
+                    for giver in part.keys.givers
+                    if giver != seer
+                ]
+        return found
 
     def to_json(self, consumer: str) -> Json:
         """The plan as `explain` answers it; `consumer`: who gets the parts and computes the rest.
@@ -144,16 +226,22 @@ class Plan:
             "parts": [part.to_json() for part in self.parts],
             "slots": [slot.to_json() for slot in self.slots],
             "final": {"at": consumer, "sql": self.final, "columns": list(self.columns)},
-            "disclosures": [
-                {"from": part.member.provider_did, "to": consumer, "columns": list(part.fields)}
-                for part in self.parts
-            ],
+            "disclosures": self._disclosures(consumer),
             "lineage": {name: list(found) for name, found in self.lineage.items()},
             "policy": self.policy,
-            "notes": list(self.notes),
+            "notes": [en for en, _ in self.notes],
+            "notes_zh": [zh for _, zh in self.notes],
             "uses": len(self.parts),
+            "estimated_rows": sum(part.rows or 0 for part in self.parts),
+            "estimated_bytes": sum(part.bytes or 0 for part in self.parts),
+            # They run side by side, but for those that wait for another's keys.
+            "estimated_s": round(sum(self._slowest(keyed=keyed) for keyed in (False, True)), 3),
             "estimated_fen": self.fen,
         }
+
+    def _slowest(self, *, keyed: bool) -> float:
+        waits = [part.seconds or 0.0 for part in self.parts if (part.keys is not None) is keyed]
+        return max(waits, default=0.0)
 
 
 @dataclass
@@ -162,12 +250,16 @@ class Progress:
 
     contract_id: str
     use_id: str
-    state: str = "waiting"  # "waiting" | "open" | "done" | "withheld" | "failed"
+    # "waiting" | "open" | "done" | "withheld" | "spared" (no key to ask for) | "failed"
+    state: str = "waiting"
     rows: int = 0
     bytes: int = 0
     fen: int = 0
     code: str = ""
     charged: bool = False  # the provider has released: whatever comes, this is billed
+    seconds: float = 0.0  # from asking to the last byte
+    keys: int | None = None  # that its provider was shown
+    noise: Json | None = None  # as its provider told it, for an answer under a privacy budget
 
     def to_json(self) -> Json:
         """As answers and progress show it."""
@@ -179,6 +271,9 @@ class Progress:
             "bytes": self.bytes,
             "fee_fen": self.fen if self.charged else 0,
             "code": self.code or None,
+            "seconds": round(self.seconds, 3),
+            "keys": self.keys,
+            "noise": self.noise,
         }
 
 

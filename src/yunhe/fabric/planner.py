@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from yunhe.fabric import partial
+from yunhe.fabric import partial, semijoin
 from yunhe.fabric.arms import (
     Source,
     columns_of,
@@ -25,14 +25,22 @@ from yunhe.fabric.arms import (
 )
 from yunhe.fabric.errors import FabricAggregateOnly, FabricSqlRefused, FabricUsesShort
 from yunhe.fabric.estimate import estimate
-from yunhe.fabric.model import Member, Part, Slot
+from yunhe.fabric.model import Keys, Member, Part, Slot
 from yunhe.fabric.resolve import Resolved, govern_local
+from yunhe.fabric.sent import any_column, filters_of, told, wanted
 from yunhe.kernel import limits
 
 _WHOLE = ("one contract answers this part of the query whole", "该部分由一份合约整体完成")
 _PARTIAL = (
     "each node aggregates its own part; only the partial aggregates are combined here",
     "各节点汇总自己的部分，本节点只合并部分汇总值",
+)
+_BARRED = (
+    (
+        "about {rows:,} rows travel where the keys {keys} would select a few:"
+        " no contract lets {seer} see keys of {giver}"
+    ),
+    "约 {rows:,} 行将被传输；键 {keys} 本可筛选，但其来自 {giver}，没有合约允许 {seer} 看到",
 )
 _ROWS = (
     "the filtered rows of each node are put together here: {why}",
@@ -47,6 +55,7 @@ class Planned:
     parts: tuple[Part, ...]
     slots: tuple[Slot, ...]
     final: exp.Expr
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def make_plan(resolved: Resolved) -> Planned:
@@ -54,14 +63,16 @@ def make_plan(resolved: Resolved) -> Planned:
     planner = _Planner(resolved)
     tree = planner.inlined(resolved.tree.copy())
     final = planner.query(tree)
-    return Planned(tuple(planner.parts.values()), tuple(planner.slots), final)
+    notes = tuple((en, zh) for en, zh in dict.fromkeys(planner.notes))
+    return Planned(tuple(planner.parts.values()), tuple(planner.slots), final, notes)
 
 
 class _Planner:
     def __init__(self, resolved: Resolved) -> None:
         self.tables = resolved.tables
-        self.parts: dict[tuple[str, str], Part] = {}
+        self.parts: dict[tuple[str, str, Keys | None], Part] = {}
         self.slots: list[Slot] = []
+        self.notes: list[tuple[str, ...]] = []
 
     # -- from the outside in ---------------------------------------------------------------
 
@@ -175,7 +186,7 @@ class _Planner:
 
     def _partials(self, made: partial.Split, sources: Sequence[Source]) -> exp.Expr:
         names = [item.alias for item in made.partial.selects]
-        pushed = _pushed(made.partial)
+        pushed = told(made.partial)
         parts = [
             self._part(arm.member, for_arm(made.partial, sources, at), "partial", pushed)
             for at, arm in enumerate(sources[0].arms)
@@ -201,7 +212,7 @@ class _Planner:
         sent_terms = [each for each in terms if not each.find(exp.Query)]
         left = [each for each in terms if each.find(exp.Query)]
         needed = columns_of([*_expressions(select, but_where=True), *left], aliases)
-        needed = needed or [_any_column(sources[0])]
+        needed = needed or [any_column(sources[0])]
         sent = exp.Select()
         sent.set("from_", select.args["from_"].copy())
         sent.set("joins", [join.copy() for join in joins])
@@ -210,7 +221,7 @@ class _Planner:
         if sent_terms:
             sent = sent.where(*(exp.paren(each.copy()) for each in sent_terms))
         sent = self._cheaper(select, sent, left=bool(left))
-        pushed = _pushed(sent)
+        pushed = told(sent)
         parts = [
             self._part(arm.member, for_arm(sent, sources, at), "rows", pushed)
             for at, arm in enumerate(sources[0].arms)
@@ -268,7 +279,8 @@ class _Planner:
         why = ("they are joined here with others", "与他方数据在本节点连接")
         if len(items) == 1:
             why = ("a nested query needs them", "嵌套查询需要明细行")
-        filters = _filters(select, items)
+        filters = filters_of(select, items)
+        weighed: dict[str, semijoin.Weighed] = {}
         for item, each in zip(items, found, strict=True):
             if each is None:
                 if isinstance(item, exp.Subquery):
@@ -276,38 +288,80 @@ class _Planner:
                 continue
             self._may_leave(each, why)
             self._no_shadow(select, frozenset({each.alias}))
-            self._fetched(select, item, each, filters.get(each.alias, []), why)
+            sent = wanted(select, item, each, filters.get(each.alias, []))
+            weighed[each.alias] = semijoin.weighed(each, sent)
+        linked = self._linked(select, weighed)
+        slots: dict[str, str] = {}
+        # Whose keys filter others comes first: the plan is read, and runs, in this order.
+        for alias in sorted(weighed, key=lambda name: name in linked):
+            slots[alias] = self._fetched(weighed, alias, linked.get(alias), slots, why)
+        for item, each in zip(items, found, strict=True):
+            if each is not None:
+                slot = exp.to_table(slots[each.alias])
+                item.replace(exp.alias_(slot, each.alias, table=True, quoted=True))
+
+    def _linked(
+        self, select: exp.Select, weighed: dict[str, semijoin.Weighed]
+    ) -> dict[str, semijoin.Link]:
+        """By source the link by whose keys it is filtered; a note for each that may not be."""
+        among = [
+            link
+            for link in semijoin.links(select)
+            if link.giver in weighed and link.into in weighed
+        ]
+        linked = {}
+        for link in semijoin.worthwhile(among, weighed):
+            barred = semijoin.unseen(link, weighed)
+            if barred is None:
+                linked[link.into] = link
+                continue
+            into, giver = (arm.member for arm in barred)
+            self.notes.append(
+                tuple(
+                    text.format(
+                        keys=f"{link.giver}.{link.column}",
+                        giver=giver.provider_did,
+                        seer=into.provider_did,
+                        rows=weighed[link.into].rows,
+                    )
+                    for text in _BARRED
+                )
+            )
+        return linked
 
     def _fetched(
         self,
-        select: exp.Select,
-        item: exp.Expr,
-        each: Source,
-        terms: list[exp.Expr],
+        weighed: dict[str, semijoin.Weighed],
+        alias: str,
+        link: semijoin.Link | None,
+        slots: dict[str, str],
         why: tuple[str, str],
-    ) -> None:
-        needed = columns_of([select], frozenset({each.alias})) or [_any_column(each)]
-        names = [column.name for column in needed]
-        sent = exp.Select()
-        sent.set("from_", exp.From(this=item.copy()))
-        for column in needed:
-            sent = sent.select(exp.alias_(column.copy(), column.name, quoted=True))
-        if terms:
-            sent = sent.where(*(exp.paren(term.copy()) for term in terms))
-        pushed = _pushed(sent)
-        parts = [
-            self._part(arm.member, for_arm(sent, [each], at), "rows", pushed)
-            for at, arm in enumerate(each.arms)
-        ]
+    ) -> str:
+        """The slot of a source, its parts filtered by the keys of `link`."""
+        each, sent = weighed[alias].source, weighed[alias].sent
+        pushed, names = told(sent), [item.alias for item in sent.selects]
+        parts = []
+        for at, arm in enumerate(each.arms):
+            keys = None
+            if link is not None:
+                keys = semijoin.keys(link, weighed, arm, slots[link.giver])
+            mine = for_arm(sent, [each], at)
+            parts.append(self._part(arm.member, mine, "rows", pushed, keys))
         en, zh = _ROWS
-        slot = self._slot(parts, names, en.format(why=why[0]), zh.format(why_zh=why[1]))
-        item.replace(exp.alias_(exp.to_table(slot), each.alias, table=True, quoted=True))
+        return self._slot(parts, names, en.format(why=why[0]), zh.format(why_zh=why[1]))
 
     # -- parts and slots ---------------------------------------------------------------------
 
-    def _part(self, member: Member, sent: exp.Expr, kind: str, pushed: Sequence[str]) -> Part:
+    def _part(
+        self,
+        member: Member,
+        sent: exp.Expr,
+        kind: str,
+        pushed: Sequence[str],
+        keys: Keys | None = None,
+    ) -> Part:
         sql = sent.sql("duckdb", comments=False)
-        known = self.parts.get((member.contract_id, sql))
+        known = self.parts.get((member.contract_id, sql, keys))
         if known is not None:
             return known
         if len(self.parts) >= limits.FABRIC_PARTS_MAX:
@@ -324,8 +378,10 @@ class _Planner:
         fields = tuple(sorted(govern_local(sql, columns).fields))
         name = f"p{len(self.parts)}"
         rows = estimate(sent, member)
-        part = Part(name, member, sql, kind, fields, tuple(pushed), rows)
-        self.parts[(member.contract_id, sql)] = part
+        if rows is not None and keys is not None:
+            rows = max(1, int(rows * keys.share))
+        part = Part(name, member, sql, kind, fields, tuple(pushed), rows, keys)
+        self.parts[(member.contract_id, sql, keys)] = part
         return part
 
     def _slot(self, parts: Sequence[Part], columns: Sequence[str], why: str, zh: str) -> str:
@@ -383,63 +439,9 @@ def _expressions(select: exp.Select, *, but_where: bool = False) -> Iterable[exp
             yield part
 
 
-def _filters(select: exp.Select, items: Sequence[exp.Expr]) -> dict[str, list[exp.Expr]]:
-    """The terms that speak of one source only and may run before the join, by its alias."""
-    padded: set[str] = set()  # sources that an outer join may fill with NULL
-    found: dict[str, list[exp.Expr]] = {}
-    for at, join in enumerate(select.args.get("joins") or []):
-        alias = join.this.alias_or_name
-        side, kind = str(join.side or "").upper(), str(join.kind or "").upper()
-        before = {item.alias_or_name for item in items[: at + 1]}
-        padded |= before if side in ("RIGHT", "FULL") else set()
-        padded |= {alias} if side in ("LEFT", "FULL") else set()
-        if kind in ("", "INNER", "OUTER") and side in ("", "LEFT"):
-            for term in conjuncts(join.args.get("on")):
-                if _only(term, alias) or (side == "" and _alone(term) not in (None, *padded)):
-                    found.setdefault(_alone(term) or alias, []).append(term)
-    where = select.args.get("where")
-    for term in conjuncts(where.this if where else None):
-        speaks = _alone(term)
-        if speaks is not None and speaks not in padded:
-            found.setdefault(speaks, []).append(term)
-    return found
-
-
-def _alone(term: exp.Expr) -> str | None:
-    """The one alias a term speaks of, if it does of one only."""
-    tables = {column.table for column in term.find_all(exp.Column)}
-    return tables.pop() if len(tables) == 1 and not term.find(exp.Query) else None
-
-
-def _only(term: exp.Expr, alias: str) -> bool:
-    return _alone(term) == alias
-
-
 def _blind_to_repeats(node: exp.AggFunc) -> bool:
     """Whether rows that are the same twice change nothing."""
     return isinstance(node, (exp.Min, exp.Max)) or isinstance(node.this, exp.Distinct)
-
-
-def _any_column(each: Source) -> exp.Column:
-    return exp.column(next(iter(each.arms[0].columns)), table=each.alias, quoted=True)
-
-
-def _pushed(sent: exp.Select) -> list[str]:
-    """What a sub-query does at its node, for people."""
-    told = [f"columns {', '.join(item.alias for item in sent.selects)}"]
-    if where := sent.args.get("where"):
-        told.append(f"filter {where.this.sql('duckdb')}")
-    for join in sent.args.get("joins") or []:
-        told.append(f"join {join.this.alias_or_name}")
-    if group := sent.args.get("group"):
-        told.append(f"group by {', '.join(key.sql('duckdb') for key in group.expressions)}")
-    aggregates = [item.this.sql("duckdb") for item in sent.selects if item.find(exp.AggFunc)]
-    if aggregates:
-        told.append(f"partial aggregates {', '.join(aggregates)}")
-    for name in ("distinct", "order", "limit"):
-        if part := sent.args.get(name):
-            told.append(part.sql("duckdb").strip().lower())
-    return told
 
 
 def _first(tree: exp.Expr) -> exp.Select:

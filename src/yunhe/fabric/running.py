@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from time import monotonic
 
 import pyarrow as pa
 
 from yunhe.dataplane import GroupTooSmall
+from yunhe.fabric import noise, semijoin
 from yunhe.fabric.engine import Engine, EngineFailed
 from yunhe.fabric.errors import FabricLocalFailed, FabricPartFailed, FabricTooLarge
 from yunhe.fabric.market import Market, Passing, read_schema
@@ -44,6 +46,7 @@ class Run:
             for part in plan.parts
         }
         self._open: dict[str, Passing] = {}
+        self._values: dict[str, list[str] | None] = {}  # by part the keys it is filtered by
         self._first: tuple[Part, Exception] | None = None  # what failed first
         self._lock = threading.Lock()
         self._reading = threading.Lock()  # around the engine's pipe: it is closed at the end
@@ -66,7 +69,12 @@ class Run:
             if progress.state == "open":
                 progress.rows, progress.bytes = passing.count.rows, passing.count.bytes
         return tuple(
-            {"part": part.name, "kind": part.kind, **self._progress[part.name].to_json()}
+            {
+                "part": part.name,
+                "kind": part.kind,
+                **self._progress[part.name].to_json(),
+                **part.estimates(),
+            }
             for part in self.plan.parts
         )
 
@@ -82,16 +90,24 @@ class Run:
     def _gather(self) -> None:
         parts = self.plan.parts
         self._engine = engine = Engine([part.name for part in parts], self._memory_mb)
-        threads = [
-            threading.Thread(target=self._bring, args=(part,), name=f"fabric-{part.name}")
+        threads = {
+            part.name: threading.Thread(
+                target=self._bring, args=(part,), name=f"fabric-{part.name}"
+            )
             for part in parts
-        ]
-        for thread in threads:
-            thread.start()
+        }
+        for part in parts:
+            if part.keys is None:
+                threads[part.name].start()
         slots = {slot.name: slot.parts for slot in self.plan.slots}
-        engine.order(self.plan.final, slots, self._metadata())
+        asked = list(dict.fromkeys((k.slot, k.column) for p in parts if (k := p.keys) is not None))
+        engine.order(self.plan.final, slots, asked)
         try:
-            for thread in threads:
+            for slot, column in asked:
+                for name in slots[slot]:
+                    threads[name].join()
+                self._keyed(engine, (slot, column), threads)
+            for thread in threads.values():
                 thread.join()
         finally:
             for part in parts:
@@ -110,9 +126,27 @@ class Run:
         if all(each.state == "withheld" for each in self._progress.values()):
             raise GroupTooSmall(minimum_group=max(p.member.terms.minimum_group for p in parts))
         try:
-            engine.loaded()
+            told = engine.loaded()
         except EngineFailed as error:
             raise self._local(error) from error
+        for name, text in told.items():
+            self._progress[name].noise = noise.read(text)
+        engine.answer(self._metadata())
+
+    def _keyed(
+        self, engine: Engine, source: tuple[str, str], threads: Mapping[str, threading.Thread]
+    ) -> None:
+        """Start the parts that are filtered by the keys of `source`, which have come."""
+        try:
+            found = engine.keys() if self._first is None else None
+        except EngineFailed as error:
+            found = None
+            with self._lock:
+                self._first = self._first or (self.plan.parts[0], error)
+        for part in self.plan.parts:
+            if part.keys is not None and (part.keys.slot, part.keys.column) == source:
+                self._values[part.name] = found
+                threads[part.name].start()
 
     def _why(self, engine: Engine, error: EngineFailed) -> EngineFailed:
         """Its last word, where the engine had one: a broken pipe alone does not tell why."""
@@ -145,10 +179,17 @@ class Run:
         if self._first is not None:
             progress.code = "NOT_ASKED"
             return
-        made = self._made
+        made, sql, values = self._made, part.sql, self._values.get(part.name)
+        if values == []:
+            progress.state = "spared"  # no row can meet the others: it is not even asked
+            engine.feed(part.name, _empty(self._schemas[part.name]))
+            return
+        if (narrow := semijoin.narrowed(part, values)) is not None and values is not None:
+            sql, progress.keys = narrow, len(values)
+        started = monotonic()
         try:
             passing = self._market.ask(
-                part.member.contract_id, part.sql, made.purpose, progress.use_id, made.principal
+                part.member.contract_id, sql, made.purpose, progress.use_id, made.principal
             )
         except YunheError as refused:
             if refused.code != GroupTooSmall.code:
@@ -169,6 +210,7 @@ class Run:
                     engine.feed(part.name, chunk)
         finally:
             passing.close()
+            progress.seconds = monotonic() - started
             progress.rows, progress.bytes = passing.count.rows, passing.count.bytes
             progress.fen = charge(price.per_use, price.per_row, progress.rows)
         progress.state = "failed" if stopped else "done"
@@ -207,7 +249,12 @@ class Run:
 
     def _metadata(self) -> dict[str, str]:
         uses = {each.use_id: each.contract_id for each in self._progress.values()}
+        told = noise.combined(
+            {name: each.noise for name, each in self._progress.items() if each.noise},
+            len(self._progress),
+        )
         return {
+            **({"yunhe.noise": json.dumps(told, ensure_ascii=False)} if told else {}),
             "yunhe.fabric_id": self.fabric_id,
             "yunhe.policy": json.dumps(self.plan.policy, ensure_ascii=False),
             "yunhe.uses": json.dumps(uses),

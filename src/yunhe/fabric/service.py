@@ -11,10 +11,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from time import monotonic
 
 from yunhe.contracts import Contract
-from yunhe.fabric import inherit, lineage, store
+from yunhe.fabric import inherit, lineage, store, weigh
 from yunhe.fabric.errors import (
     FabricAnswerUnknown,
     FabricIdTaken,
@@ -23,11 +24,12 @@ from yunhe.fabric.errors import (
     FabricSqlRefused,
 )
 from yunhe.fabric.market import Market, engine_types, member, read_schema
-from yunhe.fabric.model import Answer, Json, Member, Plan
+from yunhe.fabric.model import Answer, Json, Member, Part, Plan
 from yunhe.fabric.planner import make_plan
 from yunhe.fabric.resolve import govern_local, resolve, wanted
 from yunhe.fabric.running import Run
 from yunhe.kernel import limits
+from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.settings import NodeConfig
 
@@ -107,12 +109,7 @@ class Fabric:
         shared = inherit.shared_purposes(list(used.values()))
         if purpose and purpose not in shared:
             raise FabricPurposeNotShared(purpose=purpose, shared=", ".join(shared) or "-")
-        with ThreadPoolExecutor(limits.FABRIC_PARTS_MAX, "fabric-check") as pool:
-            found = pool.map(
-                lambda part: self._market.describe(part.member.contract_id, part.sql)[""],
-                planned.parts,
-            )
-            schemas = {part.name: of for part, of in zip(planned.parts, found, strict=True)}
+        parts, schemas = self._bound(planned.parts)
         columns = {
             slot.name: engine_types(read_schema(schemas[slot.parts[0]])) for slot in planned.slots
         }
@@ -121,15 +118,31 @@ class Fabric:
         names = tuple(resolved.spelled.get(name.lower(), name) for name in governed.names)
         plan = Plan(
             sql=sql,
-            parts=planned.parts,
+            parts=parts,
             slots=planned.slots,
             final=governed.sql,
             columns=names,
             lineage=lineage.columns(resolved),
             policy=inherit.inherited(list(used.values())),
-            notes=_notes(list(used.values())),
+            notes=planned.notes + _late(list(used.values()), self._db.clock.now()),
         )
         return plan, schemas
+
+    def _bound(self, planned: Sequence[Part]) -> tuple[tuple[Part, ...], dict[str, bytes]]:
+        """The parts as their providers bind them, weighed by it, and the schema of each."""
+
+        def one(part: Part) -> tuple[Part, bytes]:
+            started = monotonic()
+            schema = self._market.describe(part.member.contract_id, part.sql)[""]
+            took = monotonic() - started
+            pace = paces.get(part.member.contract_id)
+            return weigh.weighed(part, read_schema(schema), took, pace), schema
+
+        earlier = self._db.read(lambda tx: store.latest(tx, limits.FABRIC_PACE_ANSWERS_MAX))
+        paces = weigh.paces(part for answer in earlier for part in answer.parts)
+        with ThreadPoolExecutor(limits.FABRIC_PARTS_MAX, "fabric-check") as pool:
+            found = list(pool.map(one, planned))
+        return tuple(part for part, _ in found), {part.name: of for part, of in found}
 
     def _contract(self, key: str, given: Mapping[str, object]) -> Contract:
         """As the market finds it; a name that is none of a contract is told beside those given."""
@@ -178,8 +191,14 @@ def of_node(db: Database, market: Market, config: NodeConfig) -> Fabric:
     return Fabric(db, market, config.did, config.worker_memory_mb)
 
 
-def _notes(members: Sequence[Member]) -> tuple[str, ...]:
-    """What the planner decided for all of them, in words."""
-    if len(members) < 2:
-        return ()
-    return ("no key of one contract is sent to the provider of another: none allows a semi-join",)
+def _late(members: Sequence[Member], now: datetime) -> tuple[tuple[str, str], ...]:
+    """Whose data is older than it is said to be."""
+    late = [each for each in members if each.known.late(now)]
+    return tuple(
+        (
+            f"{each.product_code} was to be updated by now; its record is of {iso(fresh)}",
+            f"{each.product_code} 已超过约定的更新周期；其登记时间为 {iso(fresh)}",
+        )
+        for each in late
+        if (fresh := each.known.fresh) is not None
+    )

@@ -87,7 +87,10 @@ def _one(names: Names) -> tuple[Convert, Convert]:
 
 
 TABLE: Final = Names(
-    Name("name", "name"), Name("entity_key", "entityKey"), Name("columns", "columns")
+    Name("name", "name"),
+    Name("entity_key", "entityKey"),
+    Name("columns", "columns"),
+    Name("rows", "rows", read=number),
 )
 PRICE: Final = Names(
     Name("mode", "mode"),
