@@ -295,7 +295,8 @@ class Node:
             lambda *told: self._received(arrow.Consumed(*told)),
             lambda did, name, body: wire.call(who.address_of(did), did, name, body),
             self.holder.add_resource,
-            self.config.data_dir / "apps",
+            self.config,
+            self.federation.author_of,
         )
 
     # -- what one slice asks of another -----------------------------------------------------

@@ -234,7 +234,9 @@ def _programs(world: World, get: Callable[..., Any]) -> None:
     a.apps.decide(deployed, "allow")
     until("consent", lambda: r.apps.deploy(app, contract)["state"] == "deployed")
     job = r.apps.run_app(deployed, PURPOSE)["id"]
-    for path in ("/apps", "/apps/deployments", "/apps/jobs"):
+    r.apps.submit(app)
+    until("the listing", lambda: r.apps.search(digest=app))
+    for path in ("/apps", "/apps/catalogue", "/apps/deployments", "/apps/jobs"):
         get(r, path)
     get(r, f"/apps/{app}", "/apps/{digest}")
     get(r, f"/apps/jobs/{job}", "/apps/jobs/{id}")

@@ -239,7 +239,7 @@ def test_what_a_hostile_peer_tries(world: World) -> None:
         with pytest.raises(YunheError):
             host.give(peer, {"use_id": "replayed-1", "offset": offset})
     with pytest.raises(YunheError):  # no place beside the program's own
-        author.author.give(world["a"].did, {"digest": "../keys/did", "offset": 0})
+        author.shelf.give(world["a"].did, {"digest": "../keys/did", "offset": 0})
 
 
 def _of(whole: dict[str, Any]) -> dict[str, Any]:

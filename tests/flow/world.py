@@ -28,6 +28,8 @@ SUBJECTS = {
     "fn": ("123301000000000276", "功能节点"),
     "a": ("91330100MA00000665", "甲医院"),
     "r": ("91320500MA0000074G", "研究中心"),
+    "b": ("91330100MA00000740", "乙医院"),
+    "w": ("91310000MA0000082D", "算法公司"),
 }
 PURPOSE = "clinical-research"
 TERMS = Terms(
@@ -150,8 +152,8 @@ class World:
         config = settings(key, self.home, port or free_port(), parent, **over)
         if key == "fn":
             config = self.root
-        elif key == "a":
-            hospital(config.data_roots[0])
+        elif key in ("a", "b"):
+            hospital(config.data_roots[0], 400 if key == "a" else 480)
         served = self.nodes[name or key] = Served(config)
         return served
 
@@ -168,10 +170,14 @@ class World:
         until("the connector code", approved)
 
     def product(
-        self, terms: Terms = TERMS, negotiable: Terms | None = None, table: str = "patients"
+        self,
+        terms: Terms = TERMS,
+        negotiable: Terms | None = None,
+        table: str = "patients",
+        at: str = "a",
     ) -> str:
-        """A listed product of the provider, of `table`.parquet; its code."""
-        space = self.nodes["a"].space
+        """A listed product of the provider `at`, of `table`.parquet; its code."""
+        space = self.nodes[at].space
         texts = {"description_zh": "患者", "description_en": "Patients"}
         resource = space.add_resource(
             {
@@ -200,15 +206,15 @@ class World:
         assert code is not None
         return code
 
-    def agree(self, code: str) -> Contract:
+    def agree(self, code: str, at: str = "a") -> Contract:
         """A contract on the listed terms, in force at both ends."""
         contract = self.nodes["r"].space.negotiate(self.nodes["r"].space.offer(code))
-        until("the provider's copy", lambda: self.copy(contract.id))
+        until("the provider's copy", lambda: self.copy(contract.id, at))
         return contract
 
-    def copy(self, contract_id: str) -> bool:
+    def copy(self, contract_id: str, at: str = "a") -> bool:
         """Whether the provider's copy is in force."""
-        found = [c for c in self.nodes["a"].space.contracts() if c.id == contract_id]
+        found = [c for c in self.nodes[at].space.contracts() if c.id == contract_id]
         return bool(found) and found[0].state == "in_force"
 
     def ask(self, contract: Contract, sql: str = BY_SEX, **more: Any) -> Any:

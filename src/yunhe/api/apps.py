@@ -16,7 +16,7 @@ from fastapi import Query
 from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
-from yunhe import apps
+from yunhe import apps, catalog
 from yunhe.api.deps import AnyCaller, Parts, Provider, Trader, User, face
 from yunhe.api.forms import Form, when
 from yunhe.kernel import limits
@@ -52,6 +52,15 @@ class StepForm(Form):
 
     step: Literal["publish", "suspend", "resume", "withdraw", "revoke"]
     reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class ListingForm(Form):
+    """Words that a version is found by, beside its name and titles."""
+
+    keywords: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=32)]],
+        Field(max_length=limits.CATALOG_KEYWORDS_MAX, default_factory=list),
+    ]
 
 
 class DeployForm(Form):
@@ -94,6 +103,20 @@ def draft(form: AppForm, parts: Parts, _who: Trader) -> dict[str, Any]:
 def listed(parts: Parts, _who: AnyCaller) -> dict[str, Any]:
     """The versions this node knows: its own, and those of others that came to be deployed here."""
     return {"items": [_app(each) for each in parts.apps.author.apps()]}
+
+
+@router.get("/catalogue")
+def found(
+    parts: Parts,
+    _who: AnyCaller,
+    q: Annotated[str, Query(max_length=limits.SEARCH_TEXT_CHARS_MAX)] = "",
+    digest: Annotated[str, Query(pattern=r"^[0-9a-f]{0,64}$")] = "",
+    limit: Annotated[int, Query(ge=1, le=limits.SEARCH_LIMIT_MAX)] = 20,
+    offset: Annotated[int, Query(ge=0, le=limits.SEARCH_OFFSET_MAX)] = 0,
+) -> dict[str, Any]:
+    """Listed versions of all nodes by Chinese or English words; `digest`: how theirs begin."""
+    total, items = parts.federation.find_programs(q, digest, limit, offset)
+    return {"items": [_program(each) for each in items], "total": total}
 
 
 @router.get("/deployments")
@@ -159,7 +182,16 @@ def release(key: str, form: ReleaseForm, parts: Parts, who: Provider) -> dict[st
 def one(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
     """One version with its manifest and signature."""
     found = parts.apps.author.app(key)
-    return _app(found) | {"manifest": dict(found.manifest.body), "jws": found.jws}
+    whole = {"manifest": dict(found.manifest.body), "jws": found.jws}
+    return _app(found) | whole | _known_of(parts.apps.shelf, found)
+
+
+@router.post("/{key}/listing", status_code=201)
+def submit(key: str, form: ListingForm, parts: Parts, _who: Trader) -> dict[str, Any]:
+    """Have the functional node list a published version of ours; again: how it stands."""
+    parts.apps.shelf.submit(key, form.keywords)
+    found = parts.apps.author.app(key)
+    return _app(found) | _known_of(parts.apps.shelf, found)
 
 
 @router.post("/{key}/step")
@@ -170,7 +202,8 @@ def step(key: str, form: StepForm, parts: Parts, _who: Trader) -> dict[str, Any]
 
 @router.post("/{key}/deployments", status_code=201)
 def deploy(key: str, form: DeployForm, parts: Parts, _who: Trader) -> dict[str, Any]:
-    """Deploy a published version at the provider of a contract; again: how it stands."""
+    """Deploy a version at the provider of a contract, ours or one that another author has listed;
+    again: how it stands."""
     return _deployment(parts.apps.author.deploy(key, form.contract_id))
 
 
@@ -199,6 +232,31 @@ def _app(each: apps.App) -> dict[str, Any]:
         "why": each.why,
         "changed_at": when(each.changed_at),
         "entry_id": each.entry_id or None,
+    }
+
+
+def _known_of(shelf: apps.Shelf, found: apps.App) -> dict[str, Any]:
+    """Of a version of ours, how it stands in the catalogue and who took it from there."""
+    listing = shelf.listing(found.digest) if found.ours else None
+    said: dict[str, Any] | None = None
+    if listing is not None:
+        texts = {"reasons": list(listing.reasons), "keywords": list(listing.keywords)}
+        said = {"state": str(listing.state), **texts}
+    holders = shelf.holders(found.digest) if found.ours else []
+    taken = [{"peer": each.peer_did, "at": when(each.at)} for each in holders]
+    return {"listing": said, "taken_by": taken}
+
+
+def _program(each: catalog.Program) -> dict[str, Any]:
+    names = ("digest", "name", "version", "kind", "author_name", "connector_code")
+    return {
+        **{name: getattr(each, name) for name in names},
+        "reference": f"{each.name}@{each.version}#sha256:{each.digest}",
+        "title_zh": each.title.zh,
+        "title_en": each.title.en,
+        "keywords": list(each.keywords),
+        "author": each.author_did,
+        "listed_at": when(each.listed_at),
     }
 
 

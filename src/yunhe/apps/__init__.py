@@ -20,6 +20,7 @@ from yunhe.apps.desk import (
     RESULT,
     REVOKE,
     RUN,
+    TAKE,
     Body,
     Books,
     Desk,
@@ -27,9 +28,20 @@ from yunhe.apps.desk import (
     Recorder,
 )
 from yunhe.apps.host import Host
-from yunhe.apps.model import App, AppState, Deployment, DeploymentState, Job, JobState, Side
+from yunhe.apps.model import (
+    App,
+    AppState,
+    Deployment,
+    DeploymentState,
+    Holder,
+    Job,
+    JobState,
+    Listing,
+    Side,
+)
 from yunhe.apps.runner import Runner
 from yunhe.apps.runs import Runs, new_use
+from yunhe.apps.shelf import Shelf
 from yunhe.kernel.errors import Invalid, YunheError
 from yunhe.kernel.keys import SigningKey, jws_detached
 
@@ -42,12 +54,15 @@ __all__ = [
     "Deployment",
     "DeploymentState",
     "Desk",
+    "Holder",
     "Host",
     "Job",
     "JobState",
     "Keys",
+    "Listing",
     "Recorder",
     "Runs",
+    "Shelf",
     "Side",
     "keys",
     "new_use",
@@ -71,12 +86,14 @@ class Apps:
     runs: Runs
     host: Host
     runner: Runner
+    shelf: Shelf
 
     @classmethod
     def of(cls, desk: Desk) -> Apps:
         """The applications of a node."""
-        runner = Runner(desk)
-        return cls(Author(desk), Runs(desk), Host(desk, runner.wake), runner)
+        runner, shelf = Runner(desk), Shelf(desk)
+        host = Host(desk, shelf, runner.wake)
+        return cls(Author(desk, shelf), Runs(desk), host, runner, shelf)
 
     def messages(self) -> dict[str, Callable[[str, Body], Body]]:
         """Message name -> what answers it: (peer, body) -> body. A refusal is an answer, too."""
@@ -85,9 +102,10 @@ class Apps:
             RUN: self.host.run,
             JOB: self.host.stands,
             RESULT: self.host.give,
+            TAKE: self.shelf.taken,
         }
         plain: dict[str, Callable[[str, Body], Body]] = {
-            PIECE: self.author.give,
+            PIECE: self.shelf.give,
             REVOKE: self.host.told,
             REPORT: self._reported,
         }

@@ -6,21 +6,12 @@ Evidence: `app.published`, `app.<step>`, `app.deployment_asked`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from yunhe.apps import store
-from yunhe.apps.desk import (
-    DEPLOY,
-    REVOKE,
-    Body,
-    Desk,
-    keep,
-    piece,
-    text,
-)
+from yunhe.apps.desk import DEPLOY, REVOKE, Body, Desk, keep, text
 from yunhe.apps.errors import (
     AppAnswerInvalid,
     AppRevoked,
@@ -35,24 +26,21 @@ from yunhe.apps.model import (
     AppState,
     Deployment,
     DeploymentState,
-    JobState,
     Side,
 )
+from yunhe.apps.shelf import Shelf
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import Conflict
 from yunhe.kernel.outbox import enqueue
 
-_OPEN: Final = (JobState.QUEUED, JobState.RUNNING, JobState.HELD)
-_NOTHING: Final = hashlib.sha256().hexdigest()
-
 
 class Author:
     """What an author asks of its own node; thread-safe."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, shelf: Shelf) -> None:
+        self._desk, self._shelf = desk, shelf
 
     # -- versions -------------------------------------------------------------------------------
 
@@ -116,40 +104,37 @@ class Author:
                 raise AppStateRefused(state=str(found.state), verb=verb)
             if verb in ("suspend", "resume", "revoke"):
                 self._tell_hosts(tx, digest, body)
+            if verb in ("withdraw", "revoke"):
+                self._shelf.leave(tx, digest, body["reason"])
             return _app(tx, digest)
 
         return desk.db.write(change)
 
     def _tell_hosts(self, tx: Tx, digest: str, body: Body) -> None:
-        for each in store.deployments(tx, digest):
-            if each.side is Side.AUTHOR and each.state is not DeploymentState.REFUSED:
-                # A conversation of its own: a report that waits must not hold a revocation up.
-                enqueue(tx, f"tds.{REVOKE}", each.peer_did, f"app-step:{each.id}", {"note": body})
-
-    def give(self, peer_did: str, body: Body) -> Body:
-        """A piece of a program, for a host that it is being deployed to."""
-        digest = text(body, "digest", 64)
-
-        def read(tx: Tx) -> App:
-            asked = [d for d in store.deployments(tx, digest) if d.side is Side.AUTHOR]
-            if not any(each.peer_did == peer_did for each in asked):
-                raise AppUnknown
-            return _app(tx, digest)
-
-        found = self._desk.db.read(read)
-        return piece(self._desk.code(found.manifest), body)
+        """Those it is deployed to by us, and those who took it from the catalogue."""
+        refused = DeploymentState.REFUSED
+        told = {
+            each.peer_did
+            for each in store.deployments(tx, digest)
+            if each.side is Side.AUTHOR and each.state is not refused
+        }
+        told |= {each.peer_did for each in store.holders(tx, digest)}
+        for peer in sorted(told):
+            # A conversation of its own: a report that waits must not hold a revocation up.
+            enqueue(tx, f"tds.{REVOKE}", peer, f"app-step:{digest}:{peer}"[:255], {"note": body})
 
     # -- deployments ----------------------------------------------------------------------------
 
     def deploy(self, digest: str, contract_id: str) -> Deployment:
-        """Ask the provider of a contract to take a published version; again: how it stands.
+        """Ask the provider of a contract to take a published version, ours or one that another
+        author has listed; again: how it stands.
 
-        Raises AppUnknown, AppStateRefused, AppRevoked, RefusedByHost, and why the contract does
+        Raises EntryNotFound, AppStateRefused, AppRevoked, RefusedByHost, and why the contract does
         not bind.
         """
         desk = self._desk
         contract = desk.contracts.in_force(contract_id)
-        found = self.app(digest)
+        found = self._shelf.take(digest)
         _check_published(found)
 
         def ask(tx: Tx) -> Deployment:
@@ -182,7 +167,7 @@ class Author:
             "jws": found.jws,
         }
         try:
-            return self._stands(made.id, desk.ask(contract, DEPLOY, body))
+            return self._stands(made.id, desk.ask(contract.peer_did, DEPLOY, body))
         except RefusedByHost as refused:
             self._stands(made.id, {"state": "refused", "why": refused.code})
             raise
@@ -230,5 +215,5 @@ def _app(tx: Tx, digest: str) -> App:
 def _check_published(found: App) -> None:
     if found.state is AppState.REVOKED:
         raise AppRevoked
-    if not found.ours or found.state is not AppState.PUBLISHED:
+    if found.state is not AppState.PUBLISHED:
         raise AppStateRefused(state=str(found.state), verb="deploy")

@@ -20,7 +20,7 @@ from yunhe.apps.errors import AppAnswerInvalid, AppSignatureInvalid, RefusedByHo
 from yunhe.apps.manifest import Manifest
 from yunhe.apps.model import Deployment, Job
 from yunhe.catalog import Resource, ResourceForm
-from yunhe.contracts import Contract, Contracts
+from yunhe.contracts import Contracts
 from yunhe.control import Control
 from yunhe.dataplane import FeedingPlane, TableBinding
 from yunhe.kernel import limits
@@ -30,10 +30,12 @@ from yunhe.kernel.durable import settle_file, settle_folder
 from yunhe.kernel.errors import Invalid, YunheError
 from yunhe.kernel.keys import verify_jws_detached
 from yunhe.kernel.outbox import enqueue
+from yunhe.kernel.settings import NodeConfig
 
 Body = dict[str, Any]
 
 DEPLOY: Final = "DeployApp"
+TAKE: Final = "TakeApp"
 PIECE: Final = "GetApp"
 RUN: Final = "RunApp"
 JOB: Final = "GetAppJob"
@@ -82,7 +84,23 @@ class Desk:
     call: Callable[[str, str, Body], Body]
     # (form, who) -> a draft resource of this node
     add_resource: Callable[[ResourceForm, str], Resource]
-    folder: Path
+    config: NodeConfig
+    # digest of a listed version -> its author; raises EntryNotFound
+    author_of: Callable[[str], str]
+
+    @property
+    def folder(self) -> Path:
+        """Where programs, runs and results lie."""
+        return self.config.data_dir / "apps"
+
+    def origin(self) -> Body:
+        """Who this node is, as members of a catalogue record."""
+        return {
+            "provider_did": self.config.did,
+            "provider_subject": self.config.subject_code,
+            "provider_name": self.config.subject_name,
+            "connector_address": self.config.address,
+        }
 
     def code(self, manifest: Manifest) -> Path:
         """Where the program's bytes lie."""
@@ -97,9 +115,9 @@ class Desk:
         name = hashlib.sha256(job_id.encode()).hexdigest()[:32]
         return self.folder / "results" / f"{name}.arrow"
 
-    def ask(self, contract: Contract, name: str, body: Body) -> Body:
-        """The other party's answer; raises its refusal as RefusedByHost."""
-        answer = self.call(contract.peer_did, name, body)
+    def ask(self, peer_did: str, name: str, body: Body) -> Body:
+        """Another node's answer; raises its refusal as RefusedByHost."""
+        answer = self.call(peer_did, name, body)
         if isinstance(refused := answer.get("refused"), dict):
             raise RefusedByHost(refused)
         return answer

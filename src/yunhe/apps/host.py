@@ -50,6 +50,7 @@ from yunhe.apps.model import (
     Side,
 )
 from yunhe.apps.runs import fresh
+from yunhe.apps.shelf import Shelf
 from yunhe.contracts import Contract, ReleaseKind, covers
 from yunhe.contracts import Side as Role
 from yunhe.kernel import limits
@@ -69,16 +70,17 @@ _AUTHOR_STEPS = {"suspend": AppState.SUSPENDED, "resume": AppState.PUBLISHED}
 class Host:
     """What authors' nodes ask of this one, and what its own people decide; thread-safe."""
 
-    def __init__(self, desk: Desk, wake: Callable[[], None]) -> None:
+    def __init__(self, desk: Desk, shelf: Shelf, wake: Callable[[], None]) -> None:
         """`wake`: a run waits."""
-        self._desk, self._wake = desk, wake
+        self._desk, self._shelf, self._wake = desk, shelf, wake
 
     # -- deployments ----------------------------------------------------------------------------
 
     def asked(self, peer_did: str, body: Body) -> Body:
         """A peer asks for a version to be deployed under its contract; again: how it stands.
 
-        Deployed at once where the contract names this very digest, else a person consents.
+        Deployed at once where the contract names this very digest, else a person consents. The
+        program comes from its author, who must have listed it where the peer is another.
         Raises AppSignatureInvalid, AppChanged, AppNotAgreed, AppRuleMisfit, AppRevoked, and why
         the contract does not bind.
         """
@@ -99,7 +101,11 @@ class Host:
         before = desk.db.read(lambda tx: store.find_app(tx, manifest.digest))
         if before is not None and before.state is AppState.REVOKED:
             raise AppRevoked
-        self._fetch(peer_did, manifest)
+        if manifest.author not in (peer_did, desk.keys.did):
+            # A third party brings it: the author is asked, and tells us from now when it ends.
+            jws = self._shelf.agreed(manifest)
+            desk.check_signature(manifest, jws)
+        self._fetch(manifest)
         made = desk.db.write(lambda tx: self._take_in(tx, key, contract, manifest, jws))
         return {"state": str(made.state), "why": made.why}
 
@@ -150,12 +156,14 @@ class Host:
                 "规则要求输出声明 columns 或 numbers，不含 groups",
             )
 
-    def _fetch(self, peer_did: str, manifest: Manifest) -> None:
+    def _fetch(self, manifest: Manifest) -> None:
         path = self._desk.code(manifest)
         if path.is_file() and manifest.check_code(path.read_bytes()):
             return
         code = pulled(
-            lambda at: self._desk.call(peer_did, PIECE, {"digest": manifest.digest, "offset": at}),
+            lambda at: self._desk.call(
+                manifest.author, PIECE, {"digest": manifest.digest, "offset": at}
+            ),
             manifest.code_bytes,
         )
         if not manifest.check_code(code):
@@ -267,7 +275,10 @@ class Host:
                 return
             for each in store.deployments(tx, digest):
                 if each.side is Side.HOST and each.state is not DeploymentState.REVOKED:
-                    self._changed(tx, each, DeploymentState.REVOKED, "revoke", peer_did, reason)
+                    to = DeploymentState.REVOKED
+                    made = self._changed(tx, each, to, "revoke", peer_did, reason)
+                    if made.peer_did != peer_did:  # a third party's
+                        tell_deployment(tx, made)
 
         self._desk.db.write(verb)
         return {"digest": digest, "received": True}

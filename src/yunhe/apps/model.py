@@ -40,6 +40,16 @@ class DeploymentState(StrEnum):
     REVOKED = "revoked"
 
 
+class ListingState(StrEnum):
+    """How a version stands in the catalogue; `delisted` may be submitted again."""
+
+    SUBMITTED = "submitted"
+    LISTED = "listed"
+    RETURNED = "returned"
+    REJECTED = "rejected"
+    DELISTED = "delisted"
+
+
 class JobState(StrEnum):
     """The life of one run; `held` waits for a person of the host."""
 
@@ -84,6 +94,26 @@ class App:
     created_at: datetime
     changed_at: datetime
     entry_id: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A version of ours in the catalogue. `version`: counts what was sent to the node."""
+
+    digest: str
+    version: int
+    state: ListingState
+    keywords: tuple[str, ...]
+    reasons: tuple[dict[str, str], ...]
+    changed_at: datetime
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A node that took a listed version, to deploy it or to run it; since when."""
+
+    peer_did: str
+    at: datetime
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class Runs:
             "parameters": given,
         }
         try:
-            answer = self._desk.ask(contract, RUN, body)
+            answer = self._desk.ask(contract.peer_did, RUN, body)
         except Unavailable:
             raise  # it may run: `sweep` asks
         except YunheError as refused:
@@ -157,9 +157,8 @@ class Runs:
             self._busy.discard(job.id)
 
     def _refresh(self, job: Job) -> Job:
-        contract = self._desk.contracts.contract(job.contract_id)
         try:
-            answer = self._desk.ask(contract, JOB, {"use_id": job.id})
+            answer = self._desk.ask(job.peer_did, JOB, {"use_id": job.id})
         except RefusedByHost as refused:
             if refused.code != AppUnknown.code:
                 raise
@@ -193,7 +192,8 @@ class Runs:
         if type(total) is not int or not 0 < total <= limits.APP_OUTPUT_BYTES_MAX:
             raise AppAnswerInvalid(why="no size", why_zh="缺少大小")
         got = pulled(
-            lambda at: self._desk.ask(contract, RESULT, {"use_id": job.id, "offset": at}), total
+            lambda at: self._desk.ask(job.peer_did, RESULT, {"use_id": job.id, "offset": at}),
+            total,
         )
         if hashlib.sha256(got).hexdigest() != digest:
             raise AppAnswerInvalid(why="it has another digest", why_zh="摘要不符")

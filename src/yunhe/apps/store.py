@@ -1,4 +1,4 @@
-"""All SQL of applications: versions, deployments, runs."""
+"""All SQL of applications: versions, listings, holders, deployments, runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from yunhe.apps.model import (
     AppState,
     Deployment,
     DeploymentState,
+    Holder,
     Job,
     JobState,
+    Listing,
+    ListingState,
     Side,
 )
 from yunhe.kernel import limits
@@ -35,6 +38,23 @@ app: Final = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("changed_at", UtcTime, nullable=False),
     sa.Column("entry_id", sa.Text, nullable=False),
+)
+listing: Final = sa.Table(
+    "apps_listing",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("keywords", Json, nullable=False),
+    sa.Column("reasons", Json, nullable=False),
+    sa.Column("changed_at", UtcTime, nullable=False),
+)
+holder: Final = sa.Table(
+    "apps_holder",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("peer_did", sa.String(255), primary_key=True),
+    sa.Column("at", UtcTime, nullable=False),
 )
 deployment: Final = sa.Table(
     "apps_deployment",
@@ -122,6 +142,41 @@ def _app(row: Any) -> App:
         row.changed_at,
         row.entry_id,
     )
+
+
+def put_listing(tx: Tx, made: Listing) -> None:
+    """Keep how a version stands in the catalogue."""
+    values = {**vars(made), "keywords": list(made.keywords), "reasons": list(made.reasons)}
+    if not tx.insert_once(listing, values):
+        tx.execute(listing.update().where(listing.c.digest == made.digest).values(**values))
+
+
+def find_listing(tx: Tx, digest: str) -> Listing | None:
+    """How a version of ours stands in the catalogue; None: it was never submitted."""
+    row = tx.one(sa.select(listing).where(listing.c.digest == digest))
+    if row is None:
+        return None
+    texts = (tuple(row.keywords), tuple(row.reasons))
+    return Listing(row.digest, row.version, ListingState(row.state), *texts, row.changed_at)
+
+
+def add_holder(tx: Tx, digest: str, peer_did: str) -> bool:
+    """Keep who took a version; whether that is new."""
+    return tx.insert_once(holder, {"digest": digest, "peer_did": peer_did, "at": tx.now})
+
+
+def holds(tx: Tx, digest: str, peer_did: str) -> bool:
+    """Whether a node took a version."""
+    c = holder.c
+    query = sa.select(holder).where(c.digest == digest, c.peer_did == peer_did)
+    return tx.one(query) is not None
+
+
+def holders(tx: Tx, digest: str) -> list[Holder]:
+    """The nodes that took a version, the first first."""
+    query = sa.select(holder).where(holder.c.digest == digest)
+    rows = tx.all(query.order_by(holder.c.at, holder.c.peer_did))
+    return [Holder(row.peer_did, row.at) for row in rows]
 
 
 def add_deployment(tx: Tx, made: Deployment) -> bool:

@@ -1,8 +1,9 @@
 """The catalogue: resources, products and listings, at their holder and at the node.
 
 In: forms of a provider (`Holder`), records of members (`Register`). Out: registered products with
-tables and files, codes, a bilingual search. Events: ResourceSubmitted, ProductSubmitted,
-ListingSubmitted, WithdrawalSubmitted, SourceDrifted (holder); Reviewed, EntryChanged (node).
+tables and files, codes, a bilingual search; listed programs. Events: ResourceSubmitted,
+ProductSubmitted, ListingSubmitted, WithdrawalSubmitted, SourceDrifted (holder); Reviewed,
+EntryChanged (node); ApplicationSubmitted, ApplicationReviewed (an author's).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from yunhe.catalog.errors import (
     VersionConflict,
 )
 from yunhe.catalog.events import (
+    ApplicationReviewed,
+    ApplicationSubmitted,
     EntryChanged,
     ListingSubmitted,
     ProductSubmitted,
@@ -39,6 +42,7 @@ from yunhe.catalog.model import (
     Page,
     Product,
     ProductForm,
+    Program,
     ReadTerms,
     Registration,
     Resource,
@@ -54,6 +58,8 @@ from yunhe.catalog.supply import Supply
 
 __all__ = [
     "TABLES",
+    "ApplicationReviewed",
+    "ApplicationSubmitted",
     "Column",
     "Detail",
     "EntryChanged",
@@ -72,6 +78,7 @@ __all__ = [
     "Product",
     "ProductForm",
     "ProductSubmitted",
+    "Program",
     "ReadTerms",
     "RecordMalformed",
     "Register",

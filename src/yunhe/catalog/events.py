@@ -29,6 +29,25 @@ class ProductSubmitted:
 
 
 @dataclass(frozen=True)
+class ApplicationSubmitted:
+    """An author asks for a version of a program to be listed; `local_id`: `app:` and its digest."""
+
+    local_id: str
+    version: int
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ApplicationReviewed:
+    """At the author: what the node decided of a version; `decision` as in `Reviewed`."""
+
+    local_id: str
+    version: int
+    decision: str
+    reasons: tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True)
 class ListingSubmitted:
     """The holder asks for a registered product to be listed."""
 

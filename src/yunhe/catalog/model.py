@@ -299,6 +299,22 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Program:
+    """A version of an application that was found; its manifest and program are its author's."""
+
+    digest: str
+    name: str
+    version: str
+    kind: str
+    title: Text
+    keywords: tuple[str, ...]
+    author_did: str
+    author_name: str
+    connector_code: str
+    listed_at: datetime
+
+
+@dataclass(frozen=True)
 class Page:
     """A page of hits and how many there are in all."""
 

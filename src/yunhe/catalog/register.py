@@ -30,6 +30,7 @@ from yunhe.catalog.model import (
     Reasons,
     Registration,
 )
+from yunhe.catalog.programs import PREFIX, Programs, check_signed
 from yunhe.catalog.rules_policy import Asked, tables_of
 from yunhe.catalog.search import Search, hit_of, is_public, may_see
 from yunhe.catalog.states import LISTING, can, step
@@ -40,11 +41,12 @@ from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import Internal
 
-_ENTRY_KINDS = ("resource", "product")
+_ENTRY_KINDS = ("resource", "product", "application")
 _DECISIONS = {"approve": "registered", "return": "returned", "reject": "rejected"}
 _EVIDENCE = {
     "resource": "catalog.resource_registered",
     "product": "catalog.product_registered",
+    "application": "catalog.application_listed",
     "listing": "catalog.listed",
     "delist": "catalog.withdrawn",
     "revoke": "catalog.withdrawn",
@@ -72,6 +74,7 @@ class Register:
         self._auto = review == "auto"
         self._search = Search(db, index_folder)
         self.search = self._search.find
+        self.find_programs = Programs(db).find
         self.refresh = self._search.refresh
         self.rebuild = self._search.rebuild
         self.start = self._search.start
@@ -82,8 +85,9 @@ class Register:
     def receive(self, kind: str, record: Any, peer: Peer) -> Registration:
         """Take in a submission of `peer`; repeats and stale versions change nothing.
 
-        `kind`: resource, product, listing, delist, revoke. A record that does not pass comes back
-        as a `returned` (or `rejected`) registration with reasons per field (T11 7.2.4a).
+        `kind`: resource, product, application, listing, delist, revoke. A record that does not
+        pass comes back as a `returned` (or `rejected`) registration with reasons per field (T11
+        7.2.4a).
         Raises RecordMalformed, NotAMember, NotTheOrigin, EntryNotFound, VersionConflict.
         """
         if not peer.member:
@@ -93,6 +97,8 @@ class Register:
             claimed = (record.get("provider_did"), record.get("provider_subject"))
             if claimed != (peer.did, peer.subject_code):  # K2
                 raise NotTheOrigin
+        if kind == "application":
+            check_signed(record, peer)
         return self._db.write(lambda tx: self._receive(tx, kind, record, peer))
 
     def _receive(self, tx: Tx, kind: str, record: Json, peer: Peer) -> Registration:
@@ -338,17 +344,25 @@ class Register:
             "record": row.record,
             "fingerprint": _fingerprint(row.kind, row.record),
         }
+        if row.kind == "application":
+            values["listing_state"] = "listed"  # one review for both
         if row.code:
             self._changed(tx, row.code, store.set_registered(tx, row.code, **values))
             return str(row.code)
-        values |= {
+        values = {
             "kind": row.kind,
             "origin_did": row.origin_did,
             "local_id": row.local_id,
             "state": "registered",
             "listing_state": "none",
             "visible_to": [],
-        }
+        } | values
+        if row.kind == "application":  # N04 has no codes for programs: its digest names it
+            code = str(row.local_id).removeprefix(PREFIX)
+            if not store.insert_registered(tx, {**values, "code": code}):
+                raise NotTheOrigin
+            self._changed(tx, code, store.head_seq(tx))
+            return code
         code_type = ids.CodeType.RESOURCE if row.kind == "resource" else ids.CodeType.PRODUCT
         for _ in range(limits.CODE_CLASHES_MAX):
             # N04 5.4a: the holder's subject, the allocating node's region.

@@ -424,6 +424,17 @@ def listed_rows(tx: Tx, code: str, back: bool, rows_max: int) -> Sequence[Row]:
     return [_register_row(row) for row in found]
 
 
+def listed_applications(tx: Tx, digest: str, rows_max: int) -> Sequence[Row]:
+    """The programs listed last first; those whose digest begins so, where one is given."""
+    c = register.c
+    query = sa.select(register).where(
+        c.kind == "application", c.state == "registered", c.listing_state == "listed"
+    )
+    if digest:
+        query = query.where(c.code.startswith(digest, autoescape=True))
+    return tx.all(query.order_by(c.seq.desc()).limit(rows_max))
+
+
 def changed_since(tx: Tx, position: int, rows_max: int) -> Sequence[Row]:
     """Products changed after `position`, in the order of the change log."""
     return tx.all(

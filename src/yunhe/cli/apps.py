@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from yunhe.cli import words
+from yunhe.cli.arguments import PREFIX_HELP
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument, unusable
 from yunhe.sdk import YunheRefused, require_arrow
@@ -55,8 +56,41 @@ def list_(desk: Desk) -> None:
 
 
 @command(app)
+def submit(
+    desk: Desk,
+    version: _App,
+    keywords: Annotated[
+        list[str] | None, typer.Option("--keyword", help="A word to find it by; repeatable.")
+    ] = None,
+) -> None:
+    """Have the functional node list a version, where others find and deploy it; see show."""
+    with desk.space() as space:
+        found = space.apps.submit(_version(desk, space, version), keywords or ())
+    listing = words.shown(desk.lang, "state", found["listing"]["state"])
+    desk.show(found, f"{found['reference']}  {listing}")
+
+
+@command(app)
+def search(
+    desk: Desk,
+    texts: Annotated[list[str], typer.Argument(metavar="WORDS", help="Chinese or English words.")],
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Versions to show.")] = 20,
+) -> None:
+    """Find the programs of all authors, listed last first."""
+    with desk.space() as space:
+        found = space.apps.search(" ".join(texts), limit)
+    title = desk.say("title_en", "title_zh")
+    _table(
+        desk,
+        found,
+        ("digest", "name", "version", "kind", title, "author_name"),
+        ("DIGEST NAME VERSION KIND TITLE AUTHOR", "摘要 名称 版本 类型 标题 作者"),
+    )
+
+
+@command(app)
 def show(desk: Desk, version: _App) -> None:
-    """Show one version with its manifest and signature."""
+    """Show one version with its manifest and signature; of ours, its listing and who took it."""
     with desk.space() as space:
         found = space.apps.version(_version(desk, space, version))
     desk.show(found, lambda: typer.echo(json.dumps(found, ensure_ascii=False, indent=2)))
@@ -66,16 +100,16 @@ def show(desk: Desk, version: _App) -> None:
 def deploy(
     desk: Desk,
     version: _App,
-    contracts: Annotated[list[str], typer.Argument(metavar="CONTRACT...")],
+    contracts: Annotated[list[str], typer.Argument(metavar="CONTRACT...", help=PREFIX_HELP)],
 ) -> None:
-    """Deploy a version at the provider of each contract; again: how each stands."""
+    """Deploy a version, ours or a listed one, at each contract's provider; again: how it stands."""
     with desk.space() as space:
         keys = [desk.whole(each, space.contracts) for each in contracts]
 
         def told(row: dict[str, Any]) -> None:
             _said(desk, row["contract_id"], row)
 
-        found = space.apps.deploy_all(_version(desk, space, version), keys, told)
+        found = space.apps.deploy_all(_listed(desk, space, version), keys, told)
     _table(
         desk,
         found,
@@ -140,7 +174,7 @@ def revoke(desk: Desk, key: _Ended, reason: _Why) -> None:
 @command(app)
 def run(
     desk: Desk,
-    deployment_ids: Annotated[list[str], typer.Argument(metavar="DEPLOYMENT...")],
+    deployment_ids: Annotated[list[str], typer.Argument(metavar="DEPLOYMENT...", help=PREFIX_HELP)],
     purpose: Annotated[str, typer.Option(help="What for; one of the contract's.")],
     parameters: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter: name=value; repeatable.")
@@ -244,6 +278,18 @@ def _parameter(text: str) -> tuple[str, Any]:
 
 def _version(desk: Desk, space: Any, given: str) -> str:
     return desk.whole(given, lambda: [each["digest"] for each in space.apps.versions()])
+
+
+def _listed(desk: Desk, space: Any, given: str) -> str:
+    """A version known here or listed by whomever: `given` is how its digest begins."""
+
+    def known() -> list[str]:
+        here = [each["digest"] for each in space.apps.versions()]
+        if any(each.startswith(given) for each in here):
+            return here
+        return [each["digest"] for each in space.apps.search(digest=given)]
+
+    return desk.whole(given, known)
 
 
 def _whole(desk: Desk, space: Any, given: str) -> str:

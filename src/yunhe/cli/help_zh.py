@@ -141,6 +141,11 @@ _USE: Final = {
         "别名及其合约，或各持有一部分的多份合约；可重复。"
     ),
     "The id of a query over the fabric.": "数据编织查询的编号。",
+    "Show what each part of a query brought and cost, beside what was estimated.": (
+        "显示查询各部分的实际结果与费用，并列出事前估计。"
+    ),
+    "Only those that stand on a product, by its code.": "仅列出取自该产品（按产品标识）的查询。",
+    "Only those that stand on a column, as table.column.": "仅列出取自该字段（表名.字段）的查询。",
     "Show what a query would do: each node's part, who sees what, the price. Charges nothing.": (
         "显示查询计划：各节点的子查询、谁看到什么、费用；不产生费用。"
     ),
@@ -312,8 +317,16 @@ _APPS: Final = {
         "签名并发布一个版本；清单中的 `code` 指明程序文件。"
     ),
     "List the versions this node knows, latest first.": "列出本节点已知的应用版本，最新在前。",
-    "Show one version with its manifest and signature.": "显示一个版本及其清单与签名。",
-    "Deploy a version at the provider of each contract; again: how each stands.": (
+    "Have the functional node list a version, where others find and deploy it; see show.": (
+        "申请功能节点上架一个版本，供其他方查找并部署；状态见 show。"
+    ),
+    "A word to find it by; repeatable.": "便于查找的关键词；可重复。",
+    "Find the programs of all authors, listed last first.": "查找所有作者的应用，最新上架在前。",
+    "Versions to show.": "显示的版本数。",
+    "Show one version with its manifest and signature; of ours, its listing and who took it.": (
+        "显示一个版本及其清单与签名；本方版本另显示上架状态与取用方。"
+    ),
+    "Deploy a version, ours or a listed one, at each contract's provider; again: how it stands.": (
         "按各合约将版本部署到数据方；重复执行则显示现状。"
     ),
     "List where versions are deployed: ours at hosts, and those of others here.": (

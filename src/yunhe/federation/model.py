@@ -97,6 +97,34 @@ def hit_from(data: Payload) -> catalog.Hit:
     )
 
 
+def program_json(found: catalog.Program) -> Payload:
+    """A listed program as domain JSON."""
+    return {
+        "digest": found.digest,
+        "name": found.name,
+        "version": found.version,
+        "kind": found.kind,
+        "title_zh": found.title.zh,
+        "title_en": found.title.en,
+        "keywords": list(found.keywords),
+        "author_did": found.author_did,
+        "author_name": found.author_name,
+        "connector_code": found.connector_code,
+        "listed_at": iso(found.listed_at),
+    }
+
+
+def program_from(data: Payload) -> catalog.Program:
+    """The inverse of `program_json`; raises KeyError, TypeError or ValueError for another shape."""
+    names = ("digest", "name", "version", "kind", "author_did", "author_name", "connector_code")
+    return catalog.Program(
+        **{name: str(data[name]) for name in names},
+        title=_text(data, "title"),
+        keywords=tuple(map(str, data["keywords"])),
+        listed_at=parse_iso(data["listed_at"]),
+    )
+
+
 def _text(data: Payload, name: str) -> catalog.Text:
     return catalog.Text(str(data.get(f"{name}_zh", "")), str(data.get(f"{name}_en", "")))
 

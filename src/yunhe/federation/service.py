@@ -23,6 +23,8 @@ from yunhe.federation.model import (
     detail_json,
     hit_from,
     hit_json,
+    program_from,
+    program_json,
 )
 from yunhe.federation.places import Places
 from yunhe.federation.upward import Upward
@@ -72,6 +74,7 @@ class Federation:
             "GetApplication": self._on_get_application,
             "SearchDataCatalog": self._on_search,
             "GetDataCatalogDetail": self._on_detail,
+            "FindApplications": self._on_find_programs,
         }
 
     def install(self) -> None:
@@ -79,6 +82,7 @@ class Federation:
         on = self._db.events.on
         on(catalog.ResourceSubmitted, lambda tx, e: self._submit(tx, "resource", e))
         on(catalog.ProductSubmitted, lambda tx, e: self._submit(tx, "product", e))
+        on(catalog.ApplicationSubmitted, lambda tx, e: self._submit(tx, "application", e))
         on(catalog.ListingSubmitted, lambda tx, e: self._submit(tx, "listing", e))
         on(catalog.WithdrawalSubmitted, lambda tx, e: self._submit(tx, e.kind, e))
         on(catalog.Reviewed, self._tell_entry)
@@ -116,6 +120,7 @@ class Federation:
         kind: str,
         event: catalog.ResourceSubmitted
         | catalog.ProductSubmitted
+        | catalog.ApplicationSubmitted
         | catalog.ListingSubmitted
         | catalog.WithdrawalSubmitted,
     ) -> None:
@@ -244,6 +249,12 @@ class Federation:
     def _on_detail(self, payload: Payload, peer: Peer, _id: str) -> Payload:
         return detail_json(self._register.detail(str(payload.get("code", "")), peer.did))
 
+    def _on_find_programs(self, payload: Payload, _peer: Peer, _id: str) -> Payload:
+        text, digest = str(payload.get("text", "")), str(payload.get("digest", ""))
+        limit, offset = _number(payload, "limit", 20), _number(payload, "offset", 0)
+        total, found = self._register.find_programs(text, digest, limit, offset)
+        return {"total": total, "items": [program_json(each) for each in found]}
+
     # -- finding --------------------------------------------------------------------------------
 
     def search(
@@ -269,6 +280,29 @@ class Federation:
             return catalog.Page(int(answer["total"]), hits)
         except (KeyError, TypeError, ValueError) as error:
             raise Unavailable(detail=f"odd answer: {error}", what="the parent's search") from error
+
+    def find_programs(
+        self, text: str, digest: str = "", limit: int = 20, offset: int = 0
+    ) -> tuple[int, tuple[catalog.Program, ...]]:
+        """How many listed programs match and a page of them, as `search` finds products;
+        `digest`: how it begins. Raises SearchTooWide, NoParent, Unavailable.
+        """
+        if self._serves:
+            return self._register.find_programs(text, digest, limit, offset)
+        asked = {"text": text, "digest": digest, "limit": limit, "offset": offset}
+        answer = self._up.ask("FindApplications", asked)
+        try:
+            rows = answer["items"][: limits.PEER_SEARCH_LIMIT_MAX]
+            return int(answer["total"]), tuple(program_from(row) for row in rows)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unavailable(detail=f"odd answer: {error}", what="the parent's search") from error
+
+    def author_of(self, digest: str) -> str:
+        """The DID of a listed program's author; raises EntryNotFound and as `find_programs`."""
+        for each in self.find_programs("", digest, 1)[1]:
+            if each.digest == digest:
+                return each.author_did
+        raise catalog.EntryNotFound(entry=digest[:65])
 
     def detail(self, code: str) -> catalog.Detail:
         """A listed product in full, from the register or the parent; raises EntryNotFound."""

@@ -192,16 +192,30 @@ class Upward:
         reasons = tuple(reason for reason in told.get("reasons") or () if isinstance(reason, dict))
         if decision:
             code = str(told.get("code", ""))[:65]
-            self._holder.on_reviewed(tx, kind, local_id, version, decision, code, reasons)
+            self._tell(tx, kind, local_id, version, decision, code, reasons)
         return True
+
+    def _tell(
+        self,
+        tx: Tx,
+        kind: str,
+        local_id: str,
+        version: int,
+        decision: str,
+        code: str,
+        reasons: tuple[dict[str, str], ...],
+    ) -> None:
+        """Whoever keeps the entry: the holder, of a program its author."""
+        if kind == "application":
+            tx.emit(catalog.ApplicationReviewed(local_id, version, decision, reasons))
+        else:
+            self._holder.on_reviewed(tx, kind, local_id, version, decision, code, reasons)
 
     def _submission_refused(self, tx: Tx, message: Message, why: str) -> None:
         kind, record = KINDS[message.kind.removeprefix("tds.")], message.payload["record"]
         store.set_standing(tx, self._parent, last_error=why[:500])
         reason = {"field": "", "rule": "wire", "en": why[:500], "zh": why[:500], "weight": "return"}
-        self._holder.on_reviewed(
-            tx, kind, record["local_id"], record["version"], "return", "", (reason,)
-        )
+        self._tell(tx, kind, record["local_id"], record["version"], "return", "", (reason,))
 
     # -- asking after -----------------------------------------------------------------------------
 

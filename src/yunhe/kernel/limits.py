@@ -376,6 +376,7 @@ FABRIC_KEYS_MAX: Final = 1_000  # values of a semi-join shown to a provider
 FABRIC_KEY_CHARS_MAX: Final = 200
 FABRIC_PACE_ANSWERS_MAX: Final = 50  # the latest, by which seconds are estimated
 FABRIC_ANSWERS_SHOWN_MAX: Final = 200
+FABRIC_ANSWERS_SEARCHED_MAX: Final = 2_000  # the latest, for those that stand on a source
 FABRIC_LINEAGE_COLUMNS_MAX: Final = 100
 FABRIC_LOCAL_S_MAX: Final = 120.0  # for the last step, from the last part to the first bytes
 FABRIC_SHAPES_KEPT_S: Final = 30.0  # a part is bound anew each time, so an old shape is refused

@@ -66,8 +66,22 @@ def version(app: str) -> Call[dict[str, Any]]:
     return Call("GET", f"/apps/{_key(app)}", _object)
 
 
+def submit(app: str, keywords: Sequence[str] = ()) -> Call[dict[str, Any]]:
+    """Have the functional node list a published version of ours, where others find it; again: how
+    it stands (`listing`), and who took it (`taken_by`)."""
+    body = {"keywords": list(keywords)}
+    return Call("POST", f"/apps/{_key(app)}/listing", _object, body=body)
+
+
+def search(text: str = "", limit: int = 20, digest: str = "") -> Call[list[dict[str, Any]]]:
+    """Listed versions of all nodes by words; `digest`: how theirs begin."""
+    params = _given(q=text, digest=digest, limit=limit)
+    return Call("GET", "/apps/catalogue", _list_of_objects, params=params)
+
+
 def deploy(app: str, contract: Contract | str) -> Call[dict[str, Any]]:
-    """Deploy a version at the provider of a contract; again: how it stands."""
+    """Deploy a version at the provider of a contract: ours, or one that another author has listed
+    (`search`); again: how it stands."""
     key = contract if isinstance(contract, str) else contract.id
     body = {"contract_id": key}
     return Call("POST", f"/apps/{_key(app)}/deployments", _object, body=body, wait_s=120.0)
@@ -194,6 +208,8 @@ class _Verbs:
     step = Verb(step)
     versions = Verb(versions)
     version = Verb(version)
+    submit = Verb(submit)
+    search = Verb(search)
     deploy = Verb(deploy)
     deploy_all = Verb(deploy_all)
     deployments = Verb(deployments)

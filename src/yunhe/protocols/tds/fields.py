@@ -147,6 +147,19 @@ def _record(title: str) -> Names:
 
 RESOURCE: Final = _record("name")
 PRODUCT: Final = _record("productName")
+PROGRAM: Final = Names(
+    Name("local_id", "localId"),
+    Name("version", "version", read=number),
+    Name("title_zh", "applicationName"),
+    Name("title_en", "applicationNameEn"),
+    Name("keywords", "keywords"),
+    Name("provider_did", "providerDid"),
+    Name("provider_subject", "providerId"),
+    Name("provider_name", "providerName"),
+    Name("connector_address", "connectorAddress"),
+    Name("manifest", "manifest"),
+    Name("jws", "jws"),
+)
 LISTING: Final = Names(
     Name("local_id", "localId"),
     Name("version", "version", read=number),

@@ -50,6 +50,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "GetIdentityProviderList": Shape(_NOTHING, _ROOTS),
     "RegisterDataResource": Shape(fields.RESOURCE, fields.APPLICATION, "record"),
     "RegisterDataProduct": Shape(fields.PRODUCT, fields.APPLICATION, "record"),
+    "RegisterApplication": Shape(fields.PROGRAM, fields.APPLICATION, "record"),
     "ListDataProduct": Shape(fields.LISTING, fields.APPLICATION, "record"),
     "DelistDataProduct": Shape(fields.WITHDRAWAL, fields.APPLICATION, "record"),
     "RevokeDataResource": Shape(fields.WITHDRAWAL, fields.APPLICATION, "record"),
@@ -58,6 +59,7 @@ SHAPES: Final[Mapping[str, Shape]] = {
     "SearchDataCatalog": Shape(fields.SEARCH, fields.PAGE),
     "GetDataCatalogDetail": Shape(_CODE, fields.DETAIL),
 }
+PLAIN: Final = ("FindApplications",)  # of ours alone: nothing of them is translated
 _ORDER_READ: Final = {"dsc": "newest", "desc": "newest", "asc": "oldest"}  # N05 A.1
 _ORDER_WRITE: Final = {"newest": "dsc", "oldest": "asc"}
 
@@ -68,7 +70,15 @@ def handlers(
     """Every message this node answers: the federation's, and `others` (statements, receipts,
     proofs), whose bodies are ours alone and are not translated."""
     made: dict[str, Handler] = {name: _handler(federation, name) for name in SHAPES}
-    return {**made, **(others or {})}
+    plain = {name: _plain(federation, name) for name in PLAIN}
+    return {**made, **plain, **(others or {})}
+
+
+def _plain(federation: Federation, name: str) -> Handler:
+    def handle(body: Body, peer: Peer) -> Body:
+        return federation.receive(name, body, peer)
+
+    return handle
 
 
 def _handler(federation: Federation, name: str) -> Handler:

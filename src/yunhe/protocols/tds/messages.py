@@ -36,10 +36,12 @@ MESSAGES: Final = {
         Message("RegisterDataProduct", "07"),
         Message("RevokeDataResource", "06"),
         Message("RevokeDataProduct", "07"),
+        Message("RegisterApplication", "07"),  # †
         Message("ListDataProduct", "08"),
         Message("DelistDataProduct", "08"),
         Message("SearchDataCatalog", "08"),
         Message("GetDataCatalogDetail", "08"),
+        Message("FindApplications", "08"),  # †
         Message("ReviewResult", "00"),  # †
         Message("SendStatement", "11", patient=True),  # †
         Message("AcknowledgeStatement", "11", patient=True),  # †
@@ -49,6 +51,7 @@ MESSAGES: Final = {
         Message("GetUseOutcome", "11", patient=True),  # †
         Message("GetProofs", "10"),  # †
         Message("DeployApp", "11"),  # †
+        Message("TakeApp", "11"),  # †
         Message("GetApp", "11"),  # †
         Message("RunApp", "11"),  # †
         Message("GetAppJob", "11"),  # †
