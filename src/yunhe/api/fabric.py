@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any
 
+from fastapi import Query
 from pydantic import Field
 from starlette.responses import Response
 
@@ -69,9 +70,15 @@ async def sql(form: FabricForm, parts: Parts, who: User) -> Response:
 
 
 @router.get("/answers")
-def answers(parts: Parts, _who: User) -> dict[str, Any]:
-    """The records of queries over the fabric, the newest first."""
-    return {"items": [each.to_json() for each in parts.fabric.answers()]}
+def answers(
+    parts: Parts,
+    _who: User,
+    product: Annotated[str, Query(max_length=255)] = "",
+    column: Annotated[str, Query(max_length=255)] = "",
+) -> dict[str, Any]:
+    """The records of queries over the fabric, the newest first; of those that stand on a product's
+    column (`table.column`)."""
+    return {"items": [each.to_json() for each in parts.fabric.answers(product, column)]}
 
 
 @router.get("/answers/{key}")

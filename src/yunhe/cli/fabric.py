@@ -86,12 +86,61 @@ def sql(
 
 
 @command(app)
-def answers(desk: Desk) -> None:
+def answers(
+    desk: Desk,
+    product: Annotated[
+        str, typer.Option(help="Only those that stand on a product, by its code.")
+    ] = "",
+    column: Annotated[
+        str, typer.Option(help="Only those that stand on a column, as table.column.")
+    ] = "",
+) -> None:
     """List the queries over several nodes that this node made."""
     with desk.space() as space:
-        found = space.fabric_answers()
+        found = space.fabric_answers(product, column)
     heads = desk.say("ID STATE PURPOSE AT", "编号 状态 用途 时间").split()
     desk.rows(found, dict(zip(("id", "state", "purpose", "at"), heads, strict=True)))
+
+
+@command(app)
+def answer(desk: Desk, key: Id) -> None:
+    """Show what each part of a query brought and cost, beside what was estimated."""
+    with desk.space() as space:
+        key = desk.whole(key, lambda: [each["id"] for each in space.fabric_answers()])
+        record = space.fabric_answer(key)
+    names = ("part", "state", "rows", "bytes", "seconds", "fee", "keys", "noise")
+    heads = desk.say(
+        "PART STATE ROWS BYTES SECONDS FEE KEYS NOISE", "部分 状态 行数 字节 秒 费用 键值 噪声"
+    ).split()
+
+    def human() -> None:
+        desk.out.print(record["sql"], markup=False)
+        told = [_beside(desk, each) for each in record["parts"]]
+        desk.table(told, dict(zip(names, heads, strict=True)))
+        desk.err.print(desk.say("(estimated before)", "（括号内为事前估计）"), markup=False)
+
+    desk.show(record, human)
+
+
+def _beside(desk: Desk, part: dict[str, Any]) -> dict[str, Any]:
+    """One part's truth, and in brackets what was thought of it."""
+
+    def both(truth: str, before: object) -> str:
+        return truth if before is None else f"{truth} ({before})"
+
+    fee = desk.yuan(part.get("estimated_fen") or 0)
+    told = part.get("noise") or {"statistics": ()}
+    noise = ", ".join(f"{each['of']} ±{each['ci95']:g}" for each in told["statistics"])
+    return {
+        "part": part["part"],
+        "state": part["state"],
+        "rows": both(f"{part['rows']:,}", part.get("estimated_rows")),
+        "bytes": both(f"{part['bytes']:,}", part.get("estimated_bytes")),
+        "seconds": both(f"{part.get('seconds', 0):.3f}", part.get("estimated_s")),
+        "fee": both(desk.yuan(part["fee_fen"]), fee),
+        "keys": "" if part.get("keys") is None else part["keys"],
+        "noise": noise,
+    }
 
 
 @command(lineage_app)
@@ -138,7 +187,9 @@ def _tree(desk: Desk, plan: dict[str, Any]) -> None:
     money = desk.yuan(plan["estimated_fen"])
     uses = desk.count(plan["uses"], "use", "次使用")
     least = desk.say("at least", "至少") if _unknown(plan) else desk.say("about", "约")
-    title = f"[bold]{desk.say('plan', '计划')}[/] · {uses} · {least} {money}"
+    size = f"{plan['estimated_bytes']:,} B"
+    took = desk.say(f"{plan['estimated_s']:.2f} s", f"{plan['estimated_s']:.2f} 秒")
+    title = f"[bold]{desk.say('plan', '计划')}[/] · {uses} · {least} {money} · {size} · {took}"
     tree = Tree(title)
     final = tree.add(f"{desk.say('here', '本节点')} · {escape(plan['final']['sql'])}")
     parts = {part["name"]: part for part in plan["parts"]}
@@ -155,7 +206,15 @@ def _tree(desk: Desk, plan: dict[str, Any]) -> None:
             desk.say(f"inherits: {purposes}; until {until}", f"继承用途：{purposes}；截止 {until}")
         )
     )
-    for note in plan["notes"]:
+    for each in policy["noise"]:
+        en, zh = "answers with noise", "结果含噪声"
+        tree.add(escape(f"{desk.say(en, zh)}: {each['privacy']} · {each['contract_id']}"))
+    sees = tree.add(desk.say("who sees what", "谁能看到什么"))
+    for each in plan["disclosures"]:
+        sees.add(
+            escape(f"{each['from']} → {each['to']}: {', '.join(each['columns'])} ({each['as']})")
+        )
+    for note in plan[desk.say("notes", "notes_zh")]:
         tree.add(escape(note))
     desk.out.print(tree)
 
@@ -169,17 +228,31 @@ def _part(desk: Desk, branch: Tree, part: dict[str, Any]) -> None:
     about = desk.say("rows unknown", "行数未知") if rows is None else f"~{rows:,}"
     rows_text = about if rows is None else f"{about} {desk.say('rows', '行')}"
     price = desk.yuan(part["estimated_fen"])
-    node = branch.add(escape(f"{part['name']} · {part['provider_did']} · {rows_text} · {price}"))
+    told = [part["name"], part["provider_did"], rows_text, price]
+    if part["estimated_bytes"] is not None:
+        told.insert(3, f"{part['estimated_bytes']:,} B")
+    if part["estimated_s"] is not None:
+        told.append(desk.say(f"{part['estimated_s']:.2f} s", f"{part['estimated_s']:.2f} 秒"))
+    node = branch.add(escape(" · ".join(told)))
     node.add(escape(part["sql"]))
     reads = ", ".join(part["reads"])
     node.add(escape(desk.say(f"reads {reads}", f"读取字段 {reads}")))
     for pushed in part["pushed"]:
         node.add(escape(desk.say(f"pushed: {pushed}", f"下推：{pushed}")))
+    if keys := part["keys"]:
+        named, most = ", ".join(keys["columns"]), f"{keys['at_most']:,}"
+        en = f"filtered by keys of {named}, which its provider sees (at most {most})"
+        zh = f"按 {named} 的键值筛选，提供方可见这些键值（至多 {most} 个）"
+        node.add(escape(desk.say(en, zh)))
+    if part["fresh"]:
+        en = f"recorded {desk.instant(part['fresh'])}, quality {part['quality']}"
+        zh = f"登记于 {desk.instant(part['fresh'])}，质量等级 {part['quality']}"
+        node.add(escape(desk.say(en, zh)))
     governed = part["governed_by"]
     rules = [*governed["row_filters"], *governed["masks"]]
     if governed["minimum_group"]:
         rules.append(f">= {governed['minimum_group']}")
-    for name in ("hours", "regions", "rows_max", "bytes_max"):
+    for name in ("privacy", "hours", "regions", "rows_max", "bytes_max"):
         if said := governed[name]:
             rules.append(f"{name} {', '.join(said) if isinstance(said, list) else said}")
     if rules:
@@ -194,7 +267,7 @@ def _watch(desk: Desk, space: Space, key: str, done: threading.Event) -> None:
             parts = space.fabric_answer(key)["parts"]
         except YunheRefused:
             continue  # it is still being planned
-        ready = sum(1 for part in parts if part["state"] in ("done", "withheld"))
+        ready = sum(1 for part in parts if part["state"] in ("done", "withheld", "spared"))
         rows = sum(part["rows"] for part in parts)
         desk.note(
             f"{ready}/{len(parts)} parts, {rows:,} rows", f"{ready}/{len(parts)} 部分，{rows:,} 行"

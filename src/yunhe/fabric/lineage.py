@@ -6,6 +6,7 @@ shown (masked or not).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlglot import exp
@@ -27,6 +28,15 @@ def columns(resolved: Resolved) -> dict[str, tuple[dict[str, Any], ...]]:
         name = item.alias_or_name
         found[resolved.spelled.get(name.lower(), name)] = _of(resolved, name)
     return found
+
+
+def stands_on(found: Mapping[str, Any], product: str, column: str) -> bool:
+    """Whether an output of a kept lineage comes from the product and "table.column" named."""
+    return any(
+        product in ("", source.get("product_code")) and column in ("", source.get("column"))
+        for sources in found.values()
+        for source in sources
+    )
 
 
 def _of(resolved: Resolved, name: str) -> tuple[dict[str, Any], ...]:

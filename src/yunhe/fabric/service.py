@@ -82,9 +82,16 @@ class Fabric:
             run = self._running.get(key)
         return found if run is None else replace(found, parts=run.told())
 
-    def answers(self) -> list[Answer]:
-        """The newest records first."""
-        return self._db.read(lambda tx: store.latest(tx, limits.FABRIC_ANSWERS_SHOWN_MAX))
+    def answers(self, product: str = "", column: str = "") -> list[Answer]:
+        """The newest records first; of those with a column ("table.column") of a product, or both.
+
+        Who asks is told what was made of a source: what to ask anew where it was wrong.
+        """
+        most = limits.FABRIC_ANSWERS_SHOWN_MAX
+        if not product and not column:
+            return self._db.read(lambda tx: store.latest(tx, most))
+        found = self._db.read(lambda tx: store.latest(tx, limits.FABRIC_ANSWERS_SEARCHED_MAX))
+        return [each for each in found if lineage.stands_on(each.lineage, product, column)][:most]
 
     def recover(self) -> None:
         """Queries that a crash cut are failed; their parts are settled by `exchange`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from yunhe.sdk.calls import Call
 from yunhe.sdk.model import Contract
@@ -59,9 +59,14 @@ def explain(sql: str, contracts: Contracts, purpose: str = "") -> Call[dict[str,
     return Call("POST", "/fabric/explain", _plain, body=body, wait_s=60.0)
 
 
-def answers() -> Call[list[dict[str, Any]]]:
-    """The records of queries over the fabric, the newest first."""
-    return Call("GET", "/fabric/answers", _items)
+def answers(product: str = "", column: str = "") -> Call[list[dict[str, Any]]]:
+    """The records of queries over the fabric, the newest first.
+
+    `product`, `column` ("table.column"): only those with an output that comes from it.
+    """
+    given = {"product": product, "column": column}
+    asked = urlencode({name: value for name, value in given.items() if value})
+    return Call("GET", f"/fabric/answers?{asked}" if asked else "/fabric/answers", _items)
 
 
 def answer(fabric_id: str) -> Call[dict[str, Any]]:
