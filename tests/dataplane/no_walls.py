@@ -13,7 +13,7 @@ assert _SPEC.loader is not None
 _REAL = importlib.util.module_from_spec(_SPEC)
 sys.modules["real_sandbox"] = _REAL
 _SPEC.loader.exec_module(_REAL)
-Limits, Mounts = _REAL.Limits, _REAL.Mounts
+Limits, Mounts, ENGINE_ASKS = _REAL.Limits, _REAL.Mounts, _REAL.ENGINE_ASKS
 
 
 def confine(*_: object, **__: object) -> object:

@@ -19,6 +19,7 @@ def test_a_machine_without_walls_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert walls.told(walls.BEST, report) == {
         "mode": "best",
         "whole": False,
+        "confined": [*walls.CONFINED],
         "landlock": 0,
         "seccomp": True,
         "network_namespace": False,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import typer
 
 from yunhe.cli.desk import Desk, command
 
 app = typer.Typer()
+_ZH: Final = {
+    "workers": "查询工作进程",
+    "fabric engine": "联合查询引擎",
+    "applications": "应用程序",
+    "ingest": "文件读取进程",
+}
 
 
 @command(app)
@@ -23,6 +31,10 @@ def doctor(desk: Desk) -> None:
         "Landlock": abi,
         "seccomp": yes if walls["seccomp"] else no,
         desk.say("Network namespace", "网络命名空间"): yes if walls["network_namespace"] else no,
+        desk.say("Behind them", "受其隔离"): desk.say(
+            ", ".join(walls["confined"]),
+            "、".join(_ZH.get(each, each) for each in walls["confined"]),
+        ),
         "worker_sandbox": walls["mode"],
     }
     desk.show(found, "\n".join(f"{name}: {text}" for name, text in lines.items()))

@@ -33,7 +33,6 @@ _PARTS_MAX = 1024  # IOV_MAX of Linux
 _AHEAD_MB = 16  # what the engine's other threads may make while the pipe is written to
 _FILES_MAX = 4096  # open at once
 # How many processors there are: the engine throws where these are there and cannot be read.
-_ENGINE_ASKS = ("/proc/self/cgroup", "/sys/fs/cgroup", "/sys/devices/system/cpu")
 _RELATIONS_KEPT_MAX = 32  # parsed queries, the latest used
 _ROW = "file_row_number"  # the engine's own column of that name: where in its file a row stands
 
@@ -418,7 +417,8 @@ class Walls:
 
     def leave(self, files: list[str]) -> None:
         """From now on only these files, and code, can be read."""
-        left = self._sandbox.Mounts((*map(Path, (*files, *_ENGINE_ASKS)), *self._runtime))
+        seen = (*map(Path, files), *self._sandbox.ENGINE_ASKS, *self._runtime)
+        left = self._sandbox.Mounts(seen)
         if not self._sandbox.tighten(left) and self._required:
             os._exit(1)
 

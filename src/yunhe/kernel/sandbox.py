@@ -27,6 +27,10 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
 
+# What DuckDB reads of the machine, the cores and memory it may take: it aborts where it cannot.
+ENGINE_ASKS: Final = tuple(
+    map(Path, ("/proc/self/cgroup", "/sys/fs/cgroup", "/sys/devices/system/cpu"))
+)
 _THREADS_END_S_MAX: Final = 0.5
 
 

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 REQUIRE: Final = "require"
 BEST: Final = "best"
+CONFINED: Final = ("workers", "fabric engine", "applications", "ingest")  # what goes behind them
 
 
 class SandboxMissing(Unavailable):
@@ -46,4 +47,4 @@ def stand(mode: str) -> sandbox.Report:
 
 def told(mode: str, report: sandbox.Report) -> dict[str, Any]:
     """The report as the health page shows it."""
-    return {"mode": mode, "whole": report.whole, **asdict(report)}
+    return {"mode": mode, "whole": report.whole, "confined": [*CONFINED], **asdict(report)}

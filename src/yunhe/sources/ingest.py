@@ -1,23 +1,24 @@
 """The ingest: a process of its own that reads strangers' files and writes one typed Parquet.
 
 In (stdin): one job as JSON. Out (stdout): one report as JSON; the snapshot at `job["out"]`. It has
-no credential and an empty environment; a hostile file ends it, not the node.
+no credential and an empty environment; a hostile file ends it, not the node. Before it opens the
+first one it goes behind the walls of `kernel/sandbox.py`: what takes it over reads these files and
+writes its own folder, no more.
 """
 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 
-from yunhe.kernel import limits
+from yunhe.kernel import limits, sandbox
 from yunhe.sources import types
 from yunhe.sources.faults import Fault
 from yunhe.sources.read_text import Part, checked_names, csv_part, json_part
@@ -25,6 +26,7 @@ from yunhe.sources.read_typed import arrow_part
 from yunhe.sources.unpack import plain
 
 Json = dict[str, Any]
+_OWN_FILES: Final = 256  # what the engine and the interpreter hold open beside the pieces
 
 
 def run(job: Json) -> Json:
@@ -226,17 +228,30 @@ def _made(name: str, kind: str, held: Mapping[str, str], text: bool, empty: set[
     return types.cast(name, kind) if text else f"CAST({types.quoted(name)} AS {kind})"
 
 
+def _walled(job: Json) -> sandbox.Report:
+    """Leave this process the files of its job to read, its folder to write, and code."""
+    if job["pieces"] and job["pieces"][0]["format"] == "dicom":
+        import yunhe.sources.read_dicom  # noqa: F401 - while the house can still be read
+    files = [Path(piece["file"]) for piece in job["pieces"]]
+    return sandbox.confine(
+        sandbox.Mounts((*files, *sandbox.ENGINE_ASKS, *sandbox.runtime()), (Path(job["work"]),)),
+        sandbox.Limits(
+            memory_bytes=limits.INGEST_MEMORY_MB_MAX << 20,
+            cpu_s=limits.INGEST_S_MAX,
+            files_max=limits.SOURCE_FILES_MAX + _OWN_FILES,
+            file_size_bytes=limits.SOURCE_UNPACKED_BYTES_MAX,
+        ),
+        parent=job["parent"],
+    )
+
+
 def main() -> None:
-    """Bound this process, read the job, say the report."""
-    memory = limits.INGEST_MEMORY_MB_MAX << 20
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_CPU, limits.INGEST_S_MAX),
-        (resource.RLIMIT_FSIZE, limits.SOURCE_UNPACKED_BYTES_MAX),
-    ):
-        resource.setrlimit(what, (most, most))
+    """Read the job, go behind the walls, say the report."""
     job = json.load(sys.stdin)
+    stand = _walled(job)
+    if job["required"] and not stand.whole:
+        json.dump({"missing": stand.missing()}, sys.stdout)
+        return
     try:
         report = run(job)
     except Fault as fault:

@@ -20,6 +20,7 @@ import duckdb
 
 from yunhe.kernel import limits
 from yunhe.kernel.settings import NodeConfig
+from yunhe.kernel.walls import BEST
 from yunhe.sources.connected import open_live, open_staged
 from yunhe.sources.connections import Connections
 from yunhe.sources.database import Database, Failed, Looked, drifted
@@ -40,10 +41,14 @@ class Sources:
         roots: Iterable[Path],
         snapshots: Path | None = None,
         connections: Connections | None = None,
+        walls: str = BEST,
     ) -> None:
-        """`snapshots`: the folder for them; without it only Parquet can be read."""
+        """`snapshots`: the folder for them; without it only Parquet can be read.
+
+        `walls`: BEST or REQUIRE, of the process that makes them.
+        """
         self._roots = Roots(roots)
-        self._snapshots = None if snapshots is None else Snapshots(snapshots)
+        self._snapshots = None if snapshots is None else Snapshots(snapshots, walls)
         self._connections = connections or Connections({})
         self._lock = threading.Lock()
         self._direct: dict[str, tuple[str, Snapshot | None]] = {}
@@ -218,7 +223,7 @@ def of_node(config: NodeConfig) -> Sources:
     connections = Connections(config.connections)
     # What models predicted here is the host's own, to be offered as any other (docs/apps.md).
     roots = (*config.data_roots, config.data_dir / "apps" / "predictions")
-    return Sources(roots, config.data_dir / "snapshots", connections)
+    return Sources(roots, config.data_dir / "snapshots", connections, config.sandbox)
 
 
 def _profiled(files: Sequence[str], origin: str, direct: bool, given: str) -> TableProfile:

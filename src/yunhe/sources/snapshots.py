@@ -21,21 +21,24 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any, Final
 
-from yunhe.kernel import limits
+from yunhe.kernel import limits, sandbox
 from yunhe.kernel.durable import settle_file, settle_folder
 from yunhe.kernel.errors import YunheError
+from yunhe.kernel.walls import BEST, REQUIRE, SandboxMissing
 from yunhe.sources.errors import SourceAway, SourceOverBound, SourceUnreadable
 from yunhe.sources.model import Drift, Snapshot
 from yunhe.sources.port import Staged
 
+_INGEST: Final = ("-m", "yunhe.sources.ingest")
 _MANIFEST_KEEP_S: Final = 30 * 86_400.0
 
 
 class Snapshots:
     """The snapshots of one node. Thread-safe."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, walls: str = BEST) -> None:
+        """`walls`: BEST or REQUIRE, of the process that reads files."""
+        self._folder, self._walls = folder, walls
         self._lock = threading.Lock()
         self._flights: dict[str, threading.Lock] = {}
         self._failed: dict[str, tuple[float, YunheError]] = {}
@@ -44,8 +47,9 @@ class Snapshots:
     def fresh(self, source: Staged, pinned: Mapping[str, str] | None, given: str) -> Snapshot:
         """The snapshot of the source as it is now; made anew where its fingerprint changed.
 
-        Raises what `source` does, SourceUnreadable, SourceOverBound. A failure is kept a moment:
-        a source that is broken is not read anew by every query. `given` names it in errors.
+        Raises what `source` does, SourceUnreadable, SourceOverBound, SandboxMissing. A failure is
+        kept a moment: a source that is broken is not read anew by every query. `given` names it in
+        errors.
         """
         key = _key(str(source.locator), pinned)
         with self._lock:
@@ -106,6 +110,8 @@ class Snapshots:
                 "pinned": [*pinned.items()] if pinned else None,
                 "work": str(work),
                 "out": str(work / "out.parquet"),
+                "parent": os.getpid(),
+                "required": self._walls == REQUIRE,
             }
             with self._ingests:
                 report = _ingested(job, given)
@@ -172,14 +178,16 @@ def _key(where: str, pinned: Mapping[str, str] | None) -> str:
 
 
 def _ingested(job: dict[str, Any], given: str) -> dict[str, Any]:
-    """Run the ingest in a process of its own; its report. Raises SourceUnreadable."""
-    command = [sys.executable, "-I", "-m", "yunhe.sources.ingest"]
+    """Run the ingest in a process of its own; its report.
+
+    Raises SourceUnreadable, SourceOverBound, SandboxMissing.
+    """
     with subprocess.Popen(
-        command,
+        [sys.executable, "-I", *_INGEST],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={},
+        env=sandbox.environment(),
         cwd=job["work"],
         start_new_session=True,
     ) as process:
@@ -191,6 +199,8 @@ def _ingested(job: dict[str, Any], given: str) -> dict[str, Any]:
             raise SourceUnreadable(str(error), path=given, why=en, why_zh=zh) from error
         finally:
             process.kill()
+    if missing := report.get("missing"):
+        raise SandboxMissing(missing=", ".join(missing))
     fault = report.get("fault")
     if fault is None:
         return dict(report)
