@@ -25,6 +25,49 @@ from yunhe.sources.locator import parse
 KINDS = ("postgresql", "sqlite", "mysql")
 
 
+def made_anew(pg_server: str, name: str, more: str = "") -> sa.URL:
+    """An empty database of the test's own."""
+    root = sa.make_url(pg_server).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(root, isolation_level="AUTOCOMMIT")
+    with engine.connect() as con:
+        con.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}")
+        con.exec_driver_sql(f"CREATE DATABASE {name} {more}")
+    engine.dispose()
+    return root.set(database=name)
+
+
+def told(url: sa.URL, *statements: str) -> Connection:
+    """The connection of a node to a database that these statements made what it is."""
+    engine = sa.create_engine(url)
+    with engine.begin() as con:
+        for each in statements:
+            con.exec_driver_sql(each)
+    engine.dispose()
+    found = {"host": url.query["host"], "database": url.database, "user": "yunhe"}
+    return Connection("his", "postgresql", MappingProxyType(found))
+
+
+def in_file(path: Path, tables: dict[str, list[tuple[Any, ...]]]) -> Connection:
+    """The connection of a node to a SQLite file: `name (columns)` -> rows."""
+    con = sqlite3.connect(path)
+    for made, rows in tables.items():
+        con.execute(f"CREATE TABLE {made}")
+        marks = ", ".join("?" for _ in rows[0])
+        con.executemany(f"INSERT INTO {made.partition(' ')[0]} VALUES ({marks})", rows)
+    con.commit()
+    con.close()
+    return Connection("his", "sqlite", MappingProxyType({"file": str(path)}))
+
+
+def there_only(connection: Connection, table: str, name: str, folder: Path, pool: Pool) -> Twin:
+    """One table of a database under the name that queries know it by, and no files."""
+    found = opened(connection, table)
+    types = {column.name: column.type for column in found.shape()}
+    stored = {name: TableBinding(types, (str(found.locator),), "id")}
+    databases = Databases(lambda source: opened(connection, parse(source).path), folder / "p")
+    return Twin({}, stored, databases, pool)
+
+
 @pytest.fixture(scope="module")
 def known() -> dict[Any, pa.Table]:
     return {}
@@ -40,13 +83,7 @@ def twin(
     url = ""
     if request.param == "postgresql":
         url = request.getfixturevalue("pg_server")
-        engine = sa.create_engine(
-            sa.make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-        )
-        with engine.connect() as con:
-            con.exec_driver_sql("DROP DATABASE IF EXISTS pushed")
-            con.exec_driver_sql("CREATE DATABASE pushed")
-        engine.dispose()
+        made_anew(url, "pushed")
         url = str(sa.make_url(url).set(database="pushed"))
     if request.param == "mysql":
         url = str(request.getfixturevalue("mysql_server"))
@@ -155,41 +192,21 @@ def _print(group: list[Any]) -> tuple[int, list[list[int]]]:
 
 
 def test_a_text_that_sqlite_takes_for_a_number_passes_no_filter(tmp_path: Path, pool: Pool) -> None:
-    file = tmp_path / "levels.db"
-    con = sqlite3.connect(file)
-    con.execute('CREATE TABLE "patients" (id INTEGER, region STRING)')
-    con.executemany("INSERT INTO patients VALUES (?, ?)", [(1, "1A"), (2, "2B"), (3, "5C")])
-    con.commit()
-    con.close()
-    connection = Connection("his", "sqlite", MappingProxyType({"file": str(file)}))
-    table = opened(connection, "patients")
-    types = {column.name: column.type for column in table.shape()}
-    stored = {"patients": TableBinding(types, (str(table.locator),), "id")}
-    databases = Databases(lambda source: opened(connection, parse(source).path), tmp_path / "p")
+    rows = [(1, "1A"), (2, "2B"), (3, "5C")]
+    made = in_file(tmp_path / "levels.db", {"patients (id INTEGER, region STRING)": rows})
+    twin = there_only(made, "patients", "patients", tmp_path, pool)
     terms = replace(CLEAR, columns=("patients.id",), row_filters=(("patients", "region >= '3'"),))
-    answer, _ = Twin({}, stored, databases, pool).there("SELECT count(*) n FROM patients", terms)
+    answer, _ = twin.there("SELECT count(*) n FROM patients", terms)
     assert answer.to_pylist() == [{"n": 1}]
 
 
 def test_an_infinite_date_that_is_hidden_makes_nothing_raise(
     pg_server: str, tmp_path: Path, pool: Pool
 ) -> None:
-    root = sa.make_url(pg_server).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(root, isolation_level="AUTOCOMMIT")
-    with engine.connect() as con:
-        con.exec_driver_sql("DROP DATABASE IF EXISTS endless")
-        con.exec_driver_sql("CREATE DATABASE endless")
-    engine.dispose()
-    connection = fill("postgresql", tmp_path, f"{root.set(database='endless')}", frames())
-    engine = sa.create_engine(root.set(database="endless"))
-    with engine.begin() as con:
-        con.exec_driver_sql("UPDATE patients SET birth = 'infinity' WHERE region = 'west'")
-    engine.dispose()
-    table = opened(connection, "patients")
-    types = {column.name: column.type for column in table.shape()}
-    stored = {"patients": TableBinding(types, (str(table.locator),), "id")}
-    databases = Databases(lambda source: opened(connection, parse(source).path), tmp_path / "p")
-    twin = Twin({}, stored, databases, pool)
+    url = made_anew(pg_server, "endless")
+    fill("postgresql", tmp_path, f"{url}", frames())
+    made = told(url, "UPDATE patients SET birth = 'infinity' WHERE region = 'west'")
+    twin = there_only(made, "patients", "patients", tmp_path, pool)
     sql = "SELECT count(*) n FROM patients WHERE year(birth) > 1900"
     # PostgreSQL looks at the cheap condition first: a long list is dearer than a year.
     dear = " OR ".join(f"region = '{each}'" for each in ("east", *"abcdefgh"))
@@ -202,57 +219,43 @@ def test_years_before_the_first_are_those_of_our_own_engine(
     pg_server: str, tmp_path: Path, pool: Pool
 ) -> None:
     """There the year before 1 is -1; in SQLite there is none: its column is one of texts."""
-    root = sa.make_url(pg_server).set(drivername="postgresql+psycopg")
     days = ["0044-03-15 BC", "0001-12-31 BC", "0001-01-01", "2020-02-29"]
-    engine = sa.create_engine(root, isolation_level="AUTOCOMMIT")
-    with engine.connect() as con:
-        con.exec_driver_sql("DROP TABLE IF EXISTS old")
-        con.exec_driver_sql("CREATE TABLE old (id BIGINT, region TEXT, day DATE, at TIMESTAMP)")
-        for at, day in enumerate(days):
-            con.exec_driver_sql(f"INSERT INTO old VALUES ({at}, 'east', '{day}', '{day}')")
-    engine.dispose()
-    found = {"host": root.query["host"], "database": "postgres", "user": "yunhe"}
-    connection = Connection("his", "postgresql", MappingProxyType(found))
-    types = {column.name: column.type for column in opened(connection, "old").shape()}
-    stored = {"old": TableBinding(types, ("postgresql:his/old",), "id")}
-    databases = Databases(lambda source: opened(connection, parse(source).path), tmp_path / "p")
+    made = told(
+        made_anew(pg_server, "ancient"),
+        "CREATE TABLE old (id BIGINT, region TEXT, day DATE, at TIMESTAMP)",
+        *(f"INSERT INTO old VALUES ({at}, 'east', '{d}', '{d}')" for at, d in enumerate(days)),
+    )
+    twin = there_only(made, "old", "old", tmp_path, pool)
     terms = replace(CLEAR, columns=("old.id", "old.day", "old.at"), row_filters=())
     sql = "SELECT year(day) y, year(at) a, month(day) m, count(*) n FROM old GROUP BY ALL"
-    answer, shipped = Twin({}, stored, databases, pool).there(sql, terms)
-    days = "('0044-03-15 (BC)'), ('0001-12-31 (BC)'), ('0001-01-01'), ('2020-02-29')"
+    answer, shipped = twin.there(sql, terms)
+    listed = "('0044-03-15 (BC)'), ('0001-12-31 (BC)'), ('0001-01-01'), ('2020-02-29')"
     ours = duckdb.sql(
-        f"SELECT year(day::DATE), month(day::DATE) FROM (VALUES {days}) t(day)"
+        f"SELECT year(day::DATE), month(day::DATE) FROM (VALUES {listed}) t(day)"
     ).fetchall()
     assert "GROUP BY" in shipped[0][0]
     assert sorted((row["y"], row["m"]) for row in answer.to_pylist()) == sorted(ours)
     assert all(row["a"] == row["y"] for row in answer.to_pylist())
-    con = sqlite3.connect(tmp_path / "old.db")
-    con.execute("CREATE TABLE old (day DATE)")
-    con.execute("INSERT INTO old VALUES ('-0044-03-15'), ('0000-01-01')")
-    con.commit()
-    con.close()
-    file = Connection("his", "sqlite", MappingProxyType({"file": str(tmp_path / "old.db")}))
+    file = in_file(tmp_path / "old.db", {"old (day DATE)": [("-0044-03-15",), ("0000-01-01",)]})
     assert opened(file, "old").shape()[0].type == "VARCHAR"
 
 
 def test_equal_tables_of_two_products_are_read_each_where_it_lies(
     tmp_path: Path, pool: Pool
 ) -> None:
-    file = tmp_path / "two.db"
-    con = sqlite3.connect(file)
-    for name, rows in (("ours", 3), ("theirs", 7)):
-        con.execute(f'CREATE TABLE "{name}" (id INTEGER, region TEXT)')
-        con.executemany(f'INSERT INTO "{name}" VALUES (?, ?)', [(n, name) for n in range(rows)])
-    con.commit()
-    con.close()
-    connection = Connection("his", "sqlite", MappingProxyType({"file": str(file)}))
-    databases = Databases(lambda source: opened(connection, parse(source).path), tmp_path / "p")
+    sizes = {"ours": 3, "theirs": 7}
+    made = in_file(
+        tmp_path / "two.db",
+        {
+            f"{name} (id INTEGER, region TEXT)": [(n, name) for n in range(rows)]
+            for name, rows in sizes.items()
+        },
+    )
     terms = replace(CLEAR, columns=("patients.id", "patients.region"), row_filters=())
-    for name, rows in (("ours", 3), ("theirs", 7)):
-        table = opened(connection, name)
-        types = {column.name: column.type for column in table.shape()}
-        stored = {"patients": TableBinding(types, (str(table.locator),), "id")}
-        twin = Twin({}, stored, databases, pool)
+    one = there_only(made, "ours", "patients", tmp_path, pool)
+    for name, rows in sizes.items():
+        other = there_only(made, name, "patients", tmp_path, pool)
+        twin = replace(one, stored=other.stored)  # of one node: equal names at the same door
         answer, _ = twin.there("SELECT region, count(*) n FROM patients GROUP BY region", terms)
         assert answer.to_pylist() == [{"region": name, "n": rows}]
 
@@ -260,51 +263,30 @@ def test_equal_tables_of_two_products_are_read_each_where_it_lies(
 def test_a_domain_of_a_loose_collation_is_compared_by_its_bytes(
     pg_server: str, tmp_path: Path, pool: Pool
 ) -> None:
-    root = sa.make_url(pg_server).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(root, isolation_level="AUTOCOMMIT")
-    with engine.connect() as con:
-        con.exec_driver_sql("DROP DATABASE IF EXISTS loose")
-        con.exec_driver_sql("CREATE DATABASE loose")
-    engine.dispose()
-    engine = sa.create_engine(root.set(database="loose"))
-    with engine.begin() as con:
-        loose = "provider = icu, locale = 'und-u-ks-level2', deterministic = false"
-        for sql in (
-            f"CREATE COLLATION caseless ({loose})",
-            "CREATE DOMAIN place AS text COLLATE caseless",
-            "CREATE TABLE patients (id BIGINT, region place)",
-            "INSERT INTO patients VALUES (1, 'east'), (2, 'EAST')",
-        ):
-            con.exec_driver_sql(sql)
-    engine.dispose()
-    found = {"host": root.query["host"], "database": "loose", "user": "yunhe"}
-    connection = Connection("his", "postgresql", MappingProxyType(found))
-    table = opened(connection, "patients")
-    types = {column.name: column.type for column in table.shape()}
-    stored = {"patients": TableBinding(types, (str(table.locator),), "id")}
-    databases = Databases(lambda source: opened(connection, parse(source).path), tmp_path / "p")
+    loose = "provider = icu, locale = 'und-u-ks-level2', deterministic = false"
+    made = told(
+        made_anew(pg_server, "loose"),
+        f"CREATE COLLATION caseless ({loose})",
+        "CREATE DOMAIN place AS text COLLATE caseless",
+        "CREATE TABLE patients (id BIGINT, region place)",
+        "INSERT INTO patients VALUES (1, 'east'), (2, 'EAST')",
+    )
+    twin = there_only(made, "patients", "patients", tmp_path, pool)
     terms = replace(CLEAR, columns=("patients.id",), row_filters=(("patients", "region = 'east'"),))
-    answer, _ = Twin({}, stored, databases, pool).there("SELECT count(*) n FROM patients", terms)
+    answer, _ = twin.there("SELECT count(*) n FROM patients", terms)
     assert answer.to_pylist() == [{"n": 1}]
 
 
 def test_a_database_whose_texts_are_not_utf8_is_not_asked(pg_server: str) -> None:
-    root = sa.make_url(pg_server).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(root, isolation_level="AUTOCOMMIT")
+    bytes_of = "ENCODING 'EUC_CN' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    url = made_anew(pg_server, "other_bytes", bytes_of)
+    rows = "INSERT INTO patients VALUES (1, '\u963f')"
+    made = told(url, "CREATE TABLE patients (id BIGINT, region TEXT)", rows)
+    engine = sa.create_engine(url)
     with engine.connect() as con:
-        con.exec_driver_sql("DROP DATABASE IF EXISTS other_bytes")
-        made = "ENCODING 'EUC_CN' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
-        con.exec_driver_sql(f"CREATE DATABASE other_bytes {made}")
-    engine.dispose()
-    engine = sa.create_engine(root.set(database="other_bytes"))
-    with engine.begin() as con:
-        con.exec_driver_sql("CREATE TABLE patients (id BIGINT, region TEXT)")
-        con.exec_driver_sql("INSERT INTO patients VALUES (1, '\u963f')")
         # By its bytes there it stands before what it stands behind here: a filter would differ.
         found = con.exec_driver_sql("SELECT region < '\u4e2d' FROM patients").scalar()
         assert found is not ("\u963f" < "\u4e2d")
     engine.dispose()
-    values = {"host": root.query["host"], "database": "other_bytes", "user": "yunhe"}
-    connection = Connection("his", "postgresql", MappingProxyType(values))
     with pytest.raises(Failed):
-        opened(connection, "patients").shape()
+        opened(made, "patients").shape()
