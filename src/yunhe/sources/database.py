@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from yunhe.kernel import limits
+from yunhe.sources.connections import Connection
 from yunhe.sources.errors import LocatorNotValid, SourceAway
 from yunhe.sources.locator import Locator
 from yunhe.sources.model import ColumnProfile, Drift, TableProfile
@@ -118,6 +119,30 @@ class Database(Protocol):
     def sample(self, rows: int) -> list[dict[str, Any]]:
         """As `port.Live`; raises SourceAway."""
         ...
+
+
+class AtConnection:
+    """What every engine's table has: where it lies, and at which connection."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, connection: Connection, locator: Locator, relation: tuple[str, ...]) -> None:
+        self._connection, self._locator, self._relation = connection, locator, relation
+
+    @property
+    def locator(self) -> Locator:
+        """Where it lies."""
+        return self._locator
+
+    @property
+    def place(self) -> str:
+        """The connection: one session sees all its tables."""
+        return f"{self.kind}:{self._connection.name}"
+
+    @property
+    def relation(self) -> tuple[str, ...]:
+        """The table's name there, as it was given."""
+        return self._relation
 
 
 class Looked:

@@ -73,23 +73,14 @@ _LATE: Final = frozenset({1317, 1969, 3024, 1205})
 _GONE: Final = frozenset({1040, 1044, 1045, 1049, 1053, 1129, 1130, 1203, 1226, 1698})
 
 
-class MysqlTable:
+class MysqlTable(base.AtConnection):
     """One table or view of a MySQL or MariaDB; thread-safe, holds no connection."""
+
+    kind = "mysql"
 
     def __init__(self, connection: Connection, locator: Locator) -> None:
         """Raises LocatorNotValid."""
-        self._connection, self._locator = connection, locator
-        self._relation = base.names_of(locator, 2)
-
-    @property
-    def locator(self) -> Locator:
-        """Where it lies."""
-        return self._locator
-
-    @property
-    def place(self) -> str:
-        """The connection: one session sees all its tables."""
-        return f"mysql:{self._connection.name}"
+        super().__init__(connection, locator, base.names_of(locator, 2))
 
     @property
     def relation(self) -> tuple[str, ...]:

@@ -67,25 +67,16 @@ WHERE schemaname || '.' || tablename = (SELECT n.nspname || '.' || c.relname
 """
 
 
-class PostgresTable:
+class PostgresTable(base.AtConnection):
     """One table or view of a PostgreSQL; thread-safe, keeps a session or two for a moment."""
+
+    kind = "postgresql"
 
     def __init__(self, connection: Connection, locator: Locator) -> None:
         """Raises LocatorNotValid."""
-        self._connection, self._locator = connection, locator
-        self._relation = base.names_of(locator, 2)
+        super().__init__(connection, locator, base.names_of(locator, 2))
         self._idle: list[tuple[float, dbapi.Connection]] = []
         weakref.finalize(self, _closed, self._idle)
-
-    @property
-    def locator(self) -> Locator:
-        """Where it lies."""
-        return self._locator
-
-    @property
-    def place(self) -> str:
-        """The connection: one session sees all its tables."""
-        return f"postgresql:{self._connection.name}"
 
     @property
     def relation(self) -> tuple[str, ...]:

@@ -59,34 +59,21 @@ def quoted(name: str) -> str:
     return base.quoted(name, "`")
 
 
-class SparkTable:
+class SparkTable(base.AtConnection):
     """One table of a Spark Connect server; thread-safe, holds no session."""
+
+    kind = "spark"
 
     def __init__(self, connection: Connection, locator: Locator) -> None:
         """Raises LocatorNotValid."""
-        self._connection, self._locator = connection, locator
         if Address.of(connection) is None:
             raise _bad(
                 locator,
                 "its connection's url is not sc://host:port",
                 "连接的 url 应为 sc://主机:端口",
             )
-        self._relation = _files(connection, locator) or _named(connection, locator)
-
-    @property
-    def locator(self) -> Locator:
-        """Where it lies."""
-        return self._locator
-
-    @property
-    def place(self) -> str:
-        """The connection: one session sees all its tables."""
-        return f"spark:{self._connection.name}"
-
-    @property
-    def relation(self) -> tuple[str, ...]:
-        """Schema and table, or `parquet` and a path."""
-        return self._relation
+        relation = _files(connection, locator) or _named(connection, locator)
+        super().__init__(connection, locator, relation)
 
     @property
     def refuses(self) -> bool:

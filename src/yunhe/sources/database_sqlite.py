@@ -54,30 +54,16 @@ _ARROW: Final[dict[str, tuple[pa.DataType, Callable[[Any], Any] | None]]] = {
 }
 
 
-class SqliteTable:
+class SqliteTable(base.AtConnection):
     """One table or view of a SQLite file; thread-safe, holds no connection."""
+
+    kind = "sqlite"
 
     def __init__(self, connection: Connection, locator: Locator) -> None:
         """Raises LocatorNotValid."""
-        self._connection, self._locator = connection, locator
-        self._relation = base.names_of(locator, 1)
+        super().__init__(connection, locator, base.names_of(locator, 1))
         self._lock = threading.Lock()
         self._seen: tuple[str, tuple[DatabaseColumn, ...]] | None = None
-
-    @property
-    def locator(self) -> Locator:
-        """Where it lies."""
-        return self._locator
-
-    @property
-    def place(self) -> str:
-        """The file, by its connection."""
-        return f"sqlite:{self._connection.name}"
-
-    @property
-    def relation(self) -> tuple[str, ...]:
-        """The table."""
-        return self._relation
 
     def shape(self) -> tuple[DatabaseColumn, ...]:
         """The columns with the types all their values have; raises Failed."""
