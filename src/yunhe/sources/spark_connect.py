@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, Final
 
 import pyarrow as pa
@@ -139,12 +139,7 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_raised: object) -> None:
         self.close()
 
     def columns(self, sql: str) -> list[tuple[str, str | None]]:
