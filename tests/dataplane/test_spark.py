@@ -16,7 +16,7 @@ import pytest
 
 from dataplane.sail import Lake, lake
 from dataplane.test_service import PEER, Desk
-from yunhe.contracts import Privacy, Terms
+from yunhe.contracts import Aggregates, Privacy, Terms
 from yunhe.control import Control, QueryOverlap
 from yunhe.dataplane import DataPlane, DataUnavailable, GroupTooSmall, Pool, Query, QueryFailed
 from yunhe.dataplane.errors import EngineCannot
@@ -125,6 +125,15 @@ def test_a_minimum_group_is_judged_here_of_what_is_counted_there(node: Node) -> 
     with pytest.raises(EngineCannot) as refused:
         node.ask("SELECT lower(code) AS c, count(*) AS n FROM pay GROUP BY 1", "odd")
     assert "CANARY" not in str(refused.value.problem())
+
+
+def test_no_place_in_an_order_is_asked_of_an_engine(node: Node) -> None:
+    """Its rows would be shipped and their prints made here: overlaps would not be seen."""
+    node.desk.open(replace(GROUPS, aggregates=Aggregates.parse("pay.salary=count,max,sum/100")))
+    node.ask("SELECT sum(salary) AS s FROM pay", "all")
+    for use, told in (("max", "max(salary)"), ("both", "max(salary), sum(salary)")):
+        with pytest.raises(EngineCannot, match="order"):
+            node.ask(f"SELECT {told} FROM pay", use)
 
 
 def test_noise_is_made_here(node: Node) -> None:
