@@ -328,6 +328,66 @@ def test_closing_commits_what_nobody_waits_for(tmp_path: Path, clock: ManualCloc
     again.close()
 
 
+def test_a_caller_alone_is_the_writer_and_others_wait_for_the_turn(db: Database) -> None:
+    ran: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_tx: Tx) -> None:
+        ran.append(threading.current_thread().name)
+        begun.set()
+        assert go_on.wait(20)
+
+    def quick(_tx: Tx) -> None:
+        ran.append(threading.current_thread().name)
+
+    with ThreadPoolExecutor(3, "caller") as pool:
+        first = pool.submit(db.write, slow)
+        assert begun.wait(20)
+        assert ran[0].startswith("caller")
+        rest = [pool.submit(db.write, quick) for _ in range(2)]
+        time.sleep(0.05)
+        assert len(ran) == 1
+        go_on.set()
+        for each in (first, *rest):
+            each.result(20)
+    assert len(ran) == 3
+    db.write(quick)
+    assert ran[3] == threading.current_thread().name
+
+
+def test_no_caller_is_forgotten_and_no_mark_lost(db: Database) -> None:
+    marked: list[bool] = []
+
+    def caller(me: int) -> None:
+        for turn in range(25):
+            number = me * 1000 + 2 * turn + 1
+            db.write(put(number))
+            db.write_soon(put(number + 1), marked.append)
+            if turn % 5 == me % 5:
+                time.sleep(0.001)
+
+    with ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(caller, me) for me in range(8)]:
+            each.result(60)
+    ends = time.monotonic() + 20
+    while len(marked) < 200:
+        assert time.monotonic() < ends
+        time.sleep(0.005)
+    assert all(marked)
+    assert count(db) == 400
+
+
+def test_what_follows_a_commit_may_read_and_sees_it(db: Database) -> None:
+    seen: list[int] = []
+
+    def verb(tx: Tx) -> None:
+        put(1)(tx)  # type: ignore[operator]
+        tx.after_commit(lambda: seen.append(count(db)))
+
+    db.write(verb)
+    assert seen == [1]
+
+
 def test_of_the_calls_with_one_key_only_the_last_is_made(any_db: Database) -> None:
     called: list[str] = []
 

@@ -1,13 +1,16 @@
-"""SQLite with group commit: one writer thread, a savepoint a verb, one fsync a group.
+"""SQLite with group commit: one writer at a time, a savepoint a verb, one fsync a group.
 
-Callers queue verbs and wait; the writer runs what has gathered, runs the `before_commit` hooks
-(the evidence sequencer), commits once with synchronous=FULL, then releases all of them. A verb
-that fails is rolled back to its savepoint alone; a COMMIT that fails fails every caller in it.
+Callers queue verbs. Who finds nobody writing has the turn, and is the writer until its own verb
+is done: a caller alone meets no other thread. The others wait; a thread of ours takes the turn for
+those who are left. The writer runs what has gathered and the `before_commit` hooks (the evidence
+sequencer), commits once with synchronous=FULL, then releases all of them. A verb that fails is
+rolled back to its savepoint alone; a COMMIT that fails fails every caller in it.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import sqlite3
@@ -71,9 +74,13 @@ class SqliteDatabase(Database):
         self._writer.exec_driver_sql("PRAGMA temp_store = MEMORY")
         self._raw: Any = self._writer.connection.driver_connection
         self._prepared = Prepared(self._writer)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._turn = threading.Lock()  # whoever has it is the writer
+        # When the thread is to take the turn; None: for the last time. The marks spare it calls.
+        self._calls: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+        self._called = self._called_soon = False
         self._last_group = 1
-        self._closed = self._told_to_stop = False
+        self._closed = False
         self._thread = threading.Thread(target=self._loop, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -87,9 +94,12 @@ class SqliteDatabase(Database):
         if self._closed:
             return
         self._closed = True
-        self._jobs.put(None)
+        self._calls.put(None)
         self._thread.join()
-        self._writer.close()
+        with self._turn:
+            self._writer.close()
+            while not self._jobs.empty():  # who came too late hears of it
+                self._next_group(0)
         self._engine.dispose()
 
     def _read(self, fn: Callable[[Tx], T]) -> T:
@@ -117,7 +127,19 @@ class SqliteDatabase(Database):
             raise DatabaseBusy(detail="the write queue is full")
         job = _Job(fn)
         self._jobs.put(job)
-        job.done.acquire()
+        if self._turn.acquire(blocking=False):
+            try:
+                while job.done.locked() and not self._jobs.empty():
+                    self._next_group(0)
+            finally:
+                self._turn.release()
+            if job.done.locked():  # an interrupt came between the queue and the group
+                raise DatabaseFailed(detail="a verb was lost before it began")
+        else:
+            if not self._called:
+                self._called = True
+                self._calls.put(0.0)
+            job.done.acquire()
         if job.error is not None:
             raise job.error
         result: T = job.result
@@ -126,40 +148,59 @@ class SqliteDatabase(Database):
     def write_soon(self, fn: Callable[[Tx], None], then: Callable[[bool], None]) -> None:
         """See Database: it shares the commit of the next verb, or waits SOON_S for one."""
         self._jobs.put(_Job(fn, then))
+        if not self._called_soon:
+            self._called_soon = True
+            self._calls.put(time.monotonic() + limits.SOON_S)
 
-    # -- the writer thread ------------------------------------------------------------------
+    # -- the turn of the thread -------------------------------------------------------------
 
     def _loop(self) -> None:
-        while not self._told_to_stop:
-            group: list[_Job] = []
+        soon = math.inf  # when a verb that nobody waits for has waited long enough
+        while True:
             try:
-                self._gather(group)
-                if group:
-                    self._group(group)
-            except BaseException as error:
-                # The writer must outlive any verb: everyone in the group hears of it.
-                log.exception("a group failed")
-                self._fail(group, _as_house(error))
-
-    def _gather(self, group: list[_Job]) -> None:
-        """What a group begins with: verbs that nobody waits for, and the first that is."""
-        job = self._take()
-        until = time.monotonic() + limits.SOON_S
-        while job is not None:
-            group.append(job)
-            left = until - time.monotonic()
-            if job.then is None or left <= 0 or len(group) >= limits.GROUP_VERBS_MAX:
+                left = soon - time.monotonic()
+                call = self._calls.get(timeout=None if left == math.inf else max(0.0, left))
+            except queue.Empty:
+                # Before its turn: what comes from now on calls again.
+                soon, self._called_soon = math.inf, False
+                self._take_turn(0)
+                continue
+            if call is None:
+                self._take_turn(0)
                 return
+            if call:
+                soon = min(soon, call)
+            else:
+                self._called = False
+                self._take_turn(limits.SOON_S)
+
+    def _take_turn(self, patience_s: float) -> None:
+        with self._turn:
+            while not self._jobs.empty():
+                self._next_group(patience_s)
+
+    # -- whoever has the turn ---------------------------------------------------------------
+
+    def _next_group(self, patience_s: float) -> None:
+        """Run and commit what begins with the first in the queue; raises nothing."""
+        group: list[_Job] = []
+        try:
+            self._gather(group, patience_s)
+            self._group(group)
+        except BaseException as error:
+            # The writer must outlive any verb: everyone in the group hears of it.
+            log.exception("a group failed")
+            self._fail(group, _as_house(error))
+
+    def _gather(self, group: list[_Job], patience_s: float) -> None:
+        """What a group begins with: verbs that nobody waits for, and the first that is."""
+        until = time.monotonic() + patience_s
+        group.append(self._jobs.get(block=False))
+        while group[-1].then is not None and len(group) < limits.GROUP_VERBS_MAX:
             try:
-                job = self._take(timeout=left)
+                group.append(self._jobs.get(timeout=max(0.0, until - time.monotonic())))
             except queue.Empty:
                 return
-
-    def _take(self, **patience: Any) -> _Job | None:
-        """The next queued verb; None where we are to stop. Raises queue.Empty."""
-        job = self._jobs.get(**patience)
-        self._told_to_stop = job is None
-        return job
 
     def _group(self, group: list[_Job]) -> None:
         """Run and commit one group that begins with `group`."""
@@ -182,8 +223,8 @@ class SqliteDatabase(Database):
         """The next queued verb. Under load, wait a moment for the callers just released."""
         try:
             if have < self._last_group:
-                return self._take(timeout=limits.GROUP_GATHER_S_MAX)
-            return self._take(block=False)
+                return self._jobs.get(timeout=limits.GROUP_GATHER_S_MAX)
+            return self._jobs.get(block=False)
         except queue.Empty:
             return None
 
@@ -243,7 +284,7 @@ class SqliteDatabase(Database):
                 _release(job)
 
     def _fail(self, group: list[_Job], error: BaseException) -> None:
-        if self._raw.in_transaction:
+        if not self._writer.closed and self._raw.in_transaction:
             self._raw.execute("ROLLBACK")
         for job in group:
             job.error = job.error or error
