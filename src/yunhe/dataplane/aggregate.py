@@ -37,7 +37,7 @@ from yunhe.dataplane.errors import (
 from yunhe.dataplane.functions import AGGREGATE_NAMES
 from yunhe.dataplane.noise import Bounds, Stat
 from yunhe.dataplane.partials import Partials
-from yunhe.dataplane.ranks import Cell, Collected, cell, share
+from yunhe.dataplane.ranks import Cell, Collected, cell, refuse_sifted, share
 from yunhe.dataplane.total import make_total
 from yunhe.dataplane.views import ENTITY, ROW, View
 
@@ -126,6 +126,7 @@ class _Split:
 
     def statements(self) -> Split:
         final = self._final()
+        refuse_sifted(self.tree, self.keys, self.told)
         self.aggregates = [_never_over(node) for node in self.aggregates]
         counted, summed = self._bounded()
         beside = Collected()
@@ -298,9 +299,8 @@ class _Split:
         return rows
 
     def _people(self) -> tuple[exp.Select, Partials]:
-        """One row per group and entity: `__e`, its rows `__n`, a hash of them `__r`, and for each
-        joined table or aggregated column how often it is there (a sum whose column is NULL for
-        all but one shows the one), and the size of each sum."""
+        """One row per group and entity: `__e`, its rows `__n`, a hash of them `__r`, how often each
+        joined table or aggregated column is there (see `_bounded`), and the size of each sum."""
         people = make_total(self._grouped(self.keys))
         assert isinstance(people, exp.Select)  # noqa: S101 - a Select has no parent to swap
         presences: list[exp.Expr] = []

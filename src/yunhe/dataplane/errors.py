@@ -189,6 +189,14 @@ class AggregateArgument(AggregateOnly):
     mend_zh = "请直接聚合该列；在 WHERE 中过滤、在 GROUP BY 中派生。"
 
 
+class AggregateSifted(AggregateOnly):
+    code = "AGGREGATE_COLUMN_FILTERED"
+    en = "{column} is told by rank or spread, and the query filters, joins or groups by it too."
+    zh = "列 {column} 既按次序或离散度给出，又用于过滤、连接或分组。"
+    mend_en = "Filter and group by other columns: who picks values picks whose value is told."
+    mend_zh = "请按其他列过滤或分组：能挑选取值者，便能挑选所给出的是谁的值。"
+
+
 class AggregateWindow(AggregateOnly):
     code = "AGGREGATE_WINDOW_REFUSED"
     en = "Window functions keep single rows, and the contract allows groups only."

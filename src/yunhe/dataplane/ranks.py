@@ -10,13 +10,14 @@ k entities a bar. The rules and what they leave open: docs/privacy.md.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from sqlglot import exp
 
-from yunhe.dataplane.errors import QuantileShare
+from yunhe.dataplane.errors import AggregateSifted, QuantileShare
 
 PARTS: Final = 10_000  # a quantile's share is so fine
 MIDDLE: Final = PARTS // 2
@@ -94,6 +95,21 @@ def _lower(value: str, step: str) -> str:
     return f"TRY({value} - ((({value} % {step}) + {step}) % {step}))"
 
 
+def refuse_sifted(
+    tree: exp.Select, keys: Iterable[exp.Expr], told: Collection[tuple[str, str]]
+) -> None:
+    """Refuse a filter, join or key by a column that is `told` (alias, name) by rank or spread.
+
+    `WHERE v < 100 OR v > 900 OR name = 'x'` leaves k - 1 above a person and nobody between: the
+    k-th largest is the person's own. Raises AggregateSifted.
+    """
+    joins = (join.args.get("on") for join in tree.args.get("joins") or [])
+    for part in (tree.args.get("where"), *joins, *keys):
+        for column in part.find_all(exp.Column) if part is not None else ():
+            if (column.table, column.name) in told:
+                raise AggregateSifted(column=column.name)
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Ranks of entities by one value of each: its `own` "min", "max" or "middle" of value `of`.
@@ -164,8 +180,8 @@ class Spread:
     asked: tuple[tuple[int, bool, bool], ...]  # figure, its root is told, of all (not a sample)
 
     def statement(self, keys: list[str], k: int) -> str:
-        """By group: rows `__n`, squared deviations `__q`, most of one entity `__most`, and the
-        squares `__x`."""
+        """By group: of finite values the rows `__n`, the entities `__all`, most rows of one
+        `__rows`, squared deviations `__q`, most of one `__most`, and the squares `__x`."""
         listed = "".join(f"{key}, " for key in keys)
         group = f" GROUP BY {', '.join(keys)}" if keys else ""
         same = " AND ".join(f"x.{key} IS NOT DISTINCT FROM m.{key}" for key in keys) or "true"
@@ -177,23 +193,27 @@ class Spread:
         means = f"SELECT {listed}avg(x) AS __mean FROM ({finite}) AS finite{group}"  # noqa: S608
         mine = "".join(f"x.{key}, " for key in keys)
         people = (
-            f"SELECT {mine}count(*) AS __n, sum((x.x - m.__mean) * (x.x - m.__mean)) AS __q, "  # noqa: S608
-            f"sum(x.x * x.x) AS __x FROM ({finite}) AS x JOIN ({means}) AS m ON {same} "
-            f"GROUP BY {mine}x.__e"
+            f"SELECT {mine}x.__e, count(*) AS __n, sum(x.x * x.x) AS __x, "  # noqa: S608
+            f"sum((x.x - m.__mean) * (x.x - m.__mean)) AS __q FROM ({finite}) AS x "
+            f"JOIN ({means}) AS m ON {same} GROUP BY {mine}x.__e"
         )
         return (
             f"SELECT {listed}CAST(sum(__n) AS BIGINT) AS __n, sum(__q) AS __q, "  # noqa: S608
+            f"count(*) FILTER (WHERE __e IS NOT NULL) AS __all, max(__n) AS __rows, "
             f"max(__q) AS __most, sum(__x) AS __x FROM ({people}) AS people{group}"
         )
 
     def held(self, alias: str, k: int) -> str:
-        """Whether no entity is more than half of the deviations, and there are any.
+        """Whether enough entities have finite values, none too many of them nor more than half of
+        the deviations, and there are any.
 
-        Below three entities there is nothing to hide behind.
+        Below three entities there is nothing to hide behind: with the mean, the spread of two is
+        both their values.
         """
-        half = 2 if k >= 3 else 1
+        half, least = (2 if k >= 3 else 1), (max(k, 3) if k > 1 else 1)
         return (
-            f"isfinite({alias}.__q) AND {alias}.__q > {_EQUAL} * {alias}.__x "
+            f"{alias}.__all >= {least} AND {alias}.__n >= {(k + 1) // 2} * {alias}.__rows "
+            f"AND isfinite({alias}.__q) AND {alias}.__q > {_EQUAL} * {alias}.__x "
             f"AND {alias}.__q >= {half} * {alias}.__most AND {alias}.__n > 1"
         )
 
