@@ -160,7 +160,7 @@ _READS: Final = (
     ("a bucket", "SELECT * FROM read_parquet('s3://bucket/x.parquet')"),
     ("an extension to install", "INSTALL httpfs"),
     ("an extension to load", "LOAD httpfs"),
-    ("an extension of a path", "LOAD '/tmp/evil.duckdb_extension'"),
+    ("an extension of a path", "LOAD './evil.duckdb_extension'"),
     ("a text of the data in an error", "SELECT CAST(note AS INT) FROM data.labs"),
     ("an error with a text", "SELECT error('CANARY ' || note) FROM data.labs"),
 )

@@ -103,7 +103,7 @@ OTHERWISE = [
     "SELECT * RENAME (x AS y) FROM (SELECT x FROM data.t) AS t",
     "SELECT t.x FROM data.t AT (VERSION => 1) AS t",
     "WITH RECURSIVE r AS (SELECT x FROM data.t UNION ALL SELECT x FROM r) FROM r",
-    "COPY (SELECT 1) TO '/tmp/x'",
+    "COPY (SELECT 1) TO 'x'",
     "not sql at all",
     "",
 ]
