@@ -462,10 +462,6 @@ class Registrar:
             raise ConnectorNotFound
         return found
 
-    def connector_of(self, did: str) -> Connector | None:
-        """The connector of a DID that is not cancelled."""
-        return self._db.read(lambda tx: store.live_connector(tx, did))
-
     def _whole(self, tx: Tx, application_id: str) -> Application:
         found = store.find_application(tx, application_id)
         if found is None:

@@ -23,7 +23,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
 
-SUITES: Final = ("Ed25519", "ES256")
 # The names of RFC 8037 and RFC 9864 mean one suite; nothing else is ever accepted.
 ALGORITHMS: Final = {"Ed25519": "Ed25519", "EdDSA": "Ed25519", "ES256": "ES256"}
 _MEMBERS: Final = {"Ed25519": ("crv", "kty", "x"), "ES256": ("crv", "kty", "x", "y")}
