@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
 import threading
 import time
@@ -138,6 +139,24 @@ def test_all_pages_together_have_their_time(
     with pytest.raises(SourceAway, match="too long"):
         sources(tmp_path, api, page="offset").profile("http-json:reg/cases")
     assert time.monotonic() - began < 5  # not the thirty seconds that it asked to wait
+
+
+def test_an_api_that_hangs_up_after_every_page_takes_no_descriptors(
+    api: Api, tmp_path: Path
+) -> None:
+    """A connection a page, as HTTP/1.0 has it: thousands of pages would take all of the node's."""
+    taken: list[int] = []
+
+    def paged(path: str, query: dict[str, str], headers: Any) -> Answer:
+        taken.append(len(os.listdir("/proc/self/fd")))
+        at = int(query.get("cursor") or 0)
+        return 200, {"data": ROWS[at % 7 :][:1], "next": at + 1 if at < 40 else None}, {}
+
+    api.answer = paged
+    node = sources(tmp_path, api, items="/data", page="cursor", next="/next")
+    node.profile("http-json:reg/cases")
+    assert len(taken) > 40
+    assert max(taken) - min(taken) < 10
 
 
 @pytest.mark.parametrize(

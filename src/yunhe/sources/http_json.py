@@ -246,16 +246,16 @@ class _Client:
 
     def __init__(self) -> None:
         self.cut = False  # whether the last request was ended by its time
-        self._http = httpx.Client(follow_redirects=False, trust_env=False)
-        self._lines: list[socket.socket] = []
+        one = httpx.Limits(max_connections=1)  # so that there is one line to be cut, the latest
+        self._http = httpx.Client(follow_redirects=False, trust_env=False, limits=one)
+        self._line: socket.socket | None = None
 
     def __enter__(self) -> _Client:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
-        for line in self._lines:
-            line.close()
+        self._drop()
 
     @contextlib.contextmanager
     def within(
@@ -282,12 +282,21 @@ class _Client:
 
     def _seen(self, event: str, told: Mapping[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":
+            self._drop()  # of what hangs up after every page only the latest is held
             # A descriptor of our own: TLS takes the first one over, and may drip already.
-            self._lines.append(told["return_value"].get_extra_info("socket").dup())
+            self._line = told["return_value"].get_extra_info("socket").dup()
+            if self.cut:
+                self._cut()
+
+    def _drop(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
 
     def _cut(self) -> None:
         self.cut = True
-        for line in self._lines:
+        line = self._line
+        if line is not None:
             with contextlib.suppress(OSError):  # it has ended by itself
                 line.shutdown(socket.SHUT_RDWR)
 
