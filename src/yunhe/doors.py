@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
@@ -65,9 +66,11 @@ def _door(config: NodeConfig, number: int, sockets: list[socket.socket]) -> None
     """One process: the parts of the node, of which only the data door answers."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     home = _home(config.data_dir, number)
-    node = nodes.Node(replace(config, data_dir=home, flight_listen=""))
+    node = nodes.Node(replace(config, data_dir=home, flight_listen=""), holder=_holder(home))
     node.app = _OnlyData(node.app)
-    # Uses that died with a process: not those that may still run in another.
+    # Uses that died with the process before this one; then those of other machines that are over
+    # by now, not those that may still run there.
+    node.control.recover(own=True)
     longest = limits.QUERY_S_MAX + limits.STREAM_S_MAX
     held = node.contracts.pushes.held_uses() | node.apps.host.held()
     node.control.recover(longest, held)
@@ -97,6 +100,16 @@ def _home(data_dir: Path, number: int) -> Path:
     if not keys.is_symlink():
         os.symlink(data_dir / "keys", keys)
     return home
+
+
+def _holder(home: Path) -> str:
+    """The name of the process in this home among all of its database: its successor has it, too."""
+    file = home / "holder"
+    if not file.exists():
+        part = file.with_suffix(".new")
+        part.write_text(secrets.token_hex(16), "ascii")
+        part.replace(file)
+    return file.read_text("ascii")
 
 
 def _chores(node: nodes.Node, stop: threading.Event) -> None:

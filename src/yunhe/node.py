@@ -65,8 +65,10 @@ class Offered:
 class Node:
     """One node: connector, functional node, or both. `start` it, serve its `app`, `stop` it."""
 
-    def __init__(self, config: NodeConfig, clock: Clock | None = None) -> None:
+    def __init__(self, config: NodeConfig, clock: Clock | None = None, holder: str = "") -> None:
+        """`holder`: which of the node's several processes this is (`doors.py`)."""
         self.config = config
+        self.holder_of_uses = holder
         self.clock = clock or SystemClock()
         self.crash = CrashPoints(config.crash)
         self.keys = KeyStore(config.data_dir / "keys")
@@ -147,7 +149,7 @@ class Node:
 
     def _use(self) -> None:
         config = self.config
-        self.control = control.Control(self.db, self.evidence)
+        self.control = control.Control(self.db, self.evidence, self.holder_of_uses)
         self.ledger = ledger.Ledger(self.db)
         self.exchange = exchange.Exchange(
             self.db,

@@ -23,6 +23,7 @@ from yunhe.contracts import (
 )
 from yunhe.control import (
     Context,
+    Control,
     CorrectionRefused,
     UseAlreadySpent,
     UseIdTaken,
@@ -267,6 +268,23 @@ def test_recovery_leaves_a_replicas_live_uses_alone(world, use, clock) -> None:
     assert world.control.recover(older_than_s=60).voided == ()
     clock.advance(61)
     assert len(world.control.recover(older_than_s=60).voided) == 1
+
+
+def test_what_a_dead_process_held_is_ended_and_no_other_use(any_world, use) -> None:
+    any_world.open()
+    one, two = (Control(any_world.db, any_world.log, holder) for holder in ("one", "two"))
+    both = [[process.admit(use()), process.admit(use())] for process in (one, two)]
+    for (_, released), process in zip(both, (one, two), strict=True):
+        process.release(released)
+    own = any_world.control.admit(use())
+    found = Control(any_world.db, any_world.log, "two").recover(own=True)
+    assert found.voided == (both[1][0].use_id,)
+    assert found.posted == (both[1][1].use_id,)
+    states = [any_world.control.use(grant.use_id).state for grant in (*both[0], own)]
+    assert states == ["reserved", "released", "reserved"]
+    one.post(both[0][1], 1, 100)  # it goes on as if nothing had been
+    with pytest.raises(UseOutOfOrder):  # what was thought dead and is not sends nothing more
+        two.release(both[1][0])
 
 
 def test_a_correction_goes_downwards_and_only_after_a_cut(world, use) -> None:

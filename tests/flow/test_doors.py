@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from flow.world import BY_SEX, PURPOSE, TERMS, World, free_port, three, until
 from yunhe import doors
@@ -66,6 +67,14 @@ def asked(world: World, contract: Any, number: int, sql: str = BY_SEX) -> httpx.
     )
 
 
+def holders(world: World) -> dict[str, str]:
+    """Running uses, and which process has each."""
+    asked = sa.text("SELECT use_id, holder FROM control_use WHERE state = 'released'")
+    return {
+        str(use): str(holder) for use, holder in world["a"].node.db.read(lambda t: t.all(asked))
+    }
+
+
 def test_the_life_of_a_contract_over_two_processes(world: tuple[World, Several]) -> None:
     made, several = world
     contract = made.agree(made.product(replace(TERMS, uses_max=10)))
@@ -88,16 +97,27 @@ def test_the_life_of_a_contract_over_two_processes(world: tuple[World, Several])
     assert made["a"].space.contract(contract.id).uses_left == 0
     assert made["a"].space.bill(contract.id).uses == 10
 
-    # A process dies: the other answers at once, and it is replaced.
+    # A process dies: the other answers at once, and it is replaced, which ends the uses it held.
     rows = made.agree(made.product(replace(TERMS, minimum_group=0, rows_max=None, per_row_fen=0)))
-    first, second = several.pids()
-    os.kill(first, signal.SIGKILL)
-    assert made.ask(rows).num_rows == 2
-    until("the new one", lambda: len({*several.pids()} - {first}) == 2, seconds=60)
-    assert second in several.pids()
+    wide = "SELECT a.id FROM patients a, patients b, patients c, patients d"
+    with contextlib.ExitStack() as stack:
+        while len({*(held := holders(made)).values()}) < 2 and len(held) < 10:
+            client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
+            answer = client.send(asked(made, rows, 50 + len(held), wide), stream=True)
+            stack.callback(answer.close)
+            assert answer.status_code == 200
+        homes = made["a"].config.data_dir / "doors"
+        pids = {(homes / str(n) / "holder").read_text(): p for n, p in enumerate(several.pids())}
+        assert {*held.values()} == {*pids}
+        first, second = several.pids()
+        os.kill(first, signal.SIGKILL)
+        assert made.ask(rows).num_rows == 2
+        until("the new one", lambda: len({*several.pids()} - {first}) == 2, seconds=60)
+        assert second in several.pids()
+        kept = {use for use, holder in held.items() if pids[holder] == second}
+        until("its uses", lambda: {*holders(made)} == kept, seconds=60)
 
     # The contract ends: streams are cut, whichever process they come from.
-    wide = "SELECT a.id FROM patients a, patients b, patients c, patients d"
     streams = [httpx.Client(timeout=60, trust_env=False) for _ in range(4)]
     with contextlib.ExitStack() as stack:
         open_ = []

@@ -72,10 +72,12 @@ _RESERVE_TRIES_MAX = 3
 
 
 class Control:
-    """The gate of one node. One instance a database; listens to the contracts' events."""
+    """The gate of one node. One instance a process; listens to the contracts' events."""
 
-    def __init__(self, db: Database, evidence: Recorder) -> None:
+    def __init__(self, db: Database, evidence: Recorder, holder: str = "") -> None:
+        """`holder`: which of several processes on one database this is; "": there is one."""
         self._db = db
+        self._holder = holder
         self._evidence = evidence
         self._judge = Judge()
         db.events.on(ContractInForce, self._open)
@@ -142,6 +144,7 @@ class Control:
                 "state": "reserved",
                 "complete": True,
                 "reserved_at": tx.now,
+                "holder": self._holder or None,
             },
         )
         if not fresh:
@@ -360,17 +363,21 @@ class Control:
 
         return self._db.write(verb)
 
-    def recover(self, older_than_s: float = 0.0, held: Collection[str] = ()) -> Recovered:
+    def recover(
+        self, older_than_s: float = 0.0, held: Collection[str] = (), own: bool = False
+    ) -> Recovered:
         """After a crash: reserved uses are given back, released ones billed at the maximum.
 
         With replicas on one database give `older_than_s` = the longest a live use may take.
-        `held`: released uses whose delivery goes on (`post_held`).
+        `held`: released uses whose delivery goes on (`post_held`). `own`: only those of an earlier
+        process of this holder, which is gone for certain; to be called before its first use.
         """
         before = self._db.clock.now() - timedelta(seconds=older_than_s)
+        holder = self._holder if own else ""
         voided: list[str] = []
         posted: list[str] = []
         while found := self._db.read(
-            lambda tx: store.unfinished(tx, before, limits.RECOVERY_USES_MAX, held)
+            lambda tx: store.unfinished(tx, before, limits.RECOVERY_USES_MAX, held, holder)
         ):
             for row in found:
                 (voided if self._finish(row) == "void" else posted).append(row.use_id)

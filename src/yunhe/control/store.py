@@ -60,6 +60,7 @@ use = sa.Table(
     sa.Column("ended_at", UtcTime),
     sa.Column("why", sa.Text),
     sa.Column("bytes_max", sa.BigInteger),
+    sa.Column("holder", sa.String(64)),  # of several processes; NULL: the node's own
     sa.CheckConstraint("rows <= rows_max", name="rows_within_grant"),
     sa.Index("control_use_by_contract", "contract_id", "reserved_at"),
     sa.Index("control_use_by_state", "state", "reserved_at"),
@@ -264,18 +265,18 @@ def lower_use(tx: Tx, use_id: str, values: dict[str, Any]) -> bool:
 
 
 def unfinished(
-    tx: Tx, before: datetime, limit: int, but: Collection[str] = ()
+    tx: Tx, before: datetime, limit: int, but: Collection[str] = (), holder: str = ""
 ) -> Sequence[sa.Row[Any]]:
     """Uses that are neither posted nor void, reserved before `before`, oldest first.
 
-    Those named in `but` are left out.
+    Those named in `but` are left out; with a `holder`, all but its own.
     """
-    found = tx.all(
-        sa.select(use)
-        .where(use.c.state.in_(("reserved", "released")), use.c.reserved_at <= before)
-        .order_by(use.c.reserved_at)
-        .limit(limit + len(but))
+    asked = sa.select(use).where(
+        use.c.state.in_(("reserved", "released")), use.c.reserved_at <= before
     )
+    if holder:
+        asked = asked.where(use.c.holder == holder)
+    found = tx.all(asked.order_by(use.c.reserved_at).limit(limit + len(but)))
     return [row for row in found if row.use_id not in but][:limit]
 
 
