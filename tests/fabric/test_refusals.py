@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fabric.weave import ROWS, Weave
+from fabric.weave import GROUPS, ROWS, Weave
 from flow.world import PURPOSE
 from yunhe.sdk import YunheRefused
 
@@ -171,6 +171,33 @@ def test_where_no_key_is_found_the_other_side_is_not_even_asked(weave: Weave) ->
     assert space.fabric(sql, {"a": weave.rows[0], "x": weave.again}, PURPOSE).num_rows == 0
     assert space.fabric_answers()[0]["parts"][1]["state"] == "spared"
     assert space.bill(weave.again.id).uses == before
+
+
+def test_an_answer_with_noise_says_how_much(weave: Weave) -> None:
+    budget = "epsilon=20;delta=0.00001;query=5;groups=1;rows=6;labs.value=0..25"
+    noisy = []
+    for key in ("h1", "h2"):
+        code = weave._products(key, {"noisy": GROUPS.but({"privacy": budget})})["noisy"]
+        noisy.append(weave.signed(key, code))
+    space = weave["r"].space
+    given = {"all": [*noisy, weave.groups[0]]}
+    sql = "SELECT count(*) AS n, sum(value) AS v FROM all.labs WHERE days < 300"
+    plan = space.explain(sql, given, PURPOSE)
+    assert [part["governed_by"]["privacy"] for part in plan["parts"]] == [budget, budget, None]
+    table = space.fabric(sql, given, PURPOSE)
+    metadata = table.schema.metadata or {}
+    told = json.loads(metadata[b"yunhe.noise"])
+    assert told["parts_without"] == 1
+    ranges = {each["of"]: float(each["ci95"]) for each in told["statistics"]}
+    record = space.fabric_answers()[0]
+    parts = [part["noise"] for part in record["parts"]]
+    assert parts[2] is None
+    single = {each["of"]: each["ci95"] for each in parts[0]["statistics"]}
+    assert ranges["count(*)"] == pytest.approx(single["count(*)"] * 2**0.5, rel=1e-3)
+    assert ranges["sum(value)"] > single["sum(value)"]
+    assert {source["noise"] for source in record["lineage"]["v"]} == {True, False}
+    inherited = {each["contract_id"] for each in json.loads(metadata[b"yunhe.policy"])["noise"]}
+    assert inherited == {each.id for each in noisy}
 
 
 def test_rows_of_nobody_are_shown_in_any_answer(weave: Weave) -> None:
