@@ -2,7 +2,7 @@
 
     rows COLUMN_NOT_AGREED: SELECT diag FROM patients
 
-Mode: rows | groups (the contract). Answer: the refusal's code, or RUNS for a query that is
+Mode: rows | groups | listed (the contract). Answer: the refusal's code, or RUNS for a query that is
 harmless because it reads what the policy left. `RUNS=270` also fixes its one value; after `|`
 stands what a protocol's own reader may say before the gate is asked. In a query `{U+202E}` stands
 for a character, `{3*ab}` for ababab.

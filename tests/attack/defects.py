@@ -412,7 +412,8 @@ DEFECTS: Final[dict[str, Defect]] = {
     "k of one": Defect(job(k=1), ("probes",)),
     "aggregates: allow-list open": Defect(
         _all(
-            put(aggregate, "GROUP_AGGREGATES", _Everything()),
+            put(aggregate, "USUAL", _Everything()),
+            put(aggregate._Split, "_check_agreed", nothing),
             put(functions, "ALLOWED", _Everything()),
         ),
         ("aggregate_functions",),

@@ -1,7 +1,8 @@
 """The node under attack: real nodes in this process, one product, a contract of each kind.
 
 In: a folder. Out: `Target`: the nodes of `flow.world`, a contract that shows rows, one that shows
-groups of ten only, and what a consumer holds who leaves his own connector away.
+groups of ten only, one with a list of aggregates, and what a consumer holds who leaves his own
+connector away.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ ROWS = Terms(
     rows_max=5_000,
 )
 GROUPS = replace(ROWS, minimum_group=canaries.MINIMUM_GROUP)
+LISTED = replace(GROUPS, aggregates="patients.Age=count,max,median,min,quantile,stddev/5")
 TEXTS = {"description_zh": "受测数据", "description_en": "Data under attack"}
 
 
 @dataclass
 class Target:
-    """What the attacks aim at; `contracts` by mode: rows, groups."""
+    """What the attacks aim at; `contracts` by mode: rows, groups, listed."""
 
     world: World
     resource_id: str
@@ -102,7 +104,7 @@ def target(home: Path) -> Iterator[Target]:
         found = resource(world)
         made = {
             mode: world.agree(product(world, found, terms))
-            for mode, terms in (("rows", ROWS), ("groups", GROUPS))
+            for mode, terms in (("rows", ROWS), ("groups", GROUPS), ("listed", LISTED))
         }
         yield Target(world, found, made, heard)
     finally:
