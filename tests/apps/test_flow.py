@@ -75,7 +75,7 @@ def test_a_program_runs_beside_the_data_and_only_groups_leave(world: World) -> N
 
 def test_the_example_of_the_docs_runs(world: World) -> None:
     page = (Path(__file__).parents[2] / "docs" / "apps.md").read_text("utf-8")
-    program, use = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    program, use, listed = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (form,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     manifest = tomllib.loads(form)
     assert manifest.pop("code") == "mean_age.py"
@@ -88,6 +88,10 @@ def test_the_example_of_the_docs_runs(world: World) -> None:
     until("consent", lambda: known["space"].apps.deployments()[0]["state"] == "deployed")
     exec("\n".join(steps[2:]), known)  # noqa: S102
     assert known["tables"][0].to_pydict() == {"sex": ["f", "m"], "mean_age": [55.0, 54.0]}
+    exec(listed.splitlines()[0], known)  # noqa: S102
+    until("the listing", lambda: known["space"].apps.search(digest=known["app"]["digest"]))
+    exec(listed, known)  # noqa: S102
+    assert [each["name"] for each in known["found"]] == ["mean-age"]
 
 
 def test_sql_and_numbers_and_what_a_person_lets_go(world: World) -> None:
@@ -130,6 +134,32 @@ def test_sql_and_numbers_and_what_a_person_lets_go(world: World) -> None:
         a.apps.release(kept["id"], "again")
     a.issue_statement(contract)
     until("settled", lambda: [s.state for s in a.statements(contract)] == ["settled"])
+
+
+def test_what_all_runs_of_a_contract_say_is_bounded_together(world: World) -> None:
+    a, r = world["a"].space, world["r"].space
+    two = "def run(i, p):\n    return {'n': i['patients'].num_rows, 'least': p['least']}"
+    app = r.apps.publish(manifest("two-numbers", output={"numbers": ["n", "least"]}), two)
+    contract = agreed(world, terms(f"{METRICS};bits=120", app["reference"]))
+    deployed = r.apps.deploy(app["digest"], contract)["id"]
+    jobs = [r.apps.run_app(deployed, PURPOSE, {"least": least}) for least in range(3)]
+    assert [job["state"] for job in jobs] == ["released", "released", "failed"]
+    assert (jobs[2]["code"], sum(job["bits"] for job in jobs[:2])) == ("APP_BITS_SPENT", 106)
+    assert sorted(use.state for use in a.uses(contract)) == ["posted", "posted", "void"]
+    # SQL says something by its numbers, too; and what a person keeps back was not said.
+    sql = r.apps.publish(manifest("by-sex-2", "sql", output={"numbers": ["n"]}), BY_SEX)
+    contract = agreed(world, terms(f"{AGGREGATE};bits=300", sql["reference"]))
+    deployed = r.apps.deploy(sql["digest"], contract)["id"]
+    jobs = [r.apps.run_app(deployed, PURPOSE, {"least": 18}) for _ in range(2)]
+    assert [(job["code"], job["bits"]) for job in jobs] == [("", 181), ("APP_BITS_SPENT", 0)]
+    rows = "def run(i, p):\n    return {'n': [1, 2]}"
+    looked = r.apps.publish(manifest("looked-2", output={"columns": ["n"]}), rows)
+    contract = agreed(world, terms(f"{REVIEW};bits=200", looked["reference"]))
+    deployed = r.apps.deploy(looked["digest"], contract)["id"]
+    first, second = (r.apps.run_app(deployed, PURPOSE) for _ in range(2))
+    assert (first["state"], second["code"]) == ("held", "APP_BITS_SPENT")
+    a.apps.release(first["id"], "not this one", let_go=False)
+    assert r.apps.run_app(deployed, PURPOSE)["state"] == "held"
 
 
 def test_a_name_needs_consent_and_a_version_needs_it_anew(world: World) -> None:

@@ -34,6 +34,7 @@ TERMS = Terms(("research",), ("p.age",), applications=("risk",), release=Release
         "model-metrics;rows=20;digits=4;bytes=4096",
         "predictions-to-host;rows=9;bytes=300",
         "review;rows=1;bytes=256",
+        f"{RULE};bits=5000",  # of all runs together: the one bound that may be left out
     ],
 )
 def test_a_rule_comes_back_as_it_was_written(text: str) -> None:
@@ -55,6 +56,9 @@ def test_a_rule_comes_back_as_it_was_written(text: str) -> None:
         "aggregate;k=1;rows=100;digits=4;bytes=65536",
         "aggregate;k=10;rows=100;digits=17;bytes=65536",
         "aggregate;k=10;rows=100;bytes=65536",
+        f"{RULE};bits=0",
+        f"{RULE};bits=5;bits=5",
+        "model-metrics;bits=5;rows=20;digits=4;bytes=4096",
         f"{RULE};",
         f" {RULE}",
     ],

@@ -27,7 +27,8 @@ from yunhe.kernel.clock import iso
 PRIVACY = r"^(epsilon|rho)=[0-9.]+;delta=[0-9.]+;query=[0-9.]+;groups=[0-9]+;rows=[0-9]+(;[^;]+)*$"
 PRIVACY_LIKE = "epsilon=1;delta=0.000001;query=0.1;groups=1;rows=1"
 
-RELEASE = r"^(aggregate|model-metrics|predictions-to-host|review)(;(k|rows|digits|bytes)=[0-9]+)+$"
+_RULES = "aggregate|model-metrics|predictions-to-host|review"
+RELEASE = rf"^({_RULES})(;(k|rows|digits|bytes|bits)=[0-9]+)+$"
 WATERMARK_LIKE = "key=patients.id;share=2;patients.weight=0.5"
 WATERMARK = r"^key=[^;=]+;share=[1-9][0-9]{0,3}(;[^;=]+=[0-9.]+)+$"
 AGGREGATES = r"^[^;=/]+=[a-z,]+(/[0-9.]+)?(;[^;=/]+=[a-z,]+(/[0-9.]+)?)*$"

@@ -168,6 +168,14 @@ class AppOutputRefused(Denied):
     mend_zh = "请让程序在规则范围内输出清单所声明的内容。"
 
 
+class AppBitsSpent(Denied):
+    code = "APP_BITS_SPENT"
+    en = "The contract lets its programs say {limit} bits in all; {spent} are said, so none leaves."
+    zh = "合约限定应用累计输出 {limit} 比特，已用 {spent} 比特，不再放行。"
+    mend_en = "Ask for fewer numbers or digits, or negotiate another contract."
+    mend_zh = "请减少输出的数值或位数，或另行协商合约。"
+
+
 class AppInterrupted(Unavailable):
     code = "APP_INTERRUPTED"
     en = "The host's node stopped while the program ran; the use was given back."

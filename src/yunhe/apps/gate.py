@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -201,7 +201,7 @@ def _bits(numbers: int, digits: int) -> int:
 
 def count_of(rows: int) -> Passed:
     """What leaves where the rows stay: how many they are."""
-    return Passed(pa.table({"rows": pa.array([rows], pa.int64())}))
+    return Passed(pa.table({"rows": pa.array([rows], pa.int64())}), bits=rows.bit_length())
 
 
 def beside(table: pa.Table, inputs: list[Path]) -> pa.Table:
@@ -219,12 +219,16 @@ def beside(table: pa.Table, inputs: list[Path]) -> pa.Table:
 
 
 def trimmed(
-    chunks: Iterator[bytes], rule: Release, computed: Collection[int] = ()
+    chunks: Iterator[bytes],
+    rule: Release,
+    computed: Collection[int] = (),
+    tell: Callable[[int], object] = lambda _bits: None,
 ) -> Iterator[bytes]:
     """The result of an application's SQL, its inexact numbers at the rule's digits.
 
-    `computed`: the places that are no keys, where only numbers and truth values may stand. Raises
-    AppOutputRefused otherwise and beyond the rule's bytes. The stream is of our own engine.
+    `computed`: the places that are no keys, where only numbers and truth values may stand; `tell`
+    hears the most that they can say, in bits. Raises AppOutputRefused otherwise and beyond the
+    rule's bytes. The stream is of our own engine.
     """
     held = io.BytesIO()
     for chunk in chunks:
@@ -245,7 +249,21 @@ def trimmed(
     made = Passed(table).stream()
     if len(made) > rule.bytes:
         raise AppOutputRefused("too many bytes")
+    tell(_said(table, computed, rule.digits) if rule.digits else 8 * table.nbytes)
     yield made
+
+
+def _said(table: pa.Table, computed: Collection[int], digits: int) -> int:
+    """The most that the numbers of a result of SQL can say: inexact ones at `digits`, whole ones
+    by their width; a bit for each group that is there."""
+    bits = int(table.num_rows)
+    for at in computed:
+        kind = table.schema.field(at).type
+        if pa.types.is_floating(kind):
+            bits += _bits(table.num_rows, digits)
+        elif not pa.types.is_null(kind):
+            bits += int(kind.bit_width) * table.num_rows
+    return bits
 
 
 def _is_number(kind: pa.DataType) -> bool:

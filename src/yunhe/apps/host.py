@@ -28,6 +28,7 @@ from yunhe.apps.desk import (
     text,
 )
 from yunhe.apps.errors import (
+    AppBitsSpent,
     AppChanged,
     AppJobsTooMany,
     AppNotAgreed,
@@ -51,7 +52,7 @@ from yunhe.apps.model import (
 )
 from yunhe.apps.runs import fresh
 from yunhe.apps.shelf import Shelf
-from yunhe.contracts import Contract, ReleaseKind, covers
+from yunhe.contracts import Contract, Release, ReleaseKind, covers
 from yunhe.contracts import Side as Role
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
@@ -317,7 +318,11 @@ class Host:
                 raise AppJobsTooMany(limit=limits.APP_JOBS_WAITING_MAX)
             if store.waiting(tx, contract.id) >= limits.APP_JOBS_OF_ONE_MAX:
                 raise AppJobsTooMany(limit=limits.APP_JOBS_OF_ONE_MAX)
-            rule = str(contract.terms.release or "")
+            release = contract.terms.release
+            spent = store.bits_spent(tx, contract.id)
+            if release is not None and 0 < release.bits <= spent:
+                raise AppBitsSpent(limit=release.bits, spent=spent)
+            rule = str(release or "")
             made = fresh(tx, use_id, Side.HOST, found, purpose, principal, parameters, rule)
             said = {
                 "use_id": use_id,
@@ -400,6 +405,8 @@ class Host:
                 "bytes": size,
                 "at": iso(tx.now),
             }
+            if not let_go and Release.parse(job.rule).bits:  # what did not leave said nothing
+                store.spend_bits(tx, job.contract_id, -job.bits, 1 << 62)
             entry = desk.evidence.record(tx, "app.released" if let_go else "app.refused", body)
             desk.control.post_held(job.id, job.contract_id, rows, size, complete=True)
             values = {

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from yunhe.apps import box, gate, store
 from yunhe.apps.desk import Desk, keep, tell_job
 from yunhe.apps.errors import (
+    AppBitsSpent,
     AppChanged,
     AppCut,
     AppInterrupted,
@@ -178,18 +179,20 @@ class Runner:
         sql = bind_named(code.read_text(encoding="utf-8"), job.parameters)
         made = computed(sql) if rule.kind is ReleaseKind.AGGREGATE else frozenset[int]()
         began = monotonic()
+        told: list[int] = []
 
         def kept(tx: Tx, laid: Spooled) -> None:
             runnable(tx, job.deployment_id)  # revoked while it ran: nothing leaves
             took = math.ceil(monotonic() - began)
-            self._settle(tx, job, rule, _Done(laid.rows, laid.bytes, laid.digest, wall_s=took))
+            done = _Done(laid.rows, laid.bytes, laid.digest, bits=sum(told), wall_s=took)
+            self._settle(tx, job, rule, done)
 
         self._desk.plane.spool(
             job.peer_did,
             replace(query, sql=sql),
             self._desk.job(job.id) / "output.arrow",
             kept,
-            lambda chunks: gate.trimmed(chunks, rule, made),
+            lambda chunks: gate.trimmed(chunks, rule, made, told.append),
         )
 
     def _program(
@@ -292,6 +295,8 @@ class Runner:
     def _settle(self, tx: Tx, job: Job, rule: Release, done: _Done) -> None:
         """In the transaction that makes the use durable: posted and released, or held."""
         desk = self._desk
+        if rule.bits and not store.spend_bits(tx, job.contract_id, done.bits, rule.bits):
+            raise AppBitsSpent(limit=rule.bits, spent=store.bits_spent(tx, job.contract_id))
         held = rule.kind is ReleaseKind.REVIEW
         state = JobState.HELD if held else JobState.RELEASED
         body = {

@@ -56,6 +56,12 @@ holder: Final = sa.Table(
     sa.Column("peer_did", sa.String(255), primary_key=True),
     sa.Column("at", UtcTime, nullable=False),
 )
+bits: Final = sa.Table(
+    "apps_bits",
+    metadata,
+    sa.Column("contract_id", sa.String(limits.PID_CHARS_MAX), primary_key=True),
+    sa.Column("spent", sa.BigInteger, nullable=False),
+)
 deployment: Final = sa.Table(
     "apps_deployment",
     metadata,
@@ -276,6 +282,21 @@ def waiting(tx: Tx, contract_id: str = "") -> int:
     if contract_id:
         query = query.where(job.c.contract_id == contract_id)
     return int(tx.scalar(query))
+
+
+def spend_bits(tx: Tx, contract_id: str, amount: int, most: int) -> bool:
+    """Count what a run could have said against the contract's sum; whether it fits. Negative:
+    given back."""
+    tx.insert_once(bits, {"contract_id": contract_id, "spent": 0})
+    c = bits.c
+    fits = bits.update().where(c.contract_id == contract_id, c.spent + amount <= most)
+    return tx.execute(fits.values(spent=c.spent + amount)).rowcount == 1
+
+
+def bits_spent(tx: Tx, contract_id: str) -> int:
+    """What the runs of a contract could have said, in all."""
+    query = sa.select(bits.c.spent).where(bits.c.contract_id == contract_id)
+    return int(tx.scalar(query) or 0)
 
 
 def next_job(tx: Tx) -> str | None:

@@ -35,7 +35,9 @@ _RANGES: Final = {
     "rows": (1, 10**6),
     "digits": (1, 9),
     "bytes": (256, 64 << 20),
+    "bits": (1, 10**8),
 }
+_IN_ALL: Final = "bits"  # the one bound that may be left out; it stands last
 _WHOLE: Final = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -45,7 +47,8 @@ class Release:
 
     `k`: entities behind each row; `rows`: rows of the output, or numbers of a model's metrics;
     `digits`: significant decimal digits a number keeps; `bytes`: of the whole output as Arrow.
-    0 where the kind has no such bound.
+    `bits`: of all runs of the contract together, what programs can have said by their choice of
+    numbers. 0 where there is no such bound.
     """
 
     kind: ReleaseKind
@@ -53,9 +56,11 @@ class Release:
     bytes: int
     k: int = 0
     digits: int = 0
+    bits: int = 0
 
     def __str__(self) -> str:
-        said = [f"{name}={getattr(self, name)}" for name in _BOUNDS[self.kind]]
+        names = [*_BOUNDS[self.kind], *([_IN_ALL] if self.bits else [])]
+        said = [f"{name}={getattr(self, name)}" for name in names]
         return ";".join([self.kind, *said])
 
     @classmethod
@@ -64,7 +69,8 @@ class Release:
         kind, *parts = text.split(";")
         names = _BOUNDS.get(kind)
         said = [part.partition("=") for part in parts]
-        if names is None or tuple(name for name, _, _ in said) != names:
+        given = tuple(name for name, _, _ in said)
+        if names is None or given not in (names, (*names, _IN_ALL)):
             raise ValueError(text)
         found: dict[str, int] = {}
         for name, _, value in said:

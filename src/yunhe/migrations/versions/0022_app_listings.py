@@ -1,4 +1,4 @@
-"""Applications in the catalogue: their listings at the author, and who took them."""
+"""Applications: listings at the author and who took them; bits said under a contract, in all."""
 
 from __future__ import annotations
 
@@ -29,4 +29,10 @@ def upgrade() -> None:
         sa.Column("peer_did", sa.String(255), nullable=False),
         sa.Column("at", UtcTime(), nullable=False),
         sa.PrimaryKeyConstraint("digest", "peer_did"),
+    )
+    op.create_table(
+        "apps_bits",
+        sa.Column("contract_id", sa.String(255), nullable=False),
+        sa.Column("spent", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("contract_id"),
     )
