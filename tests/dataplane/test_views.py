@@ -206,3 +206,19 @@ def test_many_text_literals_are_tried_together(hospital) -> None:
     hospital.govern(f"SELECT count(*) FROM labs WHERE day IN ({many}) AND code IN ('1', '2')")
     with pytest.raises(BadLiteral):
         hospital.govern(f"SELECT count(*) FROM labs WHERE day IN ({many}, 'x')")
+
+
+def test_a_filter_is_read_anew_for_other_columns(hospital) -> None:
+    """What is kept of a row filter is of these very columns and kinds: no other table gets it."""
+    terms = replace(ROWS, row_filters=(("patients", "age > 30"),))
+    tables = hospital.tables
+    check_terms(terms, tables)
+    check_terms(terms, tables)
+    table = tables["patients"]
+    for changed in (
+        {name: kind for name, kind in table.columns.items() if name.lower() != "age"},
+        {**table.columns, "Age": "VARCHAR"},
+    ):
+        other = {**tables, "patients": replace(table, columns=changed)}
+        with pytest.raises((FilterNotEnforceable, ColumnNotAgreed)):
+            check_terms(replace(terms, columns=("patients.id",)), other)

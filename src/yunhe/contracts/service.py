@@ -293,9 +293,10 @@ class Contracts:
             fresh_until = now + timedelta(seconds=limits.DATA_TOKEN_RENEW_S)
             if (data is None or data.expires_at <= fresh_until) and not asked:
                 asked = True
-                self._db.write(lambda tx: self._ask(tx, contract_id))
+                rung += self._db.write(lambda tx: self._ask(tx, contract_id))  # that is no news
                 if data is None:
-                    continue  # that rang, too, and is no news
+                    self._desk.bell.wait(rung, min(_POLL_S, until - time.monotonic()))
+                    continue
             if data is not None:
                 return Access(contract, data.endpoint, data.token, data.expires_at)
             self._wait_for_access(contract_id, refused, rung, until)
@@ -313,9 +314,12 @@ class Contracts:
 
         return self._db.read(find)
 
-    def _ask(self, tx: Tx, contract_id: str) -> None:
-        if not transfers.awaited(tx, contract_id, tx.now):
+    def _ask(self, tx: Tx, contract_id: str) -> bool:
+        """Whether it was asked for: where an answer is awaited, it is not asked again."""
+        wanted = not transfers.awaited(tx, contract_id, tx.now)
+        if wanted:
             transfers.request(self._desk, tx, contract_id)
+        return wanted
 
     def _wait_for_access(
         self, contract_id: str, refused: Why | None, rung: int, until: float

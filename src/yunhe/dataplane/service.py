@@ -216,6 +216,7 @@ class DataPlane:
             return None
         self._gate.second.ready()
         tables = self._tables(contract)
+        views(tables, contract.terms)  # its row filters are read by then
         if any(map(located, tables.values())):
             return None  # its workers are of one use each
         return self._binding(contract, self._fresh(contract, tables, ()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -264,6 +265,12 @@ def _filter(table: str, text: str, binding: TableBinding, *, whole: bool = True)
     Comparisons of columns with literals, IN, BETWEEN, IS NULL, AND, OR, NOT: nothing that could
     read another table, raise on a value or end the subquery.
     """
+    return _regenerated(table, text, tuple(binding.columns.items()), whole)
+
+
+@functools.lru_cache(limits.FILTERS_KEPT_MAX)  # of its arguments alone; a refusal is not kept
+def _regenerated(table: str, text: str, typed: tuple[tuple[str, str], ...], whole: bool) -> str:
+    columns = dict(typed)
     try:
         parsed = sqlglot.parse(f"SELECT 1 WHERE {text}", dialect="duckdb")
     except (SqlglotError, RecursionError) as error:
@@ -272,7 +279,7 @@ def _filter(table: str, text: str, binding: TableBinding, *, whole: bool = True)
     if not isinstance(root, exp.Select) or _set_args(root) != {"expressions", "where"}:
         raise FilterNotEnforceable(table=table, why="not one predicate")
     predicate = root.args["where"].this
-    known = {name.lower(): name for name in binding.columns}
+    known = {name.lower(): name for name in columns}
     for node in predicate.walk():
         if type(node) in DATE_LITERAL:
             _check_date_literal(table, node)
@@ -281,9 +288,9 @@ def _filter(table: str, text: str, binding: TableBinding, *, whole: bool = True)
         elif isinstance(node, exp.Column) and (
             node.table or node.args.get("db") or (whole and node.name.lower() not in known)
         ):
-            near = _near(node.name, binding.columns)
+            near = _near(node.name, columns)
             raise FilterNotEnforceable(table=table, why=f"no column {node.sql('duckdb')}{near}")
-    _check_values(table, predicate, {name: binding.columns[known[name]] for name in known})
+    _check_values(table, predicate, {name: columns[known[name]] for name in known})
     for column in list(predicate.find_all(exp.Column)):
         column.set("table", exp.to_identifier(BASE))
         column.set(
