@@ -266,6 +266,27 @@ def test_a_termination_ends_every_part(node: Plane) -> None:
     assert (node.use().state, node.use().complete) == ("posted", False)
 
 
+def test_a_termination_as_the_first_part_begins_leaves_no_use_open(
+    node: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late it comes: the use is void or posted, and its worker is free again."""
+    release, desk = node.plane._release, node.desk
+    for each in ("c1", "c2", "c3", "c4"):  # more than there are workers
+
+        def late(begun: Any, contract_id: str = each) -> None:
+            release(begun)
+            desk.terminate(contract_id)
+
+        monkeypatch.setattr(node.plane, "_release", late)
+        desk.open(TERMS, each)
+        parted = node.plane.parted(PEER, Query(each, f"u {each}", ALL, "research"))
+        assert parted is not None
+        with contextlib.suppress(YunheError):
+            list(parted.open(0))
+        parted.expire()
+        assert [use.state for use in node.control.uses(each)] == ["posted"]
+
+
 def test_a_stock_client_reads_all_parts(face: FlightSql, node: Plane) -> None:
     node.desk.open(TERMS)
     options = {"adbc.flight.sql.rpc.call_header.x-agreement-id": "c1"}

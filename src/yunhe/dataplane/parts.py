@@ -167,8 +167,9 @@ class PartingPlane(DataPlane):
         begun = self._begin(parted.peer_did, parted.query, narrow)
         begun.running.share = parted.take
         with self._void_unless_done(begun):
+            # Before the release: after it nothing may fail that leaves the use to no stream.
+            contract = self._contracts.in_force(parted.query.contract_id, parted.peer_did)
             self._release(begun)
-        contract = self._contracts.in_force(parted.query.contract_id, parted.peer_did)
         stream = Stream(
             begun.running, begun.governed, begun.grant, parted.over, self._crash, begun.watch
         )
