@@ -63,6 +63,7 @@ def _job(governed):
         "region = 'east'",
         "region IN ('east', 'north') AND NOT salary > 70000",
         "birth >= DATE '1960-01-01' OR birth IS NULL",
+        "birth < TIMESTAMP '1990-01-01 00:00:00'",
         '"Age" BETWEEN 20 AND 40 AND salary <> -1',
         "region IS NOT NULL",
         "true",

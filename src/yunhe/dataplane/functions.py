@@ -121,6 +121,7 @@ CAST_TYPES: Final = frozenset(
         "VARCHAR",
         "DATE",
         "TIMESTAMP",
+        "TIMESTAMPNTZ",  # what the parser calls TIMESTAMP in our dialect
         "TIMESTAMPTZ",
         "TIME",
     ]

@@ -301,7 +301,7 @@ def _regenerated(table: str, text: str, typed: tuple[tuple[str, str], ...], whol
 
 def _check_date_literal(table: str, node: exp.Expr) -> None:
     if isinstance(node, exp.Cast):
-        date = node.to.this in (exp.DType.DATE, exp.DType.TIMESTAMP)
+        date = node.to.is_type(exp.DType.DATE, exp.DType.TIMESTAMP, exp.DType.TIMESTAMPNTZ)
         if not (date and isinstance(node.this, exp.Literal)):
             raise FilterNotEnforceable(table=table, why="CAST is for date literals only")
 
