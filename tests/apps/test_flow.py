@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -33,7 +34,7 @@ from yunhe.apps.manifest import compose
 from yunhe.cli import app as cli
 from yunhe.evidence import verify_bundle
 from yunhe.kernel.errors import Invalid, YunheError
-from yunhe.sdk import Contract, Terms, YunheRefused, gather_trust
+from yunhe.sdk import Contract, Terms, YunheRefused, connect_async, gather_trust
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,12 @@ def test_a_program_runs_beside_the_data_and_only_groups_leave(world: World) -> N
     assert (job["state"], job["code"]) == ("released", "")
     table = r.apps.result(job["id"])
     assert table.to_pydict()["sex"] == ["f", "m"]
+
+    async def awaited() -> pa.Table:
+        async with connect_async(world["r"].config.address, world["r"].token) as space:
+            return await space.apps.result(job["id"])
+
+    assert asyncio.run(awaited()).equals(table)
     (use,) = a.uses(contract)
     assert (use.use_id, use.rows, use.fee_fen, use.state) == (job["id"], 2, 114, "posted")
     assert "rows: 360" in a.apps.log(job["id"])["log"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from yunhe.dataplane import IpcCount
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
 from yunhe.kernel.keys import jws_detached
-from yunhe.sdk import Contract, Terms, YunheRefused, connect
+from yunhe.sdk import Contract, Terms, YunheRefused, connect, connect_async
 from yunhe.vault import Due, seal, store
 from yunhe.vault.errors import SealKeyInvalid, VaultBroken
 
@@ -96,6 +97,20 @@ def test_a_delivery_stays_sealed_is_read_and_destroyed(world: World, code: str) 
     )[0]
     assert proof["body"] == done["destroyed"]["body"]
     assert proof["jws"] == done["destroyed"]["jws"]
+
+
+def test_a_client_to_await_reads_and_is_refused_alike(world: World, code: str) -> None:
+    item = delivered(world, world.agree(code))["id"]
+
+    async def asked() -> list[int]:
+        async with connect_async(world["r"].config.address, world["r"].token) as space:
+            with pytest.raises(YunheRefused, match="PURPOSE_NOT_AGREED"):
+                await space.vault_read(item, "marketing")
+            whole = await space.vault_read(item, PURPOSE)
+            counted = await space.vault_sql(item, "SELECT count(*) AS n FROM patients", PURPOSE)
+        return [whole.num_rows, counted.to_pydict()["n"][0]]
+
+    assert asyncio.run(asked()) == [360, 360]
 
 
 def test_the_end_of_the_contract_destroys_the_key(world: World, code: str) -> None:

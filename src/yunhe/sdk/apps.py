@@ -254,10 +254,19 @@ class Apps(_Verbs, Blocking):
 class AsyncApps(_Verbs, Awaiting):
     """Applications, of a client to await."""
 
-    def __init__(self, run: Callable[[Any], Awaitable[Any]]) -> None:
-        self._run = run
+    def __init__(
+        self,
+        run: Callable[[Any], Awaitable[Any]],
+        blocking: Callable[[Callable[[Any], Any]], Awaitable[Any]],
+    ) -> None:
+        """`blocking`: a verb of a client that blocks, carried out in a thread."""
+        self._run, self._blocking = run, blocking
 
     async def run(self, work: Call[T] | Flow[T]) -> T:
         """Carry out a verb."""
         done: T = await self._run(work)
         return done
+
+    async def result(self, job: str, *, held: bool = False) -> pyarrow.Table:
+        """As `Apps.result`."""
+        return await self._blocking(lambda space: space.apps.result(job, held=held))

@@ -314,7 +314,7 @@ class AsyncSpace(_Verbs, Awaiting):
         self.target = where
         self._http = httpx.AsyncClient(**_client_options(where))
         self._lines = Lines(where)
-        self.apps = AsyncApps(self.run)
+        self.apps = AsyncApps(self.run, self._blocking)
 
     async def run(self, work: Call[T] | Flow[T]) -> T:
         """Carry out a verb of `calls`; raises as `Space.run`."""
@@ -416,10 +416,28 @@ class AsyncSpace(_Verbs, Awaiting):
 
     async def fetch(self, transfer: Transfer | str, to: str | Path) -> Received:
         """As `Space.fetch`."""
+        return await self._blocking(lambda space: space.fetch(transfer, to))
 
-        def whole() -> Received:
+    async def vault_read(
+        self, item: str, purpose: str = "", application_token: str = ""
+    ) -> pyarrow.Table:
+        """As `Space.vault_read`."""
+        asked = (item, purpose, application_token)
+        return await self._blocking(lambda space: space.vault_read(*asked))
+
+    async def vault_sql(
+        self, item: str, sql: str, purpose: str = "", application_token: str = ""
+    ) -> pyarrow.Table:
+        """As `Space.vault_sql`."""
+        asked = (item, sql, purpose, application_token)
+        return await self._blocking(lambda space: space.vault_sql(*asked))
+
+    async def _blocking(self, verb: Callable[[Space], T]) -> T:
+        """A verb that reads a whole body, in a thread with a connection of its own."""
+
+        def whole() -> T:
             with Space(self.target) as space:
-                return space.fetch(transfer, to)
+                return verb(space)
 
         return await asyncio.to_thread(whole)
 
