@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
-import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.annotate_types import annotate_types
@@ -22,13 +21,21 @@ from sqlglot.schema import MappingSchema
 
 from yunhe.dataplane import pushdown_sums as sums
 from yunhe.dataplane.pushdown_places import around
-from yunhe.dataplane.pushdown_prints import here, printed
+from yunhe.dataplane.pushdown_prints import printed
 from yunhe.dataplane.pushdown_rows import conditions, needed, tail
+from yunhe.dataplane.pushdown_trees import (
+    ONE,
+    aggregates_of,
+    keys_of,
+    left_over,
+    parsed,
+    policy_table,
+    pruned,
+    rendered,
+)
 from yunhe.dataplane.pushdown_words import BASE, NotPushed, Placed, Words, family, family_of
 from yunhe.dataplane.views import ROW
 from yunhe.sources import arrow_type, quoted
-
-ONE = "__one"  # what is shipped where only the number of rows matters
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class _Planner:
 
     def statement(self, sql: str) -> str:
         """Plan one statement; what is left of it."""
-        tree = _typed(_pruned(_parsed(sql)), self.types)
+        tree = _typed(pruned(parsed(sql)), self.types)
         if isinstance(tree, exp.Select):
             try:
                 return self._grouped(tree)
@@ -87,7 +94,7 @@ class _Planner:
                 self._rows(tree, str(why))
         else:
             self._rows(tree, "a set operation stays here")
-        return _render(tree)
+        return rendered(tree)
 
     def within(self, sql: str) -> str:
         """Plan what fills the groups of an aggregate-only query; what is left of it.
@@ -95,8 +102,8 @@ class _Planner:
         Its innermost queries make one row per group, or per group and entity; where these can be
         made there, and the places of a print with them, nothing else leaves the database.
         """
-        tree, self.placed = printed(_parsed(sql), self.placed)
-        tree, why = _typed(_pruned(tree), self.types), "its groups are made here"
+        tree, self.placed = printed(parsed(sql), self.placed)
+        tree, why = _typed(pruned(tree), self.types), "its groups are made here"
         for leaf in [each for each in tree.find_all(exp.Select) if _only_policies(each)]:
             if not leaf.args.get("group") and not leaf.find(exp.AggFunc):
                 why = "places in an order and spreads are made here"  # ranks.py
@@ -105,11 +112,11 @@ class _Planner:
                 self._by_places(leaf)
             except NotPushed:
                 try:
-                    leaf.replace(_parsed(self._grouped(leaf)))
+                    leaf.replace(parsed(self._grouped(leaf)))
                 except NotPushed as error:
                     why = str(error)
         self._rows(tree, why)
-        return _render(tree)
+        return rendered(tree)
 
     def _by_places(self, leaf: exp.Select) -> None:
         """Replace the query around `leaf`, that sums its entities by places of a print."""
@@ -126,21 +133,21 @@ class _Planner:
         shown = ", ".join(
             f"CAST({quoted(each)} AS {kind}) AS {quoted(each)}" for each, kind in columns
         )
-        outer.replace(_parsed(f"SELECT {shown} FROM data.{quoted(name)}"))  # noqa: S608
+        outer.replace(parsed(f"SELECT {shown} FROM data.{quoted(name)}"))  # noqa: S608
 
     def _grouped(self, tree: exp.Select) -> str:
         """The whole FROM, WHERE and GROUP BY there; projection, HAVING and order here."""
         if tree.args.get("with_") or any(tree.find_all(exp.Window)):
             raise NotPushed("WITH and windows stay here")
-        aggregates = list(dict.fromkeys(_aggregates(tree)))
-        keys = _keys(tree)
+        aggregates = list(dict.fromkeys(aggregates_of(tree)))
+        keys = keys_of(tree)
         if not aggregates and not keys:
             raise NotPushed("it makes no groups")
         core = _Core(tree, self.placed, self.mark)
         items: list[tuple[str, str, str]] = []  # name, in our own SQL, in the database's
         swaps: list[tuple[exp.Expr, exp.Expr]] = []
         for at, key in enumerate(keys):
-            items.append((f"__k{at}", _render(key), core.key(key)))
+            items.append((f"__k{at}", rendered(key), core.key(key)))
             swaps.append((key, exp.column(f"__k{at}", quoted=True)))
         for at, aggregate in enumerate(aggregates):
             parts, made = core.aggregate(aggregate, f"__a{at}")
@@ -152,7 +159,7 @@ class _Planner:
         if keys:
             asked += f" GROUP BY {', '.join(core.key(key) for key in keys)}"
         wide = {name for name, kind in columns if kind == "HUGEINT"}
-        left = _left_over(tree, swaps, self._name(), wide)
+        left = left_over(tree, swaps, self._name(), wide)
         self._add(core.source, core.tables, asked, columns, "groups")
         return left
 
@@ -205,9 +212,9 @@ class _Planner:
                 asked.set(name, part.copy() if name != "joins" else [j.copy() for j in part])
         text = ", ".join(f"{ours} AS {quoted(name)}" for name, ours in items)
         grouped = ", ".join(ours for name, ours in items if name.startswith("__k"))
-        body = _render(asked).removeprefix("SELECT")
+        body = rendered(asked).removeprefix("SELECT")
         tail = f" GROUP BY {grouped}" if grouped else ""
-        return self._described(_parsed(f"SELECT {text}{body}{tail}"))
+        return self._described(parsed(f"SELECT {text}{body}{tail}"))
 
     def _described(self, tree: exp.Expr) -> list[tuple[str, str]]:
         """Names and types that our own engine gives a query over the tables."""
@@ -217,7 +224,7 @@ class _Planner:
                 listed = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
                 con.execute(f"CREATE TABLE data.{quoted(table)} ({listed})")
             try:
-                found = con.execute(f"DESCRIBE {_render(tree)}").fetchall()
+                found = con.execute(f"DESCRIBE {rendered(tree)}").fetchall()
             except duckdb.Error as error:
                 raise NotPushed("its types are not plain") from error
         typed = [(str(name), str(kind)) for name, kind, *_ in found]
@@ -252,7 +259,7 @@ class _Core:
     def select(self, tree: exp.Select) -> str:
         """The whole query in the database's words, each column by its alias."""
         items = [f"{self._item(each.unalias())} AS {quoted(each.alias)}" for each in tree.selects]
-        keys = [self.key(key) for key in _keys(tree)]
+        keys = [self.key(key) for key in keys_of(tree)]
         grouped = f" GROUP BY {', '.join(keys)}" if keys else ""
         return f"SELECT {', '.join(items)} {self.body()}{grouped}"
 
@@ -283,7 +290,7 @@ class _Core:
         inner, words = node.this, self._words
         column = exp.column(name, quoted=True)
         if isinstance(node, exp.Count):
-            return [(name, _render(node), self._count(inner))], column
+            return [(name, rendered(node), self._count(inner))], column
         if node.args.get("expressions") or isinstance(inner, exp.Distinct):
             raise NotPushed(f"{node.key.upper()} stays here")
         kind = family(inner)
@@ -291,21 +298,21 @@ class _Core:
             if kind not in ("int", "decimal", "double", "text", "date", "timestamp"):
                 raise NotPushed(f"{node.key.upper()} of a {kind} stays here")
             said = f"{node.key.upper()}({words.ordered(inner)})"
-            return [(name, _render(node), said)], column
+            return [(name, rendered(node), said)], column
         if not isinstance(node, (exp.Sum, exp.Avg)) or kind not in ("int", "decimal", "double"):
             raise NotPushed(f"{node.key.upper()} of a {kind} stays here")
-        total = _render(exp.Sum(this=inner.copy()))
+        total = rendered(exp.Sum(this=inner.copy()))
         if _is_double(inner):
             shipped, made = sums.of_doubles(self._number(inner), total, name)
         elif kind == "int" and self.spelling.small_sums:
-            shipped, made = sums.of_whole_numbers(self._words.say(inner), _render(inner), name)
+            shipped, made = sums.of_whole_numbers(self._words.say(inner), rendered(inner), name)
         else:
             shipped, made = [(name, total, f"SUM({self._number(inner)})")], quoted(name)
         if isinstance(node, exp.Sum):
-            return shipped, _parsed(made)
-        counted = _render(exp.Count(this=inner.copy()))
+            return shipped, parsed(made)
+        counted = rendered(exp.Count(this=inner.copy()))
         shipped.append((f"{name}n", counted, f"COUNT({self._number(inner)})"))
-        return shipped, _parsed(f'CAST({made} AS DOUBLE) / "{name}n"')
+        return shipped, parsed(f'CAST({made} AS DOUBLE) / "{name}n"')
 
     def _number(self, node: exp.Expr) -> str:
         """What is summed; a number of any kind as DOUBLE, where it is said to be."""
@@ -362,37 +369,15 @@ def _only_policies(select: exp.Select) -> bool:
     start = select.args.get("from_")
     joins = select.args.get("joins") or []
     sources = [*([start.this] if start is not None else []), *(join.this for join in joins)]
-    return bool(sources) and all(_policy_table(each) is not None for each in sources)
+    return bool(sources) and all(policy_table(each) is not None for each in sources)
 
 
 def _placed_of(source: exp.Expr, placed: Mapping[str, Placed]) -> Placed:
-    table = _policy_table(source)
+    table = policy_table(source)
     found = None if table is None else placed.get(table.name)
     if found is None:
         raise NotPushed("it reads more than tables of a database")
     return found
-
-
-def _policy_table(source: exp.Expr) -> exp.Table | None:
-    """The table of a policy subquery; None for anything else."""
-    if not isinstance(source, exp.Subquery) or not isinstance(source.this, exp.Select):
-        return None
-    start = source.this.args.get("from_")
-    table = start.this if start is not None else None
-    return table if isinstance(table, exp.Table) and table.db == "data" else None
-
-
-def _pruned(tree: exp.Expr) -> exp.Expr:
-    """The policy subqueries without the columns nobody looks at: what is not shown is not read."""
-    for source in list(tree.find_all(exp.Subquery)):
-        outer = source.parent_select
-        if _policy_table(source) is None or outer is None:
-            continue
-        used = {c.name for c in outer.find_all(exp.Column) if c.table == source.alias_or_name}
-        kept = [item for item in source.this.selects if item.alias in used]
-        one = exp.alias_(exp.Literal.number(1), ONE, quoted=True)
-        source.this.set("expressions", kept or [one])
-    return tree
 
 
 def _typed(tree: exp.Expr, types: Types) -> exp.Expr:
@@ -407,80 +392,12 @@ def _typed(tree: exp.Expr, types: Types) -> exp.Expr:
         raise NotPushed("its types are not known") from error
 
 
-def _aggregates(tree: exp.Select) -> list[exp.Expr]:
-    found: list[exp.Expr] = []
-    for name in ("expressions", "having", "order"):
-        part = tree.args.get(name)
-        for node in part if isinstance(part, list) else [part] if part is not None else []:
-            found += list(node.find_all(exp.AggFunc))
-            if node.find(exp.Query):
-                raise NotPushed("a query within stays here")
-    return found
-
-
-def _keys(tree: exp.Select) -> list[exp.Expr]:
-    group = tree.args.get("group")
-    if group is not None and not group.args.get("all"):
-        keys = [key.unnest() for key in group.expressions]
-    elif group is not None or tree.args.get("distinct"):
-        keys = [item.unalias().unnest() for item in tree.selects if not item.find(exp.AggFunc)]
-    else:
-        keys = []
-    return list(dict.fromkeys(key for key in keys if key.find(exp.Column)))
-
-
-def _left_over(
-    tree: exp.Select, swaps: Sequence[tuple[exp.Expr, exp.Expr]], name: str, wide: set[str]
-) -> str:
-    """What our own engine does with the groups; raises NotPushed where a raw column is left."""
-    made = exp.Select()
-    for part in ("expressions", "having", "order", "limit", "offset", "distinct"):
-        value = tree.args.get(part)
-        if isinstance(value, list):
-            made.set(part, [_swapped(each, swaps, wide) for each in value])
-        elif value is not None:
-            made.set(part, _swapped(value, swaps, wide))
-    if having := made.args.pop("having", None):
-        made.set("where", exp.Where(this=having.this))
-    made.set("from_", exp.From(this=exp.table_(name, db="data", quoted=True)))
-    for column in made.find_all(exp.Column):
-        if column.table:
-            raise NotPushed(f"{column.name} stays here")
-    return _render(made)
-
-
-def _swapped(
-    node: exp.Expr, swaps: Sequence[tuple[exp.Expr, exp.Expr]], wide: set[str]
-) -> exp.Expr:
-    for old, new in swaps:
-        if node == old:
-            made = new.copy()
-            if isinstance(made, exp.Column) and made.name in wide:
-                return exp.cast(made, "INT128", dialect="duckdb")
-            return exp.paren(made) if not isinstance(made, exp.Column) else made
-    copy = node.copy()
-    pairs = zip(list(copy.iter_expressions()), list(node.iter_expressions()), strict=True)
-    for mine, theirs in pairs:
-        mine.replace(_swapped(theirs, swaps, wide))
-    return copy
-
-
 def _supported(columns: Sequence[tuple[str, str]]) -> None:
     for name, kind in columns:
         try:
             arrow_type(kind)
         except KeyError as error:
             raise NotPushed(f"{name} of type {kind} is not shipped") from error
-
-
-def _parsed(sql: str) -> exp.Expr:
-    made = sqlglot.parse_one(sql, dialect="duckdb")
-    assert isinstance(made, exp.Expr)  # noqa: S101 - our own text
-    return made
-
-
-def _render(tree: exp.Expr) -> str:
-    return str(here(tree).sql(dialect="duckdb", comments=False))
 
 
 __all__ = ["Fetch", "NotPushed", "Placed", "Plan", "plan"]

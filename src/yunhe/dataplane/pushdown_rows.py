@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
+from yunhe.dataplane.pushdown_trees import conjuncts
 from yunhe.dataplane.pushdown_words import BASE, NotPushed, Placed, Words, family
 from yunhe.dataplane.views import ROW
 
@@ -25,7 +26,7 @@ def needed(selects: Sequence[exp.Select], placed: Placed) -> list[str]:
 def conditions(policy: exp.Select, words: Words) -> list[str]:
     """What every row must meet that the query can see through this policy subquery."""
     said = []
-    for part in _conjuncts(policy):
+    for part in conjuncts(policy):
         try:
             said.append(words.say(part))
         except NotPushed:
@@ -36,14 +37,6 @@ def conditions(policy: exp.Select, words: Words) -> list[str]:
         except NotPushed:
             continue
     return list(dict.fromkeys(said))
-
-
-def _conjuncts(select: exp.Select) -> list[exp.Expr]:
-    where = select.args.get("where")
-    if where is None:
-        return []
-    root = where.this.unnest()
-    return [part.unnest() for part in root.flatten()] if isinstance(root, exp.And) else [root]
 
 
 def _outer_conjuncts(policy: exp.Select) -> list[exp.Expr]:
@@ -70,7 +63,7 @@ def _outer_conjuncts(policy: exp.Select) -> list[exp.Expr]:
         if isinstance(item.unalias(), exp.Column)
     }
     found = []
-    for part in _conjuncts(outer):
+    for part in conjuncts(outer):
         columns = list(part.find_all(exp.Column))
         mine = all(c.table == source.alias_or_name and c.name in plain for c in columns)
         if columns and mine and not part.find(exp.Query):
@@ -96,14 +89,14 @@ def tail(tree: exp.Expr, policy: exp.Select | None, words: Words) -> str:
         return ""
     if tree.find(exp.AggFunc, exp.Window) or len(list(tree.find_all(exp.Select))) != 2:
         return ""
-    every = [*_conjuncts(policy), *_conjuncts(tree)]
+    every = [*conjuncts(policy), *conjuncts(tree)]
     try:
-        for part in _conjuncts(policy):
+        for part in conjuncts(policy):
             words.say(part)
         outer = _outer_conjuncts(policy)
         for part in outer:
             words.say(part)
-        if len(outer) + len(_conjuncts(policy)) != len(every):
+        if len(outer) + len(conjuncts(policy)) != len(every):
             return ""
         order = _order(tree, policy, words)
     except NotPushed:

@@ -13,15 +13,17 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-import sqlglot
 from sqlglot import exp
 
 from yunhe.dataplane.pushdown import Fetch, Plan
-from yunhe.dataplane.pushdown import _aggregates as aggregates_of
-from yunhe.dataplane.pushdown import _keys as keys_of
-from yunhe.dataplane.pushdown import _left_over as left_over
-from yunhe.dataplane.pushdown import _pruned as pruned
-from yunhe.dataplane.pushdown_rows import _conjuncts as conjuncts
+from yunhe.dataplane.pushdown_trees import (
+    aggregates_of,
+    conjuncts,
+    keys_of,
+    left_over,
+    parsed,
+    pruned,
+)
 from yunhe.dataplane.pushdown_words import NotPushed, Placed
 from yunhe.dataplane.spark_oracle import Engine, Types
 from yunhe.dataplane.spark_query import Env, Queries
@@ -97,7 +99,7 @@ class _Planner:
 
     def _read(self, sql: str) -> exp.Expr:
         """The statement, without columns nobody looks at; those it looks at must be there."""
-        tree = pruned(_parsed(sql))
+        tree = pruned(parsed(sql))
         for table in tree.find_all(exp.Table):
             select = table.parent_select
             if table.db == "data" and table.name in self._placed and select is not None:
@@ -174,7 +176,7 @@ class _Planner:
         swaps = [(node, exp.column(f"__g{at}", quoted=True)) for at, node in enumerate(wanted)]
         last = self.fetches[-1]
         try:
-            left = _parsed(left_over(tree, swaps, last.name, set()))
+            left = parsed(left_over(tree, swaps, last.name, set()))
         except NotPushed as why:
             self.fetches.pop()
             raise NotSent(str(why)) from why
@@ -277,12 +279,6 @@ def _back(name: str, kind: str) -> exp.Expr:
 
 def _from(name: str) -> exp.From:
     return exp.From(this=exp.table_(name, db="data", quoted=True))
-
-
-def _parsed(sql: str) -> exp.Expr:
-    made = sqlglot.parse_one(sql, dialect="duckdb")
-    assert isinstance(made, exp.Expr)  # noqa: S101 - our own text
-    return made
 
 
 def _render(tree: exp.Expr) -> str:
