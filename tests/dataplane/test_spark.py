@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -16,10 +17,21 @@ import pytest
 
 from dataplane.sail import Lake, lake
 from dataplane.test_service import PEER, Desk
-from yunhe.contracts import Aggregates, Privacy, Terms
+from yunhe.contracts import Aggregates, Privacy, Terms, Watermark
 from yunhe.control import Control, QueryOverlap
-from yunhe.dataplane import DataPlane, DataUnavailable, GroupTooSmall, Pool, Query, QueryFailed
+from yunhe.dataplane import (
+    Binding,
+    DataPlane,
+    DataUnavailable,
+    GroupTooSmall,
+    Job,
+    Pool,
+    Query,
+    QueryFailed,
+    govern,
+)
 from yunhe.dataplane.errors import EngineCannot
+from yunhe.dataplane.pushdown_prints import key_of
 from yunhe.evidence import EvidenceLog
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.crash import CrashPoints
@@ -134,6 +146,62 @@ def test_no_place_in_an_order_is_asked_of_an_engine(node: Node) -> None:
     for use, told in (("max", "max(salary)"), ("both", "max(salary), sum(salary)")):
         with pytest.raises(EngineCannot, match="order"):
             node.ask(f"SELECT {told} FROM pay", use)
+
+
+MARKED = replace(ROWS, watermark=Watermark.parse("key=pay.pid;share=2;pay.salary=2"))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "SELECT pid, salary FROM pay WHERE age < 40",
+        "SELECT dept, sum(salary) AS s FROM pay WHERE salary > 5500 GROUP BY dept",
+    ],
+)
+def test_a_mark_is_made_here_and_the_engine_is_told_no_key_of_it(
+    sail: Lake, pool: Pool, asked: str
+) -> None:
+    _, planned = sail.plan(asked, MARKED)
+    (fetch,) = planned.fetches
+    assert "SIN(" not in fetch.sql
+    assert "SHA2" not in fetch.sql
+    assert "5500" not in fetch.sql  # a condition on a marked column is one on what is marked
+    here = govern(asked, sail.files, MARKED)
+    keys = ("5a1f", "77c0", "3c3c")
+    with sail.databases.ship(planned, sail.stored, lambda: None, "77c0", "5a1f") as shipped:
+        rows = []
+        for files, text in (
+            (shipped.tables, planned.sql),
+            ((("pay", sail.files["pay"].source),), here.sql),
+        ):
+            stream = pool.run(Binding(f"marks-{len(rows)}", files, *keys), Job(text))
+            found = pa.ipc.open_stream(b"".join(stream)).read_all().to_pylist()
+            rows.append(sorted(found, key=str))
+    plain = sail.here(asked, ROWS).to_pylist()
+    assert rows[0] == rows[1] != sorted(plain, key=str)
+    with pytest.raises(EngineCannot):  # who stands behind a group of marked values is counted there
+        sail.plan("SELECT sum(salary) AS s FROM pay", replace(MARKED, minimum_group=10))
+
+
+def test_an_engine_is_told_a_key_of_prints_that_opens_nothing_else(
+    sail: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its prints are compared with its own only; those of files and databases have other keys."""
+    asked: list[str] = []
+    real = spark_connect.Session.run
+
+    def heard(self: Any, sql: str) -> Any:
+        asked.append(sql)
+        return real(self, sql)
+
+    monkeypatch.setattr(spark_connect.Session, "run", heard)
+    _, planned = sail.plan("SELECT sum(salary) AS s FROM pay", GROUPS)
+    secret = "the secret of the data set"
+    sail.databases.ship(planned, sail.stored, lambda: None, secret, "").close()
+    assert any(key_of(secret) in text for text in asked)
+    assert all(secret not in text for text in asked)
+    # Keyed for this data set: who knows its key can make no print of another.
+    assert key_of(secret) != key_of("the secret of another data set")
 
 
 def test_noise_is_made_here(node: Node) -> None:
