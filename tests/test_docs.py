@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import inspect
 import json
 import re
 import shlex
@@ -16,10 +18,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from examples import PAGES as EXAMPLES
+from examples import blocks
 from yunhe import sdk
 from yunhe.cli import app
 from yunhe.cli.errors import Exit
-from yunhe.kernel.settings import NodeConfig
+from yunhe.kernel.settings import NodeConfig, build
+from yunhe.sdk.apps import Apps as Applications
+from yunhe.sources.connections import Connections
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -57,10 +63,19 @@ def _commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.startswith("yunhe ")]
 
 
-@pytest.mark.parametrize("line", _commands())
+def _everywhere() -> list[str]:
+    """The commands of every page but by-hand.md, which runs as it stands; none of the shell's."""
+    every = [
+        block for page in EXAMPLES if page.stem != "by-hand" for block in blocks(page, "console")
+    ]
+    lines = [line.partition(" > ")[0] for block in every for line in block.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line.startswith("yunhe ")))
+
+
+@pytest.mark.parametrize("line", _everywhere())
 def test_every_command_of_the_docs_parses(line: str) -> None:
     command: Any = typer.main.get_command(app)
-    words = shlex.split(line)[1:]
+    words = shlex.split(line, comments=True)[1:]
     while hasattr(command, "commands"):
         assert words[0] in command.commands
         command = command.commands[words.pop(0)]
@@ -82,6 +97,48 @@ def test_every_command_has_help_and_stands_in_the_docs(path: tuple[str, ...]) ->
     result = CliRunner().invoke(app, [*path, "--help"])
     assert result.exit_code == 0
     assert any(line.split()[1 : 1 + len(path)] == [*path] for line in _commands()), path
+
+
+NODE = {
+    "name": "a",
+    "subject_code": "91330100MA00000665",
+    "subject_name": "甲",
+    "subject_name_en": "A",
+    "address": "https://a.example",
+    "data_dir": "var",
+}
+SETTINGS = [
+    pytest.param(block, id=page.stem)
+    for page in EXAMPLES
+    for block in blocks(page, "toml")
+    if re.match(r"\[(connections|flight|dataplane)\b", block)
+]
+
+
+@pytest.mark.parametrize("block", SETTINGS)
+def test_every_settings_example_is_one_that_a_node_takes(block: str, tmp_path: Path) -> None:
+    config = build({**NODE, **tomllib.loads(block)}, {}, tmp_path)
+    assert Connections(config.connections) or config.flight_listen
+
+
+PYTHON = [
+    pytest.param(block, id=f"{page.stem}-{at}")
+    for page in EXAMPLES
+    for at, block in enumerate(blocks(page, "python"))
+]
+
+
+@pytest.mark.parametrize("block", PYTHON)
+def test_every_python_example_calls_what_there_is(block: str) -> None:
+    """Those that need nodes run beside them (`examples.example`); here names and arguments."""
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.Call) and re.match(r"space\b", said := ast.unparse(node.func)):
+            found: Any = sdk.Space
+            for name in said.split(".")[1:]:
+                found = Applications if name == "apps" else getattr(found, name)
+            given = {each.arg: None for each in node.keywords if each.arg}
+            takes = inspect.signature(found)
+            takes.bind(*([None] if "self" in takes.parameters else []), *node.args, **given)
 
 
 def test_every_exit_code_is_documented() -> None:

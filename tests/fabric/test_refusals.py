@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from examples import example
 from fabric.weave import GROUPS, ROWS, Weave
 from flow.world import PURPOSE
 from yunhe.sdk import YunheRefused
@@ -222,3 +223,14 @@ def test_a_contract_that_has_ended_or_has_too_few_uses_stops_all_before_the_firs
     ended = refused(weave, union, contracts={"all_of": [contract, weave.rows[1]]})
     assert ended.code == "CONTRACT_TERMINATED"
     assert spent(weave) == before
+
+
+def test_the_example_of_the_page_runs(weave: Weave, capsys: pytest.CaptureFixture[str]) -> None:
+    node = weave["r"]
+    page = example("fabric", "space.fabric").replace("http://127.0.0.1:8000", node.config.address)
+    contracts = dict(zip(("contract_a", "contract_b", "contract_c"), weave.rows, strict=False))
+    known: dict[str, Any] = {"token": node.token, **contracts}
+    exec(page, known)  # noqa: S102  that is the test
+    assert known["table"].num_rows > 0
+    assert "'slots'" in capsys.readouterr().out
+    known["space"].close()

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from examples import example
 from flow.sinks import LyingSink, PlainSink
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe.cli import app
@@ -80,6 +81,18 @@ def test_a_whole_product_comes_into_a_file_and_is_settled(world: World, tmp_path
     r.discard(got.transfer_id)
     with pytest.raises(YunheRefused, match="NOTHING_RECEIVED"):
         r.fetch(got.transfer_id, tmp_path)
+
+
+def test_the_example_of_the_page_runs(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    contract = world.agree(world.product(PLAIN))
+    known: dict[str, Any] = {"space": world["r"].space, "contract": contract}
+    exec(example("transfers", "space.receive"), known)  # noqa: S102  that is the test
+    assert pq.read_table("patients.parquet").num_rows == 360
+    with pa.ipc.open_file("by_sex.arrow") as reader:
+        assert sum(reader.read_all()["n"].to_pylist()) == 360
 
 
 @pytest.fixture

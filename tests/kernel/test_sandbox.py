@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from examples import example
 from yunhe.kernel import sandbox
 
 pytestmark = pytest.mark.skipif(
@@ -334,3 +335,23 @@ def test_the_filter_says_the_same_on_every_machine(machine: str) -> None:
     }
     found = {call: answer(machine, looked[call[0]], *call[1:]) for call in calls}
     assert found == calls
+
+
+def test_the_example_of_the_page_stands(tmp_path: Path) -> None:
+    for name in ("in", "out", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    page = example("sandbox", "confine").replace("/data/", f"{tmp_path}/")
+    tried = f"""
+assert stands.whole, stands
+assert open("{tmp_path}/in/file").read() == "in"
+open("{tmp_path}/out/new", "w").close()
+try:
+    open("{tmp_path}/other/file")
+except PermissionError:
+    print("held")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", page + tried], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "held\n", done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from examples import example
 from flow.test_postgres import trust
 from flow.test_push import PLAIN
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
@@ -49,6 +51,18 @@ def delivered(world: World, contract: Contract, **more: Any) -> dict[str, Any]:
     item = space.seal(contract, **more)
     until("the delivery", lambda: space.vault_item(item["id"])["state"] == "sealed")
     return space.vault_item(item["id"])
+
+
+def test_the_example_of_the_page_runs(world: World) -> None:
+    terms = replace(PLAIN, purposes=("medical-research",))
+    space, contract = world["r"].space, world.agree(world.product(terms))
+    known: dict[str, Any] = {"space": space, "contract": contract}
+    first, _, rest = example("vault", "space.seal").partition("\n")
+    exec(first, known)  # noqa: S102  that is the test
+    until("sealed", lambda: space.vault_item(known["item"]["id"])["state"] == "sealed")
+    exec(rest, known)  # noqa: S102
+    assert known["table"].num_rows == sum(known["counts"]["n"].to_pylist()) == 360
+    assert space.vault_item(known["item"]["id"])["state"] == "destroyed"
 
 
 def test_a_delivery_stays_sealed_is_read_and_destroyed(world: World, code: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from examples import blocks, example
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from protocols.flight.client import HEADER, Raw, connect, table
 from yunhe.kernel.settings import BadSetting, build
@@ -153,13 +153,18 @@ def test_pandas_and_polars(world: World, contract: Contract, connection: Any) ->
     assert pd.read_sql(OLD, connection).equals(expected.to_pandas())
 
 
-def test_the_example_of_the_readme_runs(
+def test_the_examples_of_the_readme_and_of_the_page_run(
     world: World, contract: Contract, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    (block,) = (each for each in blocks if "flightsql" in each)
+    (block,) = (each for each in blocks(README, "python") if "flightsql" in each)
     face = world["r"].node.flight
     assert face is not None
+    page = example("flight", "flightsql").replace("grpc://127.0.0.1:8115", face.address)
+    known: dict[str, Any] = {"token": world["r"].token, "contract_id": contract.id}
+    exec(page, known)  # noqa: S102  that is the test
+    with known["connection"] as made, made.cursor() as cursor:
+        cursor.execute(OLD)
+        assert cursor.fetch_arrow_table().num_rows > 0
     names = {"FLIGHT": face.address, "TOKEN": world["r"].token, "CONTRACT": contract.id}
     exec(block, names)  # noqa: S102  that is the test
     told = capsys.readouterr().out
