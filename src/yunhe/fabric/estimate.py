@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from sqlglot import exp
@@ -11,7 +12,6 @@ from yunhe.fabric.model import Member
 
 _EQUAL: Final = 0.1
 _OTHER: Final = 0.3
-_GROUPS: Final = 0.05
 
 
 def estimate(query: exp.Expr, member: Member) -> int | None:
@@ -31,7 +31,9 @@ def estimate(query: exp.Expr, member: Member) -> int | None:
     for term in conjuncts(where.this if where else None):
         size *= _EQUAL if isinstance(term.unnest(), (exp.EQ, exp.In)) else _OTHER
     if select.args.get("group"):
-        size = min(size, 20 + size * _GROUPS)
+        # Nobody tells how many values a key has: few, where nothing is known. Groups of fewer
+        # entities than the contract's minimum never come.
+        size = min(size / max(1, member.terms.minimum_group), 10 + math.sqrt(size))
     limit = select.args.get("limit")
     if limit is not None:
         size = min(size, float(limit.expression.name))
