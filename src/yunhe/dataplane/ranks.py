@@ -127,13 +127,17 @@ class Ranks:
         listed = "".join(f"{key}, " for key in keys)
         within = f"PARTITION BY {', '.join(keys)}" if keys else ""
         group = f" GROUP BY {', '.join(keys)}" if keys else ""
-        own = "quantile_disc(c, 0.5)" if self.own == "middle" else f"{self.own}(c)"
         told = self.cell.down.format(v=f"v{self.of}")
         celled = f"SELECT {listed}__e, {told} AS c FROM asked WHERE __e IS NOT NULL"  # noqa: S608
-        people = (
-            f"SELECT {listed}{own} AS c FROM ({celled}) AS celled "  # noqa: S608 our own names
-            f"WHERE c IS NOT NULL GROUP BY {listed}__e"
-        )
+        whole = f"({celled}) AS celled WHERE c IS NOT NULL"
+        people = f"SELECT {listed}{self.own}(c) AS c FROM {whole} GROUP BY {listed}__e"  # noqa: S608
+        if self.own == "middle":  # by windows: a median of each of millions takes too much memory
+            one = f"PARTITION BY {listed}__e"
+            people = (
+                f"SELECT {listed}c FROM (SELECT {listed}c, count(*) OVER ({one}) AS __of, "  # noqa: S608
+                f"row_number() OVER ({one} ORDER BY c) AS __at FROM {whole}) AS own "
+                "WHERE __at = (__of + 1) // 2"
+            )
         cells = f"SELECT {listed}c, count(*) AS __m FROM ({people}) AS people GROUP BY {listed}c"  # noqa: S608
         runs = (
             f"SELECT {listed}c, sum(__m) OVER ({within} ORDER BY c) AS __upto, "  # noqa: S608

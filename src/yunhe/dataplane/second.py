@@ -33,9 +33,9 @@ greatest lag lead least left length lower max median min month nullif quarter ra
 row_number starts_with stddev stddev_pop stddev_samp substring sum trim upper var_samp variance year
 """
 _WRITTEN: Final = """
-bit_or bit_xor ceiling getvariable hash isfinite isnan list list_value ltrim md5 quantile_disc
-rtrim sha256 sin sqrt struct_pack to_days to_hours to_microseconds to_milliseconds to_minutes
-to_months to_seconds to_weeks to_years trunc
+bit_or bit_xor ceiling getvariable hash isfinite isnan list list_value ltrim md5 rtrim sha256
+sin sqrt struct_pack to_days to_hours to_microseconds to_milliseconds to_minutes to_months
+to_seconds to_weeks to_years trunc
 """
 _OPERATORS: Final = frozenset(["+", "-", "*", "/", "//", "%", "&", "|", "<<", ">>", "||"]) | {
     "~~", "!~~", "~~*", "!~~*",
