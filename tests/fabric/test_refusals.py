@@ -201,6 +201,34 @@ def test_an_answer_with_noise_says_how_much(weave: Weave) -> None:
     assert inherited == {each.id for each in noisy}
 
 
+def test_a_listed_extreme_is_that_of_each_providers_rule(weave: Weave) -> None:
+    """Each node tells its fifth largest, in steps; the whole is the largest of those."""
+    listed = "labs.value=count,max,median/0.5"
+    strict = {"listed": GROUPS.but({"aggregates": listed})}
+    made = [weave.signed(key, weave._products(key, strict)["listed"]) for key in ("h1", "h2")]
+    space = weave["r"].space
+    given = {"all": made, "one": made[0]}
+    asked = "SELECT test, max(value) AS m FROM {} GROUP BY test ORDER BY test"
+    whole = space.fabric(asked.format("all.labs"), given, PURPOSE).to_pylist()
+    largest: dict[str, float] = {}
+    for each in made:
+        for row in space.sql(asked.format("labs"), each, PURPOSE).to_pylist():
+            largest[row["test"]] = max(row["m"], largest.get(row["test"], 0.0))
+    assert {row["test"]: row["m"] for row in whole} == largest
+    assert all(0 < each < 199 / 8 and each % 0.5 == 0 for each in largest.values())
+    one = space.fabric("SELECT median(value) AS m FROM one.labs", given, PURPOSE)
+    alone = space.sql("SELECT median(value) AS m FROM labs", made[0], PURPOSE)
+    assert one.to_pylist() == alone.to_pylist()
+    for sql, code in (
+        ("SELECT median(value) AS m FROM all.labs", "FABRIC_AGGREGATE_ONLY"),
+        ("SELECT avg(value) AS m FROM all.labs", "AGGREGATE_NOT_AGREED"),
+        ("SELECT max(value) AS m FROM all.labs WHERE value < 9", "AGGREGATE_COLUMN_FILTERED"),
+    ):
+        with pytest.raises(YunheRefused) as refused:
+            space.fabric(sql, given, PURPOSE)
+        assert refused.value.code == code
+
+
 def test_rows_of_nobody_are_shown_in_any_answer(weave: Weave) -> None:
     table = weave["r"].space.fabric("SELECT * FROM study.patients", aliases(weave), PURPOSE)
     assert "CANARY" not in str(table.to_pydict())
