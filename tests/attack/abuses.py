@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from attack import (
+    abuse_apps,
     abuse_bounds,
     abuse_engine,
     abuse_flight,
@@ -18,6 +19,7 @@ from attack import (
     abuse_ranks,
     abuse_sources,
     abuse_terms,
+    abuse_vault,
     inference,
 )
 from attack.world import Target
@@ -60,6 +62,8 @@ ABUSES: Final = (
     *_listed("flight_messages", abuse_flight.MESSAGES),
     *_listed("terms", abuse_terms.TERMS),
     *_listed("bounds", abuse_bounds.BOUNDS),
+    *_listed("apps", abuse_apps.APPS),
+    *_listed("vault", abuse_vault.VAULT),
     *_listed("ranks", abuse_ranks.RANKS),
     *_listed("engine", abuse_engine.ENGINE),
     *_listed("engine_bombs", abuse_engine.BOMBS),

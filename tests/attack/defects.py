@@ -83,7 +83,7 @@ def put(owner: Any, name: str, value: Any) -> Callable[[], None]:
     return apply
 
 
-def _all(*applies: Callable[[], None]) -> Callable[[], None]:
+def all_of(*applies: Callable[[], None]) -> Callable[[], None]:
     def apply() -> None:
         for each in applies:
             each()
@@ -225,14 +225,14 @@ def _purpose_unchecked() -> None:
     judge._context = agreed
 
 
-def _clock_stands() -> None:
+def clock_stands() -> None:
     """Whatever ends by time never ends."""
     started = datetime.now(UTC) + timedelta(seconds=1)
     now = clock.SystemClock.now
     clock.SystemClock.now = lambda self: min(now(self), started)  # type: ignore[method-assign]
 
 
-def _count_stands() -> None:
+def count_stands() -> None:
     control_store.reserve = lambda tx, contract_id, version: True
 
 
@@ -332,7 +332,7 @@ def _bodies_unbounded() -> None:
 
 
 def _patched(owners: Iterable[Any], name: str, value: Any) -> Callable[[], None]:
-    return _all(*(put(owner, name, value) for owner in owners))
+    return all_of(*(put(owner, name, value) for owner in owners))
 
 
 def _signatures_unread() -> None:
@@ -411,7 +411,7 @@ DEFECTS: Final[dict[str, Defect]] = {
     "minimum group off": Defect(_terms(minimum_group=0), ("aggregate_shape", "probes")),
     "k of one": Defect(job(k=1), ("probes",)),
     "aggregates: allow-list open": Defect(
-        _all(
+        all_of(
             put(aggregate, "USUAL", _Everything()),
             put(aggregate._Split, "_check_agreed", nothing),
             put(functions, "ALLOWED", _Everything()),
@@ -426,8 +426,8 @@ DEFECTS: Final[dict[str, Defect]] = {
     "audit told nothing": Defect(put(service, "_answered", nothing), (), ("inference",)),
     # the contract
     "purpose unchecked": Defect(_purpose_unchecked, (), ("terms",)),
-    "expiry ignored": Defect(_clock_stands, (), ("terms",)),
-    "uses not decremented": Defect(_count_stands, (), ("terms",)),
+    "expiry ignored": Defect(clock_stands, (), ("terms",)),
+    "uses not decremented": Defect(count_stands, (), ("terms",)),
     "termination ignored": Defect(_termination_ignored, (), ("terms",)),
     "streams outlive the contract": Defect(_late_termination, (), ("terms",)),
     "questions free for ever": Defect(put(limits, "ANSWERS_GIVEN_BACK_MAX", 10**9), (), ("terms",)),

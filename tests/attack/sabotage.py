@@ -14,10 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from attack import abuses, defects, defects_bounds, defects_ranks
+from attack import abuses, defects, defects_apps, defects_bounds, defects_ranks
 from attack.world import target
 
-DEFECTS: Final = {**defects.DEFECTS, **defects_bounds.DEFECTS, **defects_ranks.DEFECTS}
+DEFECTS: Final = {
+    **defects.DEFECTS,
+    **defects_apps.DEFECTS,
+    **defects_bounds.DEFECTS,
+    **defects_ranks.DEFECTS,
+}
 _PARALLEL: Final = 2
 _SECONDS_MAX: Final = 300
 
