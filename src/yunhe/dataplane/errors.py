@@ -153,8 +153,10 @@ class AggregateNeeded(AggregateOnly):
 
 class AggregateFunction(AggregateOnly):
     code = "AGGREGATE_FUNCTION_REFUSED"
-    en = "{function} can show the value of one entity; COUNT, SUM and AVG are allowed."
-    zh = "{function} 可能暴露单个主体的值，仅允许 COUNT、SUM、AVG。"
+    en = "{function} can show one entity's value; COUNT, SUM and AVG are allowed, or as listed."
+    zh = "{function} 可能暴露单个主体的值；仅允许 COUNT、SUM、AVG，或合约清单所列的聚合。"
+    mend_en = "Use COUNT, SUM or AVG; the contract's `aggregates` may list more for a column."
+    mend_zh = "请使用 COUNT、SUM、AVG；合约的 aggregates 条款可为某列列出更多聚合。"
 
 
 class AggregateNotAgreed(AggregateOnly):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from yunhe.contracts import (
     Action,
+    Aggregates,
     AgreementUnreadable,
     Clamp,
     Constraint,
@@ -133,6 +134,7 @@ def test_what_is_written_fits_the_dsp_schema(policy: Policy) -> None:
         replace(TERMS, frequency=Frequency(3, "P1D"), pause="PT1M"),
         replace(TERMS, privacy=Privacy("1", "0.000001", "0.1", 2, 3, (Clamp("p.age", "0", "99"),))),
         replace(TERMS, purposes=("research", "teaching"), price=Price(0, 7)),
+        replace(TERMS, aggregates=Aggregates.parse("p.age=count,max/5;p.sex=count")),
     ],
 )
 def test_the_verifier_reads_the_same_money_out_of_the_odrl_alone(terms: Terms) -> None:
