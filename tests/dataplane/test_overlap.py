@@ -60,6 +60,53 @@ def test_the_whole_less_one_is_refused_with_its_name(office) -> None:
     assert office.use("all").state == "posted"
 
 
+@pytest.fixture
+def gaps(office: Plane) -> Plane:
+    """As the office; nobody of department 6 has a salary, nor three of department 5."""
+    (file,) = office.plane._tables(None)["pay"].source
+    con = duckdb.connect()
+    con.execute(f"CREATE TABLE pay AS FROM '{file}'")
+    con.execute("UPDATE pay SET salary = NULL WHERE dept = 6 OR (dept = 5 AND age < 23)")
+    con.execute(f"COPY pay TO '{file}' (FORMAT parquet)")
+    return office
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("figures", ["sum(salary) AS s", "count(*) AS n, avg(salary) AS s"])
+def test_people_without_a_value_hide_nobody_who_has_one(
+    gaps: Plane, figures: str, turned: bool
+) -> None:
+    """The answers differ by sixty people, of whom one has a salary."""
+    asked = [
+        f"SELECT {figures} FROM pay WHERE age < 40 AND NOT ({TARGET})",
+        f"SELECT {figures} FROM pay WHERE age < 40 OR dept = 6",
+    ]
+    first, second = reversed(asked) if turned else asked
+    gaps.read(first, "one")
+    with pytest.raises(QueryOverlap):
+        gaps.read(second, "other")
+
+
+def test_of_two_answers_together_people_without_a_value_hide_nobody(gaps: Plane) -> None:
+    one, ask = f"({TARGET})", Analyst(gaps)
+    answers = [
+        ask(f"SELECT sum(salary) AS s FROM pay WHERE {where}")
+        for where in (f"age < 40 AND NOT {one}", "age >= 40 AND dept <> 6", "TRUE")
+    ]
+    assert answers[0]
+    assert None in answers
+
+
+def test_a_few_without_a_value_stand_in_no_questions_way(gaps: Plane) -> None:
+    for at, figures in enumerate(
+        ("avg(salary) AS a", "avg(salary) AS a, sum(age) AS b", "count(*) AS c, sum(salary) AS a")
+    ):
+        asked = f"SELECT dept, {figures} FROM pay GROUP BY dept ORDER BY dept"
+        found = gaps.read(asked, f"u{at}")
+        assert found.num_rows == 6
+        assert gaps.read(asked, f"again{at}") == found
+
+
 def test_either_order_and_another_aggregate_make_no_difference(office) -> None:
     office.read(f"SELECT avg(salary) AS s FROM pay WHERE NOT ({TARGET})", "less")
     with pytest.raises(QueryOverlap):

@@ -276,6 +276,17 @@ def test_a_median_less_one_is_refused_and_less_many_tells_no_value(con) -> None:
     assert office.ask("SELECT median(v) FROM t WHERE g >= 111") == [(120,)]
 
 
+@pytest.mark.parametrize("nothing", [None, math.nan, -math.inf])
+@pytest.mark.parametrize("asked", ["stddev(v)", "median(v)", "sum(v)"])
+def test_those_without_a_value_hide_nobody_who_has_one(con, asked: str, nothing: Any) -> None:
+    """Two answers that differ by ten people, of whom one has a value."""
+    rows = [(pid, pid, float(pid**2) if pid < 60 else nothing) for pid in range(70)]
+    office = Office(con, "DOUBLE", rows, "1", 10)
+    assert office.ask(f"SELECT {asked} FROM t WHERE g < 59")
+    assert office.ask(f"SELECT {asked} FROM t WHERE g < 59 OR g >= 60")  # nothing is learnt
+    assert office.ask(f"SELECT {asked} FROM t WHERE g < 59 OR g >= 59") is None
+
+
 def test_of_other_tables_the_audit_knows_the_column(con) -> None:
     office = Office(con, "INTEGER", people(range(40)), "10", 5)
     office.groups("SELECT max(v), stddev(v) FROM t")

@@ -9,9 +9,9 @@ Out: whether one answer may be given after the others. Pure; bounded by limits.P
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations, zip_longest
 from operator import ne
 
 from yunhe.kernel import limits
@@ -31,13 +31,17 @@ class Print:
 
 @dataclass(frozen=True)
 class Answered:
-    """One aggregate-only answer. `frame`: the tables and columns its rows' hashes are over."""
+    """One aggregate-only answer. `frame`: the tables and columns its rows' hashes are over.
+
+    `valued`: of each column in `summed` that is NULL in some rows, the prints of the others.
+    """
 
     dataset: str
     k: int
     frame: str
     summed: tuple[str, ...]  # "table.column"
     prints: tuple[Print, ...]
+    valued: Mapping[str, tuple[Print, ...]] = field(default_factory=dict, hash=False)
     _probes: list[Print] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -49,6 +53,11 @@ class Answered:
     def probes(self) -> Sequence[Print]:
         """The prints, and that of their union where there are several."""
         return self._probes
+
+    def of_column(self, column: str) -> Answered:
+        """The same answer, of the rows that have a value of `column`."""
+        prints = self.valued.get(column)
+        return self if prints is None else replace(self, prints=prints, valued={})
 
     @property
     def digest(self) -> str:
@@ -62,17 +71,29 @@ def answered(
     k: int,
     frame: str,
     summed: tuple[str, ...],
-    groups: Iterable[tuple[int, Iterable[tuple[int, int, int]]]],
+    groups: Iterable[tuple[int, Iterable[Sequence[int]]]],
     places: int,
 ) -> Answered:
-    """From the worker's words: per group its entities and (place, people, rows) triples."""
-    prints = []
+    """From the worker's words: per group its entities and (place, people, rows), and of the rows,
+    for each of `summed` where it is told, those in which it is NULL."""
+    prints: list[Print] = []
+    valued: dict[str, list[Print]] = {column: [] for column in summed}
     for entities, found in groups:
         people, rows = _zeros(places), _zeros(places)
-        for place, person, row in found:
+        have = {column: _zeros(places) for column in summed}
+        for place, person, row, *without in found:
             people[place], rows[place] = person, row
+            for column, none in zip_longest(summed, without, fillvalue=0):
+                have[str(column)][place] = (row - int(none)) & _MASK
         prints.append(Print(entities, people, rows))
-    return Answered(dataset, k, frame, summed, tuple(prints))
+        for column in summed:
+            valued[column].append(Print(0, people, have[column]))
+    told = {
+        column: tuple(of)
+        for column, of in valued.items()
+        if any(one.rows != whole.rows for one, whole in zip(of, prints, strict=True))
+    }
+    return Answered(dataset, k, frame, summed, tuple(prints), told)
 
 
 def overlaps(new: Answered, earlier: Sequence[Answered]) -> bool:
@@ -80,8 +101,19 @@ def overlaps(new: Answered, earlier: Sequence[Answered]) -> bool:
 
     Over the same frame the rows are compared; over another one the entities, where both take a
     sum of the same column. Two earlier answers at once (a tracker: A + B - all) are tried with the
-    latest PRINTS_PAIRED_MAX of answers of few groups.
+    latest PRINTS_PAIRED_MAX of answers of few groups. Of a column that is NULL in some rows the
+    same is asked again without these: they make a difference larger, and a sum no other.
     """
+    for column in new.summed:
+        alike = [old for old in earlier if old.frame == new.frame and column in old.summed]
+        if any(column in each.valued for each in (new, *alike)) and _overlaps(
+            new.of_column(column), [old.of_column(column) for old in alike]
+        ):
+            return True
+    return _overlaps(new, earlier)
+
+
+def _overlaps(new: Answered, earlier: Sequence[Answered]) -> bool:
     index = _Index(new)
     for old in earlier:
         k = max(new.k, old.k)

@@ -7,12 +7,15 @@ same party about the same data set at once.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from yunhe.control.errors import AnswersTooMany, QueryOverlap
 from yunhe.control.overlap import Answered, Print, overlaps
 from yunhe.kernel import limits
+from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Json, Tx, UtcTime, metadata
 
 audited = sa.Table(
@@ -30,6 +33,7 @@ answer = sa.Table(
     sa.Column("dataset", sa.String(255), primary_key=True),
     sa.Column("digest", sa.String(64), primary_key=True),
     sa.Column("k", sa.Integer, nullable=False),
+    # Of the rows that have a value of the one column in `summed`: the digest of the answer.
     sa.Column("frame", sa.String(64), nullable=False),
     sa.Column("summed", Json, nullable=False),
     sa.Column("entities", Json, nullable=False),  # of each group, in the order of `prints`
@@ -57,22 +61,26 @@ def audit(tx: Tx, peer_did: str, new: Answered) -> None:
     count = answered + len(new.prints)
     if count > limits.PRINTS_KEPT_MAX:
         raise AnswersTooMany(limit=limits.PRINTS_KEPT_MAX)
-    if overlaps(new, [_read(row) for row in rows]):
+    if overlaps(new, _earlier(rows)):
         raise QueryOverlap(minimum_group=new.k)
     tx.execute(sa.update(audited).where(mine).values(groups=count))
-    tx.insert_once(
-        answer,
-        {
-            **key,
-            "digest": digest,
-            "k": new.k,
-            "frame": new.frame,
-            "summed": list(new.summed),
-            "entities": [each.entities for each in new.prints],
-            "prints": b"".join(each.people.tobytes() + each.rows.tobytes() for each in new.prints),
-            "at": tx.now,
-        },
-    )
+    kept = [(digest, new.frame, list(new.summed), new.prints)]
+    for column, prints in new.valued.items():
+        kept.append((sha256_hex({"of": digest, "column": column}), digest, [column], prints))
+    for name, frame, summed, prints in kept:
+        tx.insert_once(
+            answer,
+            {
+                **key,
+                "digest": name,
+                "k": new.k,
+                "frame": frame,
+                "summed": summed,
+                "entities": [each.entities for each in prints],
+                "prints": b"".join(each.people.tobytes() + each.rows.tobytes() for each in prints),
+                "at": tx.now,
+            },
+        )
 
 
 def lock(tx: Tx, peer_did: str, dataset: str) -> int:
@@ -81,6 +89,16 @@ def lock(tx: Tx, peer_did: str, dataset: str) -> int:
     mine = sa.and_(audited.c.peer_did == peer_did, audited.c.dataset == dataset)
     head = tx.one(sa.select(audited.c.groups).where(mine).with_for_update())
     return 0 if head is None else int(head.groups)
+
+
+def _earlier(rows: Sequence[sa.Row[tuple[object, ...]]]) -> list[Answered]:
+    """The answers, each with its prints by column."""
+    whole = {row.digest: _read(row) for row in rows}
+    by_column: dict[str, dict[str, tuple[Print, ...]]] = {}
+    for row in rows:
+        if row.frame in whole:
+            by_column.setdefault(row.frame, {})[row.summed[0]] = whole.pop(row.digest).prints
+    return [replace(each, valued=by_column.get(of, {})) for of, each in whole.items()]
 
 
 def _read(row: sa.Row[tuple[object, ...]]) -> Answered:

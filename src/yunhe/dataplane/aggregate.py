@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from sqlglot import exp
 
@@ -38,11 +37,10 @@ from yunhe.dataplane.functions import AGGREGATE_NAMES
 from yunhe.dataplane.noise import Bounds, Stat
 from yunhe.dataplane.partials import Partials
 from yunhe.dataplane.ranks import Cell, Collected, cell, refuse_sifted, share
-from yunhe.dataplane.total import make_total
+from yunhe.dataplane.total import make_total, never_over
 from yunhe.dataplane.views import ENTITY, ROW, View
 
 GROUPS = "groups"
-_DIGITS_SUMMED: Final = 28  # ten thousand million numbers of so many have a sum of 38
 
 
 def check_shape(tree: exp.Expr, terms: Terms) -> None:
@@ -127,10 +125,14 @@ class _Split:
     def statements(self) -> Split:
         final = self._final()
         refuse_sifted(self.tree, self.keys, self.told)
-        self.aggregates = [_never_over(node) for node in self.aggregates]
+        self.aggregates = [never_over(node) for node in self.aggregates]
         counted, summed = self._bounded()
         beside = Collected()
         figures = tuple(self._figure(at, node, beside) for at, node in enumerate(self.aggregates))
+        told = {(column.table, column.name) for column in summed} | self.told
+        for column in summed:
+            self._value(column)
+        fields = sorted((self.views[alias].field(name), (alias, name)) for alias, name in told)
         shape = Shape(
             len(self.keys),
             tuple(self._value(column) for column in counted),
@@ -138,8 +140,8 @@ class _Split:
             frozenset(at for at, column in enumerate(self.values.values()) if _is_double(column)),
             figures,
             beside.made(),
+            tuple(list(self.values).index(key) for _, key in fields),
         )
-        told = {(column.table, column.name) for column in summed} | self.told
         people, partials = self._people()
         return Split(
             self._rows(),
@@ -149,7 +151,7 @@ class _Split:
             people,
             partials,
             final,
-            tuple(sorted({self.views[alias].field(name) for alias, name in told})),
+            tuple(name for name, _ in fields),
         )
 
     def _final(self) -> exp.Select:
@@ -226,7 +228,7 @@ class _Split:
         elif isinstance(inner, exp.Column):
             if not isinstance(node, exp.Avg) or _is_double(inner):
                 return Figure(node.key, self._value(inner))
-        elif not isinstance(inner, exp.TryCast):  # of a wide number: see `_never_over`
+        elif not isinstance(inner, exp.TryCast):  # of a wide number: see `never_over`
             return Figure("rows")
         # The engine divides sums of whole numbers and decimals more finely than a double can.
         return Figure("whole", self.aggregates.index(node))
@@ -474,24 +476,6 @@ def _is_number(node: exp.Expr) -> bool:
 
 def _is_double(node: exp.Expr) -> bool:
     return node.type is not None and node.type.is_type(exp.DType.FLOAT, exp.DType.DOUBLE)
-
-
-def _never_over(node: exp.Expr) -> exp.Expr:
-    """A sum that no engine refuses: one beyond 38 digits would tell of a group that is withheld.
-
-    Numbers of up to _DIGITS_SUMMED digits are summed exactly, however many there are; others, and
-    no measured quantity is one, as DOUBLE.
-    """
-    column, kind = node.this, node.this.type if isinstance(node.this, exp.Column) else None
-    if not isinstance(node, (exp.Sum, exp.Avg)) or kind is None:
-        return node
-    sized = kind.is_type(exp.DType.DECIMAL) and kind.expressions
-    wide = sized and int(kind.expressions[0].name) > _DIGITS_SUMMED
-    if not wide and not kind.is_type(exp.DType.INT128, exp.DType.UINT128):
-        return node
-    made = node.copy()
-    made.set("this", exp.TryCast(this=column.copy(), to=exp.DataType.build("DOUBLE")))
-    return made
 
 
 def _lifted(name: str, source: exp.Expr) -> exp.Expr:

@@ -41,7 +41,8 @@ class Shape:
     """Of the rows: keys k0.., `__e`, `__r`, values v0...
 
     `counted` and `summed` are the values of which no entity may have too many, or too much;
-    `doubles` those that are floating point themselves.
+    `doubles` those that are floating point themselves; `valued` those of whose rows without a
+    value a print is left, too.
     """
 
     keys: int
@@ -50,6 +51,7 @@ class Shape:
     doubles: frozenset[int] = frozenset()
     figures: tuple[Figure, ...] = ()
     beside: tuple[Beside, ...] = ()
+    valued: tuple[int, ...] = ()
 
 
 def share(k: int) -> int:
@@ -130,6 +132,9 @@ class _Text:
         for at in self.shape.summed:
             double = self._double(at)
             items += [f"sum({double}) AS d{at}", f"sum(abs({double})) AS w{at}"]
+        for at in self.shape.valued:
+            none = f"v{at} IS NULL" + (f" OR NOT isfinite(v{at})" * (at in self.shape.doubles))
+            items.append(f"sum(__r) FILTER (WHERE {none}) AS x{at}")
         place = f"CASE WHEN __e IS NOT NULL THEN hash({AUDIT_KEY}, __e) % {self.places} END AS __b"
         return (
             f"SELECT {self._keys()}{place}, {', '.join(items)} FROM asked "  # noqa: S608 our own names
@@ -258,9 +263,11 @@ class _Text:
 
     def _printed(self) -> str:
         """By group: its entities, and the sums of their hashes and of their rows' by place."""
+        hashes = ["q.__es", "p.__rs", *(f"COALESCE(p.x{at}, 0)" for at in self.shape.valued)]
+        words = "".join(f", {each} % {WORD}" for each in hashes)
         return (
             "SELECT q.__g, CAST(sum(q.__all) AS BIGINT) AS __all, "  # noqa: S608
-            f"list([q.__b, q.__es % {WORD}, p.__rs % {WORD}]) AS __list FROM people AS q "
+            f"list([q.__b{words}]) AS __list FROM people AS q "
             f"JOIN judged AS j ON q.__g = j.__g "
             f"JOIN placed AS p ON {self._same('j', 'p')} AND q.__b = p.__b GROUP BY q.__g"
         )
