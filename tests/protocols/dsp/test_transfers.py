@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,6 +69,20 @@ def test_a_push_tells_the_provider_where_and_nothing_comes_back(
     assert done
     for node, id_ in ((consumer, ours.id), (pusher, theirs.id)):
         assert node.contracts.transfer(id_).data_address is None
+
+
+def test_who_waits_for_access_is_woken_by_the_start_and_by_no_clock(
+    provider: WebNode, consumer: WebNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers at once share one transfer; what prepares for them is told as its start leaves."""
+    contract_id = agree(provider, consumer)
+    monkeypatch.setattr("yunhe.contracts.service._POLL_S", 60)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(consumer.contracts.access, contract_id, 120) for _ in range(4)]
+        tokens = {each.result(30).token for each in asked}
+    assert len(tokens) == 1
+    assert provider.opened == [contract_id]
+    assert consumer.opened == []
 
 
 def test_a_format_that_is_not_served_is_refused_and_named(

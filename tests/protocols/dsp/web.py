@@ -133,7 +133,9 @@ class WebNode(Node):
         self.client = DspClient(httpx.Client(transport=net), lambda did: f"{self.did}|{did}")
         self.outbox = Outbox(self.db)
         self.contracts.install(self.outbox)
-        DspDelivery(self.contracts, self.client, now, replies).install(self.outbox)
+        self.opened: list[str] = []  # contracts of which a transfer's start left
+        told = self.opened.append
+        DspDelivery(self.contracts, self.client, now, replies, told).install(self.outbox)
         self.outbox.start()
 
     def entries(self) -> list[CatalogEntry]:
