@@ -141,7 +141,8 @@ def world(
         yield World(nodes, spaces, _listed(spaces), folder, http)
 
 
-def _until(check: Callable[[], T | None], seconds: float = 30.0) -> T:
+def until(check: Callable[[], T | None], seconds: float = 30.0) -> T:
+    """Poll until `check` gives something true; raises TimeoutError."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if found := check():
@@ -151,7 +152,7 @@ def _until(check: Callable[[], T | None], seconds: float = 30.0) -> T:
 
 
 def _approve(spaces: dict[str, Space]) -> None:
-    found = _until(lambda: spaces["fn"].registrations(state="submitted"))
+    found = until(lambda: spaces["fn"].registrations(state="submitted"))
     for each in found:
         spaces["fn"].review_registration(each.id, "approve")
 
@@ -165,12 +166,23 @@ def _registered(spaces: dict[str, Space]) -> None:
             spaces["fn"].review(each.id, "approve")
         return all(spaces[key].registration().connector_code for key in ("a", "r"))
 
-    _until(approved)
+    until(approved)
 
 
 def _listed(spaces: dict[str, Space]) -> str:
     """Register all, list one product without a bound on uses; its code."""
     _registered(spaces)
+    tables = [
+        {"name": "small", "paths": ["small.parquet"], "entity_key": "patient"},
+        {"name": "readings", "paths": ["readings.parquet"]},
+    ]
+    columns = (*(f"small.{c}" for c in _VISIT), *(f"readings.{c}" for c in _READING))
+    terms = Terms((PURPOSE,), columns, row_filters=(("small", "year >= 2016"),), per_use_fen=1)
+    return listed(spaces, tables, terms)
+
+
+def listed(spaces: dict[str, Space], tables: list[dict[str, Any]], terms: Terms) -> str:
+    """A product of the provider, over files of its data folder, on offer; its code."""
     holder = spaces["a"]
     words = {
         "title_zh": "合成数据",
@@ -179,21 +191,15 @@ def _listed(spaces: dict[str, Space]) -> str:
         "description_en": "Synthetic data made from a seed, for benchmarks",
         "keywords": ["合成", "synthetic"],
     }
-    tables = [
-        {"name": "small", "paths": ["small.parquet"], "entity_key": "patient"},
-        {"name": "readings", "paths": ["readings.parquet"]},
-    ]
     resource = holder.add_resource({**words, "tables": tables})
     holder.submit_resource(resource)
     _approve(spaces)
-    _until(lambda: holder.resource(resource.id).code)
-    columns = (*(f"small.{c}" for c in _VISIT), *(f"readings.{c}" for c in _READING))
-    terms = Terms((PURPOSE,), columns, row_filters=(("small", "year >= 2016"),), per_use_fen=1)
+    until(lambda: holder.resource(resource.id).code)
     product = holder.add_product({**words, "resource_ids": [resource.id], "terms": terms})
     holder.submit_product(product)
     _approve(spaces)
-    code = _until(lambda: holder.own_product(product.id).code)
+    code = until(lambda: holder.own_product(product.id).code)
     holder.list_product(product.id)
     _approve(spaces)
-    _until(lambda: holder.own_product(product.id).state == "listed")
+    until(lambda: holder.own_product(product.id).state == "listed")
     return code
