@@ -12,7 +12,7 @@ import pytest
 
 from yunhe.contracts import Mask, Terms
 from yunhe.dataplane import Governed, Job, TableBinding, govern
-from yunhe.dataplane.errors import GroupsTooMany
+from yunhe.dataplane.errors import GroupsTooMany, GroupTooSmall
 from yunhe.kernel import limits
 
 ASKED = (
@@ -139,3 +139,16 @@ def test_too_many_groups_are_refused_before_they_are_counted(pool, hospital, tmp
     binding = hospital.binding({"t": table}, "many")
     with pytest.raises(GroupsTooMany):
         list(pool.run(binding, Job(made.sql, made.groups_sql, made.k)))
+
+
+def test_a_column_of_nearly_all_different_values_takes_time_by_its_rows(
+    pool, hospital, tmp_path
+) -> None:
+    """It took time by the square of its groups: one question of no answer held a worker."""
+    file = tmp_path / "unique.parquet"
+    rows = "SELECT i % 9000 AS id, i AS visit FROM range(250000) t(i)"
+    duckdb.execute(f"COPY ({rows}) TO '{file}' (FORMAT parquet)")
+    hospital.tables = {"t": TableBinding({"id": "BIGINT", "visit": "BIGINT"}, (str(file),), "id")}
+    terms = Terms(purposes=("research",), columns=("t.visit",), minimum_group=10)
+    with pytest.raises(GroupTooSmall):  # within the pool's time for a query
+        hospital.ask("SELECT visit, count(*) AS n FROM t GROUP BY visit", terms)
