@@ -64,6 +64,10 @@ def test_published_once_found_by_word_deployed_to_two_hosts_and_revoked(world: W
         assert app["digest"] in [each["digest"] for each in r.apps.search(words)]
     (hit,) = r.apps.search(digest=app["digest"][:12])
     assert (hit["name"], hit["version"], hit["author"]) == ("cohort-sums", "1.0", world["w"].did)
+    (seen,) = [
+        each for each in world["fn"].space.registrations() if each.code == app["digest"]
+    ]  # what a reviewer looked at
+    assert (seen.kind, (seen.manifest or {})["name"]) == ("application", "cohort-sums")
     slow = listed(world, manifest("slow", output={"numbers": ["n"]}), SLOW)
 
     contracts = agreed(world, hit["reference"])

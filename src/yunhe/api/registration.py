@@ -98,4 +98,5 @@ def _registration(found: catalog.Registration) -> dict[str, Any]:
         "submitted_at": when(found.received_at),
         "reasons": list(found.reasons),
         "warnings": list(found.warnings),
+        "manifest": found.record.get("manifest"),  # of a program: what it reads, takes and gives
     }

@@ -44,6 +44,7 @@ COLUMNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "resource": "资源",
             "product": "产品",
             "listing": "上架申请",
+            "application": "应用",
             "read": "读取",
             "destroyed": "销毁",
             "done": "完成",

@@ -187,7 +187,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class Application:
-    """A subject, connector, resource, product or listing that waits for review, or had it."""
+    """A subject, connector, resource, product, listing or program: to be reviewed, or reviewed."""
 
     id: str
     kind: str
@@ -203,6 +203,7 @@ class Application:
     submitted_at: datetime | None = None
     reasons: tuple[Any, ...] = ()
     warnings: tuple[Any, ...] = ()
+    manifest: dict[str, Any] | None = None  # of a program
 
 
 @dataclass(frozen=True)

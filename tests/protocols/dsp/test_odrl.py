@@ -135,6 +135,7 @@ def test_what_is_written_fits_the_dsp_schema(policy: Policy) -> None:
         replace(TERMS, privacy=Privacy("1", "0.000001", "0.1", 2, 3, (Clamp("p.age", "0", "99"),))),
         replace(TERMS, purposes=("research", "teaching"), price=Price(0, 7)),
         replace(TERMS, aggregates=Aggregates.parse("p.age=count,max/5;p.sex=count")),
+        replace(TERMS, keys_to=("did:web:b.example", "did:web:127.0.0.1%3A8000")),
     ],
 )
 def test_the_verifier_reads_the_same_money_out_of_the_odrl_alone(terms: Terms) -> None:
