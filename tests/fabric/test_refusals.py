@@ -174,6 +174,23 @@ def test_where_no_key_is_found_the_other_side_is_not_even_asked(weave: Weave) ->
     assert space.bill(weave.again.id).uses == before
 
 
+def test_keys_pass_to_another_node_only_where_their_contract_names_it(weave: Weave) -> None:
+    space, seer = weave["r"].space, weave.rows[1].peer_did
+    open_to = weave._products("h0", {"open": ROWS.but({"keys_to": [seer]})})["open"]
+    given = {"a": weave.signed("h0", open_to), "b": weave.rows[1], "c": weave.rows[2]}
+    sql = "SELECT p.id, l.value FROM a.patients p JOIN {}.labs l ON l.id = p.id WHERE p.age = 60"
+    plan = space.explain(sql.format("b"), given, PURPOSE)
+    assert plan["notes"] == []
+    (keys,) = [each for each in plan["disclosures"] if each["as"] == "keys"]
+    assert (keys["from"], keys["to"]) == (given["a"].peer_did, seer)
+    assert keys["columns"] == ["patients.id"]
+    assert space.fabric(sql.format("b"), given, PURPOSE).num_rows == 0  # other patients there
+    assert space.fabric_answers()[0]["parts"][1]["keys"] > 0
+    plan = space.explain(sql.format("c"), given, PURPOSE)
+    assert [each for each in plan["disclosures"] if each["as"] == "keys"] == []
+    assert len(plan["notes"]) == len(plan["notes_zh"]) == 1
+
+
 def test_an_answer_with_noise_says_how_much(weave: Weave) -> None:
     budget = "epsilon=20;delta=0.00001;query=5;groups=1;rows=6;labs.value=0..25"
     noisy = []

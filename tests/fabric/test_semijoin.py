@@ -91,8 +91,15 @@ def test_keys_that_do_not_fit_are_not_sent() -> None:
 
 
 def test_keys_go_only_to_whose_they_are() -> None:
-    def member(did: str) -> Any:
-        return SimpleNamespace(provider_did=did)
+    def member(did: str, *keys_to: str, rows_mode: bool = True) -> Any:
+        terms = SimpleNamespace(keys_to=keys_to)
+        return SimpleNamespace(provider_did=did, terms=terms, rows_mode=rows_mode)
 
-    assert semijoin.may_see(member("did:web:a"), member("did:web:a"))
-    assert not semijoin.may_see(member("did:web:b"), member("did:web:a"))
+    a, b = member("did:web:a"), member("did:web:b")
+    assert semijoin.may_see(a, a)
+    assert not semijoin.may_see(b, a)
+    assert semijoin.may_see(b, member("did:web:a", "did:web:b"))
+    # Whose keys they are says so, not who would like to see them.
+    assert not semijoin.may_see(member("did:web:b", "did:web:a", "did:web:b"), a)
+    assert not semijoin.may_see(b, member("did:web:a", "did:web:bb", "did:web"))
+    assert not semijoin.may_see(b, member("did:web:a", "did:web:b", rows_mode=False))

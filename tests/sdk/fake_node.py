@@ -37,6 +37,8 @@ TERMS = {
     "hours": None,
     "regions": [],
     "watermark": None,
+    "aggregates": None,
+    "keys_to": [],
 }
 OFFER = {
     "offer_id": "offer-1",

@@ -140,6 +140,7 @@ class TermsForm(Form):
     regions: Annotated[list[Annotated[str, Field(pattern=REGION)]], MANY] = []
     watermark: Annotated[str, Field(pattern=WATERMARK, max_length=10_000)] | None = None
     aggregates: Annotated[str, Field(pattern=AGGREGATES, max_length=100_000)] | None = None
+    keys_to: Annotated[list[Annotated[str, Field(pattern=f"^{contracts.DID}$")]], MANY] = []
 
     @field_validator("privacy")
     @classmethod
@@ -220,6 +221,7 @@ class TermsForm(Form):
             regions=tuple(self.regions),
             watermark=contracts.Watermark.parse(self.watermark) if self.watermark else None,
             aggregates=contracts.Aggregates.parse(self.aggregates) if self.aggregates else None,
+            keys_to=tuple(self.keys_to),
         )
 
 
@@ -248,6 +250,7 @@ def terms_json(terms: contracts.Terms) -> dict[str, Any]:
         "regions": list(terms.regions),
         "watermark": None if terms.watermark is None else str(terms.watermark),
         "aggregates": None if terms.aggregates is None else str(terms.aggregates),
+        "keys_to": list(terms.keys_to),
     }
 
 

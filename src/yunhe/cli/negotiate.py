@@ -19,8 +19,9 @@ held = typer.Typer(help="Negotiations at this node, on either side.", no_args_is
 ASK_HELP = (
     "A term as we want it, repeatable: purposes, columns, expires_at, uses_max, rows_max, "
     "row_filters, masks, minimum_group, price, frequency, pause, inherit, bytes_max, rows_total, "
-    "bytes_total, hours, regions, applications, release, privacy, watermark, aggregates. The value "
-    "is JSON or a plain word: uses_max=20, frequency=10/P1D, 'price={\"per_use_fen\": 100}'."
+    "bytes_total, hours, regions, applications, release, privacy, watermark, aggregates, keys_to. "
+    "The value is JSON or a plain word: uses_max=20, frequency=10/P1D, "
+    "'price={\"per_use_fen\": 100}'."
 )
 ACCEPT_HELP = "The furthest we go without being asked, written as --ask; beyond it, you decide."
 

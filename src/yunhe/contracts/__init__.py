@@ -78,6 +78,7 @@ from yunhe.contracts.model import (
     Why,
 )
 from yunhe.contracts.policy import (
+    DID,
     INHERIT,
     Constraint,
     Duty,
@@ -100,6 +101,7 @@ from yunhe.contracts.watermark import Watermark
 from yunhe.contracts.words import Action, Operator, Term
 
 __all__ = [
+    "DID",
     "EPSILON",
     "FEMTO",
     "HOLD",

@@ -57,6 +57,7 @@ def nearest(asked: Terms, furthest: Terms, now: datetime) -> Terms:
         release=furthest.release,
         watermark=furthest.watermark,  # the provider's to set
         aggregates=furthest.aggregates,  # as well
+        keys_to=tuple(did for did in asked.keys_to if did in furthest.keys_to),
     )
 
 
@@ -105,6 +106,8 @@ def short_of(offered: Terms, worst: Terms) -> tuple[str, ...]:
         short.append("hours")
     if _places(worst.regions, offered.regions) != worst.regions:
         short.append("regions")
+    if not set(worst.keys_to) <= set(offered.keys_to):
+        short.append("keys_to")
     if offered.inherit and not worst.inherit:
         short.append("inherit")
     return tuple(short)
@@ -157,6 +160,7 @@ def _normal(terms: Terms) -> Terms:
         masks=tuple(sorted(set(terms.masks), key=lambda m: (m.column, m.method))),
         applications=tuple(sorted(set(terms.applications))),
         regions=tuple(sorted(set(terms.regions))),
+        keys_to=tuple(sorted(set(terms.keys_to))),
     )
 
 

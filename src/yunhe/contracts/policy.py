@@ -188,6 +188,7 @@ class Terms:
     regions: tuple[str, ...] = ()  # GB/T 2260: where the consumer is registered; none: anywhere
     watermark: Watermark | None = None  # copies carry a mark of their recipient
     aggregates: Aggregates | None = None  # which of which column; needs minimum_group
+    keys_to: tuple[str, ...] = ()  # DIDs that may be shown values as keys of a join; none: nobody
 
 
 def policy_from_terms(terms: Terms) -> Policy:
@@ -224,6 +225,8 @@ def policy_from_terms(terms: Terms) -> Policy:
         constraints.append(Constraint(Term.PRIVACY_BUDGET, Operator.EQ, str(terms.privacy)))
     if terms.applications:
         constraints.append(Constraint(Term.APPLICATION, Operator.IS_ANY_OF, terms.applications))
+    if terms.keys_to:
+        constraints.append(Constraint(Term.KEYS_TO, Operator.IS_PART_OF, terms.keys_to))
     for term, text in (
         (Term.WATERMARK, terms.watermark),
         (Term.RELEASE_RULE, terms.release),
@@ -291,6 +294,8 @@ def _check_together(got: dict[str, Any]) -> None:
         raise TermNotUnderstood(term=Term.PRIVACY_BUDGET, value="without minimumGroup")
     if got.get("watermark") and got.get("minimum_group"):
         raise TermNotUnderstood(term=Term.WATERMARK, value="with minimumGroup")
+    if got.get("keys_to") and got.get("minimum_group"):
+        raise TermNotUnderstood(term=Term.KEYS_TO, value="with minimumGroup")
     if got.get("release") and not got.get("applications"):
         raise TermNotUnderstood(term=Term.RELEASE_RULE, value="without application")
     aggregates: Aggregates | None = got.get("aggregates")
@@ -309,13 +314,16 @@ _NUMBERS: dict[tuple[str, str], str] = {
     (Term.RECORD_TOTAL, Operator.LTEQ): "rows_total",
     (Term.SIZE_TOTAL, Operator.LTEQ): "bytes_total",
 }
+DID: Final = r"did:web:[A-Za-z0-9._:%-]{1,240}"
 _REGION: Final = re.compile(r"[0-9]{2}(?:[0-9]{2}){0,2}", re.ASCII)
 _SETS: dict[tuple[str, str], str] = {
     (Term.PURPOSE, Operator.IS_ANY_OF): "purposes",
     (Term.DATA_FIELD, Operator.IS_PART_OF): "columns",
     (Term.REGION, Operator.IS_ANY_OF): "regions",
     (Term.APPLICATION, Operator.IS_ANY_OF): "applications",
+    (Term.KEYS_TO, Operator.IS_PART_OF): "keys_to",
 }
+_SPELLED: Final = {"regions": _REGION, "keys_to": re.compile(DID)}
 _TEXTS: dict[tuple[str, str], tuple[str, Callable[[str], Any]]] = {
     (Term.TIME, Operator.LTEQ): ("expires_at", parse_iso),
     (Term.PRIVACY_BUDGET, Operator.EQ): ("privacy", Privacy.parse),
@@ -337,7 +345,8 @@ def _read_constraint(c: Constraint, got: dict[str, Any], filters: list[tuple[str
             value = _whole_number(c.value)
         elif (name := _SETS.get(key)) is not None:
             value = (c.value,) if isinstance(c.value, str) else tuple(c.value)
-            if name == "regions" and not (value and all(map(_REGION.fullmatch, value))):
+            spelled = _SPELLED.get(name)
+            if spelled is not None and not (value and all(map(spelled.fullmatch, value))):
                 raise ValueError(str(c.value))
         elif (found := _TEXTS.get(key)) is not None:
             name, value = found[0], found[1](str(c.value))

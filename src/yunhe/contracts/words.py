@@ -84,6 +84,7 @@ class Term(StrEnum):
     RELEASE_RULE = "releaseRule"  # what leaves an application that runs beside the data
     WATERMARK = "watermark"
     AGGREGATES = "aggregates"  # which of which column, where groups only may leave
+    KEYS_TO = "keysTo"  # nodes that may be shown single values as the keys of a join
     TIME_INTERVAL = "timeInterval"  # ODRL: the least time between two uses
     RECORD_TOTAL = "recordTotal"  # rows of all uses together
     SIZE_TOTAL = "sizeTotal"  # bytes of all uses together

@@ -148,6 +148,12 @@ class WatermarkNotApplied(UseDeniedError):
     zh = "合约要求的水印（{expected}）未被引擎嵌入。"
 
 
+class KeysNotAgreed(UseDeniedError):
+    code = "KEYS_NOT_AGREED"
+    en = "The contract lets keys of a join be shown to {expected} only."
+    zh = "合约仅允许将连接键值展示给 {expected}。"
+
+
 class AggregatesNotApplied(UseDeniedError):
     code = "AGGREGATES_NOT_APPLIED"
     en = "The contract allows aggregates by a list ({expected}) that the engine would not keep to."

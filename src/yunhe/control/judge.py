@@ -136,6 +136,7 @@ def _context(tx: Tx, use: Use, row: sa.Row[Any], terms: Terms) -> Context:
         Term.PRIVACY_BUDGET: str(terms.privacy or ""),
         Term.WATERMARK: str(terms.watermark or ""),
         Term.AGGREGATES: str(terms.aggregates or ""),
+        Term.KEYS_TO: frozenset(terms.keys_to),  # the consumer's planner keeps to it
     }
     return Context(use.action, given)
 

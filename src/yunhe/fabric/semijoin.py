@@ -3,7 +3,7 @@ that can meet them travel.
 
 In: the sources of a join and its terms. Out: which source may be filtered by whose keys, and the
 filtered SQL once the keys are known. Keys go only where nobody learns what is not theirs to see:
-to the provider they come from. Any other node would be a recipient that no contract names.
+to the provider they come from, and to nodes that the contract they come under names (`keys_to`).
 """
 
 from __future__ import annotations
@@ -108,8 +108,12 @@ def is_text(found: str) -> bool:
 
 
 def may_see(seer: Member, giver: Member) -> bool:
-    """Whether the provider of `seer` may be shown what `giver` lets out: it is its own."""
-    return seer.provider_did == giver.provider_did
+    """Whether the provider of `seer` may be shown what `giver` lets out.
+
+    It is its own, or the giver's contract names it; one for groups of entities shows nobody any.
+    """
+    own = seer.provider_did == giver.provider_did
+    return own or (giver.rows_mode and seer.provider_did in giver.terms.keys_to)
 
 
 def weighed(each: Source, sent: exp.Select) -> Weighed:

@@ -77,6 +77,7 @@ class Terms:
     hours: str | None = None  # "Mon-Fri 09:00-18:00 Asia/Shanghai"
     regions: tuple[str, ...] = ()  # GB/T 2260 codes; none: anywhere
     watermark: str | None = None  # "key=patients.id;share=2;patients.weight=0.5"
+    keys_to: tuple[str, ...] = ()  # DIDs that may be shown values as keys of a join
     aggregates: str | None = None  # "pay.salary=avg,count,max,median/100;pay.age=count"
 
     def to_json(self) -> dict[str, Any]:
@@ -104,6 +105,7 @@ class Terms:
             "regions": list(self.regions),
             "watermark": self.watermark,
             "aggregates": self.aggregates,
+            "keys_to": list(self.keys_to),
         }
 
     @classmethod
@@ -137,6 +139,7 @@ class Terms:
             regions=_texts("regions", data.get("regions", ())),
             watermark=data.get("watermark"),
             aggregates=data.get("aggregates"),
+            keys_to=_texts("keys_to", data.get("keys_to", ())),
         )
 
     def but(self, changes: Mapping[str, Any] | None) -> Terms:
