@@ -48,8 +48,22 @@ def test_a_contract_is_shown_in_words(node: FakeNode) -> None:
     ):
         assert part in shown
     assert "1004" not in shown
+    # What bounds nothing is said in one line.
+    assert "all else" in shown
+    for silent in ("watermark", "regions", "pause"):
+        assert silent not in shown
+
     zh = run(node, "contracts", "show", "c-1", "--lang", "zh").stdout
     assert "签名: 双方已签名" in zh
+
+
+def test_a_use_that_may_begin_may_begin_now(node: FakeNode) -> None:
+    node.answers["GET /contracts"] = (200, {"items": [CONTRACT]})
+    left = {"uses_left": 3, "next_at": "2020-01-01T00:00:00Z"}
+    node.answers["GET /contracts/c-1/budget"] = (200, left)
+    assert "next use from: now" in run(node, "contracts", "budget", "c").stdout
+    node.answers["GET /contracts/c-1/budget"] = (200, {**left, "next_at": "2199-01-01T00:00:00Z"})
+    assert "next use from: 2199-01-01T00:00:00Z" in run(node, "contracts", "budget", "c").stdout
 
 
 def test_statements_are_in_yuan_for_people_and_fen_for_programs(node: FakeNode) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -108,6 +109,12 @@ def _of(left: int | None, held: int | None, desk: Desk) -> str | None:
     return f"{left}{waits if held else ''}"
 
 
+def _from(desk: Desk, at: datetime | None) -> str | None:
+    if at is None:
+        return None
+    return desk.instant(at) if at > datetime.now(UTC) else desk.say("now", "现在")
+
+
 def _budget(desk: Desk, left: Left) -> dict[str, str | None]:
     """What is left, in words."""
     free = desk.say("any", "不限")
@@ -116,9 +123,7 @@ def _budget(desk: Desk, left: Left) -> dict[str, str | None]:
         desk.say("rows left", "剩余行数"): _of(left.rows_left, left.held_rows, desk),
         desk.say("bytes left", "剩余字节数"): _of(left.bytes_left, left.held_bytes, desk),
         desk.say("privacy budget left", "剩余隐私预算"): _privacy(desk, left.privacy),
-        desk.say("next use from", "最早使用时间"): desk.instant(left.next_at)
-        if left.next_at
-        else None,
+        desk.say("next use from", "最早使用时间"): _from(desk, left.next_at),
     }
 
 
@@ -142,12 +147,15 @@ def explain(desk: Desk, contract: Contract, text: Sql) -> None:
         lines = {
             desk.say("columns read", "读取的列"): ", ".join(found.fields),
             desk.say("minimum group", "最小分组"): str(found.minimum_group or "") or None,
-            desk.say("groups", "分组查询"): found.groups_sql,
             desk.say("bounds", "限额"): "; ".join(f"{n} {v}" for n, v in found.bounds.items()),
             **_budget(desk, found.left or Left()),
             desk.say("governed query", "受控查询"): found.sql,
         }
         _say(desk, lines)
+        if found.groups_sql:
+            desk.note(
+                "how its groups are made and weighed: --json", "分组的生成与加权方式见 --json 输出"
+            )
 
     desk.show(found, human)
 
@@ -185,7 +193,7 @@ def terminate(
     """End a contract; the next use is refused."""
     with desk.space() as space:
         found = space.terminate(desk.whole(contract, space.contracts), reason)
-    desk.show(found, f"{found.id}  {found.state}")
+    desk.show(found, f"{found.id}  {desk.state(found.state)}")
 
 
 @command(app)

@@ -184,6 +184,10 @@ class Desk:
             return self.instant(value) if isinstance(value, str | datetime) else value
         return value
 
+    def state(self, value: str) -> str:
+        """A state as people read it."""
+        return str(words.shown(self.lang, "state", value))
+
     def count(self, number: int, en: str, zh: str) -> str:
         """`1 use`, `2 uses`; Chinese has no plural, and its measure word comes with `zh`."""
         return self.say(f"{number:,} {en}{'' if number == 1 else 's'}", f"{number:,} {zh}")

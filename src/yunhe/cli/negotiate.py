@@ -76,7 +76,7 @@ def _told(desk: Desk, step: Progress) -> None:
     if desk.json:
         return
     by = step.negotiation.offers[-1].by if step.negotiation.offers else ""
-    line = f"{step.seconds:7.2f} s  {step.negotiation.state:<10} {by}"
+    line = f"{step.seconds:7.2f} s  {desk.state(step.negotiation.state):<10} {by}"
     desk.err.print(line.rstrip(), markup=False)
 
 
@@ -123,7 +123,7 @@ def tell(desk: Desk, found: Negotiation) -> None:
 
     def human() -> None:
         role = words.of(desk, words.ROLES, found.role)
-        desk.out.print(f"{found.id}  {found.state}  {role}", markup=False)
+        desk.out.print(f"{found.id}  {desk.state(found.state)}  {role}", markup=False)
         desk.out.print(f"{found.product_code}  {found.peer_did}", markup=False)
         for move in found.offers:
             by = words.of(desk, words.ROLES, move.by)
@@ -182,7 +182,7 @@ def counter(
 def _await(desk: Desk, space: Space, found: Negotiation, timeout_s: float) -> None:
     """Wait for the contract of a negotiation and show it; without time, show how far it is."""
     if not timeout_s:
-        desk.show(found, f"{found.id}  {found.state}")
+        desk.show(found, f"{found.id}  {desk.state(found.state)}")
         return
     with _telling(desk, space):
         contract = space.wait_for_contract(found, lambda step: _told(desk, step), timeout_s)
@@ -197,7 +197,7 @@ def end(
     """Leave a negotiation without a contract."""
     with desk.space() as space:
         found = space.end_negotiation(desk.whole(negotiation, lambda: _ids(space)), reason)
-    desk.show(found, f"{found.id}  {found.state}")
+    desk.show(found, f"{found.id}  {desk.state(found.state)}")
 
 
 for _name in ("end", "terminate"):  # the second as the API and `contracts` call it

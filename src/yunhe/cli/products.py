@@ -29,4 +29,4 @@ def withdraw(
     """Take a listing back on every node; running contracts stay."""
     with desk.space() as space:
         found = space.withdraw(desk.whole(product, space.products))
-    desk.show(found, f"{found.code or found.id}  {found.state}")
+    desk.show(found, f"{found.code or found.id}  {desk.state(found.state)}")

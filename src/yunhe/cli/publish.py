@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from yunhe.cli import parse
+from yunhe.cli import parse, words
 from yunhe.cli.desk import Desk, command, plain
 from yunhe.cli.errors import BadArgument
 from yunhe.cli.waiting import until
@@ -93,7 +93,7 @@ def publish(
         queue = _Queue(desk, parent, wait, again)
         _register_resource(queue, space, base)
         product = _list_product(queue, space, product)
-    desk.show(product, f"{product.code}  {product.state}")
+    desk.show(product, f"{product.code}  {desk.state(product.state)}")
 
 
 def _known(desk: Desk, space: Space, given: str, form: dict[str, Any]) -> Resource:
@@ -165,4 +165,7 @@ def _approved(desk: Desk, thing: Resource | OwnProduct, what: tuple[str, str], y
     if not yes:
         reasons = "; ".join(desk.reason(each) for each in thing.reasons) or "–"
         en, zh = what
-        raise NotApproved(what=en, what_zh=zh, id=thing.id, state=thing.state, reasons=reasons)
+        said = words.shown("zh", "state", thing.state)
+        raise NotApproved(
+            what=en, what_zh=zh, id=thing.id, state=thing.state, state_zh=said, reasons=reasons
+        )

@@ -32,7 +32,7 @@ def show(desk: Desk, resource: Id) -> None:
         found = space.resource(desk.whole(resource, space.resources))
 
     def human() -> None:
-        desk.out.print(f"{found.id}  {found.code or '–'}  {found.state}", markup=False)
+        desk.out.print(f"{found.id}  {found.code or '–'}  {desk.state(found.state)}", markup=False)
         desk.out.print(f"{found.title_zh} / {found.title_en}", markup=False)
         for table, drift in found.drift.items():
             desk.out.print(f"  ! {table}: {_drift(desk, drift)}", markup=False)
@@ -115,4 +115,4 @@ def withdraw(desk: Desk, resource: Id) -> None:
     """Take a resource back for good; refused while a product stands on it."""
     with desk.space() as space:
         found = space.withdraw_resource(desk.whole(resource, space.resources))
-    desk.show(found, f"{found.code or found.id}  {found.state}")
+    desk.show(found, f"{found.code or found.id}  {desk.state(found.state)}")

@@ -85,4 +85,4 @@ def decide(
         key = desk.whole(item, lambda: [*registered, *(a.id for a in space.applications())])
         act = space.review_registration if key in registered else space.review
         found = act(key, decision, reason or [])
-    desk.show(found, f"{found.id}  {found.state}  {found.code or '–'}")
+    desk.show(found, f"{found.id}  {desk.state(found.state)}  {found.code or '–'}")

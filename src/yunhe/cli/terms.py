@@ -33,9 +33,10 @@ def but(terms: Terms, changes: Mapping[str, Any], option: str) -> Terms:
 
 
 def show(desk: Desk, terms: Terms) -> None:
-    """One table of terms."""
-    lines = _lines(desk, terms)
-    desk.table(({"a": a, "b": b or "–"} for a, b in lines.items()), {"a": "", "b": ""})
+    """One table of terms: what bounds something, then that nothing else does."""
+    lines = {name: said for name, said in _lines(desk, terms).items() if said}
+    lines[desk.say("all else", "其余")] = desk.say("not limited", "不限")
+    desk.table(({"a": a, "b": b} for a, b in lines.items()), {"a": "", "b": ""})
 
 
 def compare(desk: Desk, asked: Terms | None, offered: Terms | None) -> None:
@@ -49,6 +50,7 @@ def compare(desk: Desk, asked: Terms | None, offered: Terms | None) -> None:
             "mark": "≠" if left and right and left[name] != right[name] else "",
         }
         for name in (left or right)
+        if left.get(name) or right.get(name)
     ]
     heads = desk.say("TERM ASK OFFER", "条款 诉求 要约").split()
     desk.table(rows, dict(zip(("term", "ask", "offer", "mark"), [*heads, ""], strict=True)))
@@ -62,37 +64,38 @@ def price(desk: Desk, per_use_fen: int, per_row_fen: int) -> str:
     return desk.say(f"CNY {use} a use, {row} a row", f"每次 {use} 元，每行 {row} 元")
 
 
-def _amount(bound: int | None, free: str) -> str:
-    return free if bound is None else str(bound)
-
-
-_YES_NO = {True: ("yes", "是"), False: ("no", "否")}
-
-
 def _lines(desk: Desk, terms: Terms) -> Mapping[str, str]:
+    """Each term and what it says, in the order of reading; empty where it bounds nothing."""
     free = desk.say("any", "不限")
     until = desk.instant(terms.expires_at) if terms.expires_at else free
     return {
         desk.say("purposes", "用途"): ", ".join(terms.purposes),
         desk.say("columns", "可见列"): ", ".join(terms.columns),
         desk.say("until", "到期"): until,
-        desk.say("uses", "次数"): _amount(terms.uses_max, free),
-        desk.say("rows a use", "单次行数"): _amount(terms.rows_max, free),
-        desk.say("bytes a use", "单次字节数"): _amount(terms.bytes_max, free),
-        desk.say("rows in all", "合计行数"): _amount(terms.rows_total, free),
-        desk.say("bytes in all", "合计字节数"): _amount(terms.bytes_total, free),
-        desk.say("hours", "使用时段"): terms.hours or free,
-        desk.say("regions", "限定地域"): ", ".join(terms.regions) or free,
+        desk.say("uses", "次数"): free if terms.uses_max is None else str(terms.uses_max),
+        desk.say("rows a use", "单次行数"): _bound(terms.rows_max),
+        desk.say("bytes a use", "单次字节数"): _bound(terms.bytes_max),
+        desk.say("rows in all", "合计行数"): _bound(terms.rows_total),
+        desk.say("bytes in all", "合计字节数"): _bound(terms.bytes_total),
+        desk.say("hours", "使用时段"): terms.hours or "",
+        desk.say("regions", "限定地域"): ", ".join(terms.regions),
         desk.say("rows where", "行过滤"): "; ".join(f"{t}: {p}" for t, p in terms.row_filters),
         desk.say("masks", "脱敏"): ", ".join(f"{c} {m}" for c, m in terms.masks),
-        desk.say("minimum group", "最小分组"): str(terms.minimum_group),
-        desk.say("aggregates", "允许的聚合"): (terms.aggregates or "–").replace(";", "; "),
-        desk.say("privacy budget", "隐私预算"): terms.privacy or "–",
-        desk.say("applications", "限定应用"): ", ".join(terms.applications) or free,
-        desk.say("release", "放行规则"): terms.release or "–",
-        desk.say("watermark", "水印"): terms.watermark or "–",
-        desk.say("how often", "频次"): terms.frequency or free,
-        desk.say("pause", "间隔"): terms.pause or "–",
-        desk.say("passed on with its policy", "策略随传"): desk.say(*_YES_NO[terms.inherit]),
+        desk.say("minimum group", "最小分组"): _bound(terms.minimum_group or None),
+        desk.say("keys shown to", "键值可展示给"): ", ".join(terms.keys_to),
+        desk.say("aggregates", "允许的聚合"): (terms.aggregates or "").replace(";", "; "),
+        desk.say("privacy budget", "隐私预算"): terms.privacy or "",
+        desk.say("applications", "限定应用"): ", ".join(terms.applications),
+        desk.say("release", "放行规则"): terms.release or "",
+        desk.say("watermark", "水印"): terms.watermark or "",
+        desk.say("how often", "频次"): terms.frequency or "",
+        desk.say("pause", "间隔"): terms.pause or "",
+        desk.say("passed on with its policy", "策略随传"): (
+            desk.say("yes", "是") if terms.inherit else ""
+        ),
         desk.say("price", "价格"): price(desk, terms.per_use_fen, terms.per_row_fen),
     }
+
+
+def _bound(most: int | None) -> str:
+    return "" if most is None else f"{most:,}"

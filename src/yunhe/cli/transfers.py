@@ -60,7 +60,7 @@ def _shown(desk: Desk, found: Transfer) -> None:
         lines = {
             desk.say("transfer", "传输"): found.id,
             desk.say("format", "方式"): found.format,
-            desk.say("state", "状态"): found.state,
+            desk.say("state", "状态"): desk.state(found.state),
             desk.say("because", "原因"): detail and desk.say(detail, zh or detail),
             desk.say("use", "使用"): push.get("use_id"),
             desk.say("bytes", "字节"): push and f"{progress['come']} / {progress['total']}",
