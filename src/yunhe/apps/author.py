@@ -112,14 +112,7 @@ class Author:
 
     def _tell_hosts(self, tx: Tx, digest: str, body: Body) -> None:
         """Those it is deployed to by us, and those who took it from the catalogue."""
-        refused = DeploymentState.REFUSED
-        told = {
-            each.peer_did
-            for each in store.deployments(tx, digest)
-            if each.side is Side.AUTHOR and each.state is not refused
-        }
-        told |= {each.peer_did for each in store.holders(tx, digest)}
-        for peer in sorted(told):
+        for peer in sorted(store.peers_of(tx, digest, (DeploymentState.REFUSED,))):
             # A conversation of its own: a report that waits must not hold a revocation up.
             enqueue(tx, f"tds.{REVOKE}", peer, f"app-step:{digest}:{peer}"[:255], {"note": body})
 

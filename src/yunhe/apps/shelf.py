@@ -23,7 +23,7 @@ from yunhe.apps.errors import (
     AppUnknown,
 )
 from yunhe.apps.manifest import Manifest, read
-from yunhe.apps.model import App, AppState, Holder, Listing, ListingState, Side
+from yunhe.apps.model import App, AppState, Holder, Listing, ListingState
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
@@ -145,9 +145,7 @@ class Shelf:
         digest = text(body, "digest", 64)
 
         def read_(tx: Tx) -> App:
-            asked = [d for d in store.deployments(tx, digest) if d.side is Side.AUTHOR]
-            known = any(each.peer_did == peer_did for each in asked)
-            if not known and not store.holds(tx, digest, peer_did):
+            if peer_did not in store.peers_of(tx, digest):
                 raise AppUnknown
             return _ours(tx, digest)
 

@@ -224,6 +224,16 @@ def deployments_of(tx: Tx, contract_id: str) -> int:
     return int(tx.scalar(query))
 
 
+def peers_of(tx: Tx, digest: str, but: Collection[DeploymentState] = ()) -> set[str]:
+    """All nodes that a version of ours was deployed to by us, leaving out states `but`, and all
+    that took it from the catalogue."""
+    c = deployment.c
+    ours = sa.select(c.peer_did).where(c.side == Side.AUTHOR, c.digest == digest)
+    taken = sa.select(holder.c.peer_did).where(holder.c.digest == digest)
+    found = tx.all(ours.where(c.state.not_in(but)).union(taken))
+    return {row.peer_did for row in found}
+
+
 def deployments(tx: Tx, digest: str = "") -> list[Deployment]:
     """The latest deployments first, of one version where it is said."""
     c = deployment.c
