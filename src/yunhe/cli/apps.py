@@ -175,7 +175,7 @@ def revoke(desk: Desk, key: _Ended, reason: _Why) -> None:
 def run(
     desk: Desk,
     deployment_ids: Annotated[list[str], typer.Argument(metavar="DEPLOYMENT...", help=PREFIX_HELP)],
-    purpose: Annotated[str, typer.Option(help="What for; one of the contract's.")],
+    purpose: Annotated[str, typer.Option(help="Purpose, one of the contract's.")],
     parameters: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter: name=value; repeatable.")
     ] = None,

@@ -17,7 +17,7 @@ Contract = Annotated[str, typer.Argument(metavar="CONTRACT", help=PREFIX_HELP)]
 Sql = Annotated[
     str, typer.Argument(metavar="SQL", help="One SELECT; tables go by their names in the product.")
 ]
-Purpose = Annotated[str, typer.Option(help="What for; default: the only one agreed.")]
+Purpose = Annotated[str, typer.Option(help="Purpose; default: the only one the contract names.")]
 
 
 def only_purpose(desk: Desk, agreed: Sequence[str]) -> str:

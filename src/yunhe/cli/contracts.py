@@ -23,7 +23,7 @@ app = typer.Typer(help="The contracts of this node, on either side.", no_args_is
 
 @command(app, "list")
 def list_(desk: Desk) -> None:
-    """List contracts."""
+    """List contracts with their state and uses left."""
     with desk.space() as space:
         found = space.contracts()
     names = ("id", "role", "state", "product_code", "peer_did", "uses_left")

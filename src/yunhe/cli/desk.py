@@ -43,7 +43,9 @@ _OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
     "token": (
         Annotated[
             str,
-            typer.Option(envvar="YUNHE_TOKEN", help="API token of it.", rich_help_panel=FOR_ALL),
+            typer.Option(
+                envvar="YUNHE_TOKEN", help="API token of your node.", rich_help_panel=FOR_ALL
+            ),
         ],
         "",
     ),

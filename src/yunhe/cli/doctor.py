@@ -19,7 +19,7 @@ _ZH: Final = {
 
 @command(app)
 def doctor(desk: Desk) -> None:
-    """Say which walls around workers stand on the node's machine (admin)."""
+    """Check which walls around workers stand on the node's machine (admin)."""
     with desk.space() as space:
         found = space.doctor()
     walls = found["sandbox"]

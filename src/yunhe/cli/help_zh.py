@@ -22,14 +22,14 @@ _LIFE: Final = {
         "更多说明与退出码见 docs/cli.md。"
     ),
     "For all commands": "各命令通用",
-    "Show it and exit.": "显示版本并退出。",
+    "Show the version and exit.": "显示版本并退出。",
     "Install completion for the current shell.": "为当前 shell 安装命令补全。",
     "Show completion for the current shell, to copy it or customize the installation.": (
         "显示当前 shell 的补全脚本，便于复制或自行安装。"
     ),
     "Show this message and exit.": "显示本帮助并退出。",
     "Address of your node.": "本方节点地址。",
-    "API token of it.": "该节点的 API 令牌。",
+    "API token of your node.": "本方节点的 API 令牌。",
     "Allow a token over plain http.": "允许经明文 http 发送令牌。",
     "Write JSON for programs.": "输出 JSON，供程序读取。",
     "zh or en; default: YUNHE_LANG, else LANG.": "zh 或 en；默认取 YUNHE_LANG，其次 LANG。",
@@ -76,7 +76,7 @@ _SUPPLY: Final = {
     ),
     "The form: .toml or .json; see docs/cli.md.": "表单文件：.toml 或 .json，见 docs/cli.md。",
     "Seconds to wait for each review.": "每次审核最多等待的秒数。",
-    "Stand on this resource, the same as in the form.": "使用与表单一致的已有资源。",
+    "Use this resource, which says the same as the form.": "使用与表单一致的已有资源。",
     "The data resources of this node.": "本节点的数据资源。",
     "List the resources of this node.": "列出本节点的资源。",
     "Show one resource: its tables and columns, and why it was returned.": (
@@ -111,7 +111,7 @@ _SUPPLY: Final = {
     ),
     "Decide about one of them.": "对其中一项作出决定。",
     "approve, return or reject": "approve（通过）、return（退回）或 reject（驳回）",
-    "Say why; may be repeated.": "说明原因；可重复。",
+    "Why, as the applicant will read it; repeatable.": "原因，申请方可见；可重复。",
 }
 _USE: Final = {
     "Find data products of all nodes.": "检索所有节点的数据产品。",
@@ -130,7 +130,7 @@ _USE: Final = {
         "无需询问即可接受的最大让步，写法同 --ask；超出时由您决定。"
     ),
     "Only show the provider's terms.": "仅显示提供方条款。",
-    "Seconds to wait.": "等待的秒数。",
+    "Seconds to wait for the contract.": "等待合约的秒数。",
     "Run SQL under a contract; the provider's node governs it.": (
         "按合约执行 SQL；由提供方节点管控。"
     ),
@@ -171,7 +171,7 @@ _USE: Final = {
     "Leave a negotiation without a contract.": "结束协商，不签合约。",
     "Told to the other side.": "告知对方。",
     "The contracts of this node, on either side.": "本节点作为任一方的合约。",
-    "List contracts.": "列出合约。",
+    "List contracts with their state and uses left.": "列出合约、状态与剩余次数。",
     "What is left of a contract: uses, volume, privacy budget, and from when; costs nothing.": (
         "查看合约的剩余次数、数据量、隐私预算与最早使用时间；不计费。"
     ),
@@ -201,7 +201,7 @@ _PROOF: Final = {
     "Address of a party's node; repeatable.": "当事方节点地址；可重复。",
     "The trust file to write.": "要写入的信任文件。",
     "Statements of account.": "账单。",
-    "List statements.": "列出账单。",
+    "List statements, sent and received.": "列出已发出与收到的账单。",
     "Only this contract's.": "仅该合约的账单。",
     "Close the open period of a contract and send its statement (provider).": (
         "结束合约当前账期并发送账单（提供方）。"
@@ -226,7 +226,7 @@ _PROOF: Final = {
     "Put a member out for good; every node refuses it within five seconds.": (
         "永久撤销成员资格；五秒内所有节点拒绝。"
     ),
-    "Say which walls around workers stand on the node's machine (admin).": (
+    "Check which walls around workers stand on the node's machine (admin).": (
         "检查节点所在机器对工作进程的各道隔离是否有效（管理员）。"
     ),
     "Keys of this node (admin).": "本节点的密钥（管理员）。",
@@ -248,7 +248,7 @@ _TRANSFERS: Final = {
     "A folder, or a file ending in .arrow, .arrows or .parquet.": (
         "目录，或以 .arrow、.arrows、.parquet 结尾的文件。"
     ),
-    "What is sent; else the whole product.": "要发送的内容；默认为整个产品。",
+    "SQL for what is sent; default: the whole product.": "要发送内容的 SQL；默认为整个产品。",
     "Seconds to wait until all has come.": "等待全部到达的秒数。",
     "Write what an earlier push brought to a file.": "将此前推送到达的内容写入文件。",
     "Halt a transfer; either side resumes it.": "暂停传输；任一方可恢复。",
@@ -285,7 +285,9 @@ _VAULT: Final = {
     "List the proofs that keys were destroyed: what is owed, has come, and verifies.": (
         "列出密钥销毁证明：应有的、已到的、验证通过的。"
     ),
-    "Of the program that reads, where one is agreed.": "读取程序的令牌（合约约定应用时需要）。",
+    "Token of the program that reads, where the contract names one.": (
+        "读取程序的令牌（合约约定应用时需要）。"
+    ),
     "Write to an .arrow or .parquet file.": "写入 .arrow 或 .parquet 文件。",
     "Destroy the key of a delivery for good; the signed proof goes to the provider.": (
         "永久销毁该交付的密钥；签名证明发送给提供方。"
@@ -298,8 +300,8 @@ _SHARING: Final = {
     "Write a profile file for Delta Sharing clients; its token is written once, here.": (
         "生成 Delta Sharing 客户端的配置文件；令牌仅在此显示一次。"
     ),
-    "What for; default: the only one agreed.": "用途；默认为合约唯一的用途。",
-    "How long it counts.": "有效天数。",
+    "Purpose; default: the only one the contract names.": "用途；默认为合约唯一的用途。",
+    "Days it is valid.": "有效天数。",
     "List the sharing profiles of a contract, without their tokens.": (
         "列出合约的共享配置，不含令牌。"
     ),
@@ -342,7 +344,7 @@ _APPS: Final = {
     "Have a version run nowhere any more, or as host not here; what runs is ended.": (
         "永久撤销版本；作为数据方则不再在此运行。正在运行的随即结束。"
     ),
-    "What for; one of the contract's.": "用途，须为合约约定之一。",
+    "Purpose, one of the contract's.": "用途，须为合约约定之一。",
     "A parameter: name=value; repeatable.": "参数：名称=值；可重复。",
     "Write each result to a .arrow file in this folder.": "将各结果写入该目录下的 .arrow 文件。",
     "Run a deployed version at each host, and wait; each is one use.": (

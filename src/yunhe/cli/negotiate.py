@@ -38,7 +38,7 @@ def negotiate(
     ask: Ask = None,
     accept: Accept = None,
     show: Annotated[bool, typer.Option("--show", help="Only show the provider's terms.")] = False,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait.")] = 120,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the contract.")] = 120,
 ) -> None:
     """Negotiate a contract; --ask changes the offered terms, --accept says how far we go."""
     wanted, limits = parse.members(ask or []), parse.members(accept or [])

@@ -72,7 +72,7 @@ def publish(
     form: Annotated[Path, typer.Argument(help="The form: .toml or .json; see docs/cli.md.")],
     wait: Annotated[float, typer.Option(min=1, help="Seconds to wait for each review.")] = 300,
     resource: Annotated[
-        str, typer.Option(metavar="ID", help="Stand on this resource, the same as in the form.")
+        str, typer.Option(metavar="ID", help="Use this resource, which says the same as the form.")
     ] = "",
 ) -> None:
     """Register a resource and a product from a form, and list the product."""

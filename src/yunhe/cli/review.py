@@ -72,7 +72,9 @@ def decide(
     desk: Desk,
     item: Id,
     decision: Annotated[str, typer.Argument(help="approve, return or reject")],
-    reason: Annotated[list[str] | None, typer.Option(help="Say why; may be repeated.")] = None,
+    reason: Annotated[
+        list[str] | None, typer.Option(help="Why, as the applicant will read it; repeatable.")
+    ] = None,
 ) -> None:
     """Decide about one of them."""
     if decision not in DECISIONS:

@@ -24,7 +24,7 @@ def profile(
     desk: Desk,
     contract: Contract,
     purpose: Purpose = "",
-    days: Annotated[int, typer.Option(min=1, max=366, help="How long it counts.")] = 30,
+    days: Annotated[int, typer.Option(min=1, max=366, help="Days it is valid.")] = 30,
 ) -> None:
     """Write a profile file for Delta Sharing clients; its token is written once, here."""
     with desk.space() as space:

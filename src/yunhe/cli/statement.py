@@ -32,7 +32,7 @@ def list_(
     desk: Desk,
     contract: Annotated[str, typer.Option(help="Only this contract's.")] = "",
 ) -> None:
-    """List statements."""
+    """List statements, sent and received."""
     with desk.space() as space:
         key = desk.whole(contract, space.contracts) if contract else None
         found = space.statements(key)

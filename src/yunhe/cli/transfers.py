@@ -86,7 +86,9 @@ def push(
     desk: Desk,
     contract: Contract,
     to: To,
-    sql: Annotated[str, typer.Option(help="What is sent; else the whole product.")] = "",
+    sql: Annotated[
+        str, typer.Option(help="SQL for what is sent; default: the whole product.")
+    ] = "",
     purpose: Purpose = "",
     use_id: Annotated[
         str, typer.Option(help="Repeat a use: the same id never charges twice.")

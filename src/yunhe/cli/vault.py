@@ -19,7 +19,8 @@ Id = Annotated[str, typer.Argument(metavar="ITEM", help=PREFIX_HELP)]
 Token = Annotated[
     str,
     typer.Option(
-        envvar="YUNHE_APPLICATION_TOKEN", help="Of the program that reads, where one is agreed."
+        envvar="YUNHE_APPLICATION_TOKEN",
+        help="Token of the program that reads, where the contract names one.",
     ),
 ]
 _ENDINGS = (".arrow", ".parquet")
@@ -29,7 +30,9 @@ _ENDINGS = (".arrow", ".parquet")
 def fetch(
     desk: Desk,
     contract: Contract,
-    sql: Annotated[str, typer.Option(help="What is sent; else the whole product.")] = "",
+    sql: Annotated[
+        str, typer.Option(help="SQL for what is sent; default: the whole product.")
+    ] = "",
     purpose: Purpose = "",
 ) -> None:
     """Ask for a sealed delivery; it comes in the background, and is one use."""
@@ -72,7 +75,7 @@ def read(
         table = space.vault_read(_whole(desk, space, item), purpose, application_token)
     _write(table, out)
     facts = {"rows": table.num_rows, "columns": table.schema.names, "file": str(out)}
-    desk.show(facts, f"{out}  {table.num_rows}")
+    desk.show(facts, f"{out}  {desk.count(table.num_rows, 'row', '行')}")
 
 
 @command(app)
@@ -90,7 +93,7 @@ def sql(
         table = space.vault_sql(_whole(desk, space, item), query, purpose, application_token)
     _write(table, out)
     facts = {"rows": table.num_rows, "columns": table.schema.names, "file": str(out)}
-    desk.show(facts, f"{out}  {table.num_rows}")
+    desk.show(facts, f"{out}  {desk.count(table.num_rows, 'row', '行')}")
 
 
 @command(app)
