@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from dataplane.hospital import Hospital
-from dataplane.test_service import Plane
+from dataplane.test_service import PEER, Plane
 from yunhe.contracts import Terms
 from yunhe.control import QueryOverlap
-from yunhe.dataplane import GroupTooSmall, TableBinding
+from yunhe.dataplane import GroupTooSmall, Query, TableBinding
 from yunhe.kernel.db import Database
 from yunhe.kernel.errors import YunheError
 
@@ -95,6 +97,47 @@ def test_of_two_answers_together_people_without_a_value_hide_nobody(gaps: Plane)
     ]
     assert answers[0]
     assert None in answers
+
+
+@pytest.fixture
+def visits(office: Plane, tmp_path: Path) -> Plane:
+    """As the office; each has four more rows in another table."""
+    file = tmp_path / "visit.parquet"
+    (pay,) = office.plane._tables(None)["pay"].source
+    rows = "SELECT pid, day, (pid * 31 + day * 7919) % 997 AS cost FROM range(4) d(day)"
+    duckdb.execute(f"COPY ({rows}, '{pay}' p) TO '{file}' (FORMAT parquet)")
+    shape = {"pid": "BIGINT", "day": "BIGINT", "cost": "BIGINT"}
+    tables = dict(office.plane._tables(None))
+    tables["visit"] = TableBinding(shape, (str(file),), "pid")
+    more = ("visit.pid", "visit.day", "visit.cost")
+    office.plane._tables = lambda contract: tables
+    office.desk.open(replace(TERMS, columns=(*TERMS.columns, *more)), "c2")
+    return office
+
+
+def _second(plane: Plane, sql: str, use_id: str) -> list[dict[str, object]]:
+    """Under the contract that has both tables."""
+    with plane.plane.query(PEER, Query("c2", use_id, sql, "research")) as stream:
+        return list(pa.ipc.open_stream(b"".join(stream)).read_all().to_pylist())
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("join", ["JOIN pay USING (pid)", "LEFT JOIN pay ON pay.pid = visit.pid"])
+def test_another_table_beside_it_hides_no_row(visits: Plane, join: str, turned: bool) -> None:
+    """The people are the same, and one row of one of them is not."""
+    one = f"day = 3 AND cost = {(1000 * 31 + 3 * 7919) % 997} AND {TARGET}"
+    asked = [
+        "SELECT sum(cost) AS s FROM visit WHERE day < 2",
+        f"SELECT sum(cost) AS s FROM visit {join} WHERE day < 2 OR ({one})",
+    ]
+    first, second = reversed(asked) if turned else asked
+    _second(visits, first, "one")
+    with pytest.raises(QueryOverlap):
+        _second(visits, second, "other")
+    same = f"SELECT sum(cost) AS s, avg(cost) AS a FROM visit {join} WHERE day < 2"
+    if not turned:
+        (due,) = _second(visits, asked[0], "again")
+        assert _second(visits, same, "same")[0]["s"] == due["s"]
 
 
 def test_a_few_without_a_value_stand_in_no_questions_way(gaps: Plane) -> None:

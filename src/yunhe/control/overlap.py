@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import combinations, zip_longest
+from dataclasses import dataclass, field
+from itertools import combinations
 from operator import ne
 
 from yunhe.kernel import limits
@@ -33,7 +33,8 @@ class Print:
 class Answered:
     """One aggregate-only answer. `frame`: the tables and columns its rows' hashes are over.
 
-    `valued`: of each column in `summed` that is NULL in some rows, the prints of the others.
+    `valued`: by column in `summed`, the rows of its own table that have a value of it, as they
+    stand in the answer; absent where these are its rows, or nobody has told.
     """
 
     dataset: str
@@ -41,7 +42,7 @@ class Answered:
     frame: str
     summed: tuple[str, ...]  # "table.column"
     prints: tuple[Print, ...]
-    valued: Mapping[str, tuple[Print, ...]] = field(default_factory=dict, hash=False)
+    valued: Mapping[str, Answered] = field(default_factory=dict, hash=False)
     _probes: list[Print] = field(init=False, repr=False, compare=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -55,9 +56,8 @@ class Answered:
         return self._probes
 
     def of_column(self, column: str) -> Answered:
-        """The same answer, of the rows that have a value of `column`."""
-        prints = self.valued.get(column)
-        return self if prints is None else replace(self, prints=prints, valued={})
+        """What went into a sum of `column`."""
+        return self.valued.get(column, self)
 
     @property
     def digest(self) -> str:
@@ -73,26 +73,29 @@ def answered(
     summed: tuple[str, ...],
     groups: Iterable[tuple[int, Iterable[Sequence[int]]]],
     places: int,
+    frames: Mapping[str, str] | None = None,
 ) -> Answered:
-    """From the worker's words: per group its entities and (place, people, rows), and of the rows,
-    for each of `summed` where it is told, those in which it is NULL."""
+    """From the worker's words: per group its entities and (place, people, rows), then for each of
+    `summed` the rows of its table that have a value, where that is told. `frames`: of these tables.
+    """
     prints: list[Print] = []
     valued: dict[str, list[Print]] = {column: [] for column in summed}
     for entities, found in groups:
         people, rows = _zeros(places), _zeros(places)
         have = {column: _zeros(places) for column in summed}
-        for place, person, row, *without in found:
+        for place, person, row, *own in found:
             people[place], rows[place] = person, row
-            for column, none in zip_longest(summed, without, fillvalue=0):
-                have[str(column)][place] = (row - int(none)) & _MASK
+            for column, value in zip(summed, own or [row] * len(summed), strict=True):
+                have[column][place] = value
         prints.append(Print(entities, people, rows))
         for column in summed:
             valued[column].append(Print(0, people, have[column]))
-    told = {
-        column: tuple(of)
-        for column, of in valued.items()
-        if any(one.rows != whole.rows for one, whole in zip(of, prints, strict=True))
-    }
+    told = {}
+    for column, of in valued.items():
+        mine = (frames or {}).get(column, frame)
+        same = all(one.rows == whole.rows for one, whole in zip(of, prints, strict=True))
+        if not same:  # else of one table without gaps, or from where it is not told
+            told[column] = Answered(dataset, k, mine, (column,), tuple(of))
     return Answered(dataset, k, frame, summed, tuple(prints), told)
 
 
@@ -101,15 +104,17 @@ def overlaps(new: Answered, earlier: Sequence[Answered]) -> bool:
 
     Over the same frame the rows are compared; over another one the entities, where both take a
     sum of the same column. Two earlier answers at once (a tracker: A + B - all) are tried with the
-    latest PRINTS_PAIRED_MAX of answers of few groups. Of a column that is NULL in some rows the
-    same is asked again without these: they make a difference larger, and a sum no other.
+    latest PRINTS_PAIRED_MAX of answers of few groups. Of each column that is summed the same is
+    asked of what went into the sum: what is joined, or NULL, makes a difference larger, and the
+    sum no other.
     """
     for column in new.summed:
-        alike = [old for old in earlier if old.frame == new.frame and column in old.summed]
-        if any(column in each.valued for each in (new, *alike)) and _overlaps(
-            new.of_column(column), [old.of_column(column) for old in alike]
-        ):
-            return True
+        mine = new.of_column(column)
+        olds = [old for old in earlier if column in old.summed]
+        if any(column in each.valued for each in (new, *olds)):
+            alike = [old.of_column(column) for old in olds]
+            if _overlaps(mine, [each for each in alike if each.frame == mine.frame]):
+                return True
     return _overlaps(new, earlier)
 
 

@@ -33,7 +33,7 @@ answer = sa.Table(
     sa.Column("dataset", sa.String(255), primary_key=True),
     sa.Column("digest", sa.String(64), primary_key=True),
     sa.Column("k", sa.Integer, nullable=False),
-    # Of the rows that have a value of the one column in `summed`: the digest of the answer.
+    # Of what went into the sum of a column: the digest of the answer; `summed` is [column, frame].
     sa.Column("frame", sa.String(64), nullable=False),
     sa.Column("summed", Json, nullable=False),
     sa.Column("entities", Json, nullable=False),  # of each group, in the order of `prints`
@@ -65,8 +65,9 @@ def audit(tx: Tx, peer_did: str, new: Answered) -> None:
         raise QueryOverlap(minimum_group=new.k)
     tx.execute(sa.update(audited).where(mine).values(groups=count))
     kept = [(digest, new.frame, list(new.summed), new.prints)]
-    for column, prints in new.valued.items():
-        kept.append((sha256_hex({"of": digest, "column": column}), digest, [column], prints))
+    for column, of in new.valued.items():
+        name = sha256_hex({"of": digest, "column": column})
+        kept.append((name, digest, [column, of.frame], of.prints))
     for name, frame, summed, prints in kept:
         tx.insert_once(
             answer,
@@ -94,10 +95,12 @@ def lock(tx: Tx, peer_did: str, dataset: str) -> int:
 def _earlier(rows: Sequence[sa.Row[tuple[object, ...]]]) -> list[Answered]:
     """The answers, each with its prints by column."""
     whole = {row.digest: _read(row) for row in rows}
-    by_column: dict[str, dict[str, tuple[Print, ...]]] = {}
+    by_column: dict[str, dict[str, Answered]] = {}
     for row in rows:
         if row.frame in whole:
-            by_column.setdefault(row.frame, {})[row.summed[0]] = whole.pop(row.digest).prints
+            column, frame = row.summed
+            made = replace(whole.pop(row.digest), frame=frame, summed=(column,))
+            by_column.setdefault(row.frame, {})[column] = made
     return [replace(each, valued=by_column.get(of, {})) for of, each in whole.items()]
 
 

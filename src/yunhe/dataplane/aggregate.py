@@ -140,7 +140,7 @@ class _Split:
             frozenset(at for at, column in enumerate(self.values.values()) if _is_double(column)),
             figures,
             beside.made(),
-            tuple(list(self.values).index(key) for _, key in fields),
+            tuple((list(self.values).index(key), self._hashed(key[0])) for _, key in fields),
         )
         people, partials = self._people()
         return Split(
@@ -286,16 +286,26 @@ class _Split:
                 counted.append(exp.column(ENTITY, table=alias, quoted=True))
         return counted, summed
 
+    def _hashed(self, alias: str) -> str:
+        """Which column of the rows has the hash of this table's."""
+        return f"__w{list(self.views).index(alias)}" if len(self.views) > 1 else "__r"
+
     def _rows(self) -> exp.Select:
-        """The query's rows: keys, `__e` the entity, `__r` a hash of the row, the values."""
+        """The query's rows: keys, `__e` the entity, `__r` a hash of the row, the values; of a join
+        `__w0`.. hashes of the rows of each table, as `__r` has them of one alone."""
         rows = make_total(self._grouped(self.keys))
         assert isinstance(rows, exp.Select)  # noqa: S101 - a Select has no parent to swap
         hashes = [exp.column(ROW, table=alias, quoted=True) for alias in self.views]
+        alone = hashes if len(hashes) > 1 else []
         rows.set("group", None)
         for item in (
             _named(self._entity(), "__e"),
             _named(exp.Anonymous(this="HASH", expressions=hashes), "__r"),
             *(_named(each.copy(), f"v{at}") for at, each in enumerate(self.values.values())),
+            *(
+                _named(exp.Anonymous(this="HASH", expressions=[each.copy()]), f"__w{at}")
+                for at, each in enumerate(alone)
+            ),
         ):
             rows.append("expressions", item)
         return rows

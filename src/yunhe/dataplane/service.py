@@ -456,13 +456,15 @@ def _answered(contract: Contract, governed: Governed, running: Running) -> Answe
     """What the overlap audit is told of an aggregate-only answer."""
     if not governed.aggregate_only or governed.recipe is not None:
         return None
-    shown = sorted(
-        column for column in contract.terms.columns if column.partition(".")[0] in governed.tables
-    )
-    frame = sha256_hex({"tables": sorted(governed.tables), "columns": shown})
-    k = governed.k
-    groups = running.prints
-    return answered(contract.product_code, k, frame, governed.summed, groups, buckets(k))
+
+    def frame(tables: Collection[str]) -> str:
+        of = sorted(each for each in contract.terms.columns if each.partition(".")[0] in tables)
+        return sha256_hex({"tables": sorted(tables), "columns": of})
+
+    summed, k = governed.summed, governed.k
+    own = {column: frame([column.partition(".")[0]]) for column in summed}
+    whole = frame(governed.tables)
+    return answered(contract.product_code, k, whole, summed, running.prints, buckets(k), own)
 
 
 def version_of(path: str) -> tuple[str, str]:
