@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from api.conftest import Lone, problem
 from yunhe.api.forms import (
+    AGGREGATES,
+    AGGREGATES_LIKE,
     HOURS,
     HOURS_LIKE,
     PRIVACY,
@@ -39,6 +41,8 @@ SAMPLES = {
     HOURS: HOURS_LIKE,
     REGION: "3301",
     WATERMARK: WATERMARK_LIKE,
+    AGGREGATES: AGGREGATES_LIKE,
+    r"^did:web:[A-Za-z0-9._:%-]{1,240}$": "did:web:node.example",
 }
 WRONG: dict[str, Any] = {
     "null": None,
