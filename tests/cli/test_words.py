@@ -182,6 +182,21 @@ def test_what_several_hosts_refused_is_said_beside_the_table(node: FakeNode) -> 
     assert rows[0]["problem"]["remedy"] == PROBLEM["remedy"]
 
 
+def test_a_run_of_several_hosts_takes_the_one_purpose_they_share(node: FakeNode) -> None:
+    agreed = {"c-1": ["teaching", "research"], "c-2": ["research", "audit"]}
+    for key, purposes in agreed.items():
+        found = {**CONTRACT, "id": key, "terms": {**CONTRACT["terms"], "purposes": purposes}}
+        node.answers[f"GET /contracts/{key}"] = (200, found)
+    held = [{"id": f"d-{at}", "contract_id": f"c-{at}"} for at in (1, 2)]
+    node.answers["GET /apps/deployments"] = (200, {"items": held})
+    told = run(node, "apps", "run", "d-1", "d-2").stderr
+    assert "purpose: research" in told
+    assert {body["purpose"] for key, _, body, _ in node.seen if key.startswith("POST")} == {
+        "research"
+    }
+    assert "teaching, research" in run(node, "apps", "run", "d-1").stderr
+
+
 def test_states_and_truth_are_said_in_the_readers_language(node: FakeNode) -> None:
     item = {"state": "proved", "verified": True, "due_at": None, "proved_at": "t", "use_id": "u"}
     node.answers["GET /contracts"] = (200, {"items": [CONTRACT]})

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from yunhe.cli import words
-from yunhe.cli.arguments import PREFIX_HELP
+from yunhe.cli.arguments import PREFIX_HELP, Purpose, only_purpose
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument, unusable
 from yunhe.sdk import YunheRefused, require_arrow
@@ -175,7 +175,7 @@ def revoke(desk: Desk, key: _Ended, reason: _Why) -> None:
 def run(
     desk: Desk,
     deployment_ids: Annotated[list[str], typer.Argument(metavar="DEPLOYMENT...", help=PREFIX_HELP)],
-    purpose: Annotated[str, typer.Option(help="Purpose, one of the contract's.")],
+    purpose: Purpose = "",
     parameters: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter: name=value; repeatable.")
     ] = None,
@@ -186,8 +186,12 @@ def run(
     """Run a deployed version at each host, and wait; each is one use."""
     given = dict(_parameter(each) for each in parameters or ())
     with desk.space() as space:
-        known = [each["id"] for each in space.apps.deployments()]
+        known = {each["id"]: each["contract_id"] for each in space.apps.deployments()}
         keys = [desk.whole(each, lambda: known) for each in deployment_ids]
+        asked = [] if purpose else [key for key in keys if key in known]
+        if under := [space.contract(known[key]).terms.purposes for key in asked]:
+            shared = [each for each in under[0] if all(each in agreed for agreed in under)]
+            purpose = only_purpose(desk, shared)
 
         def told(row: dict[str, Any]) -> None:
             _said(desk, row["id"] or row["deployment_id"], row)

@@ -344,7 +344,6 @@ _APPS: Final = {
     "Have a version run nowhere any more, or as host not here; what runs is ended.": (
         "永久撤销版本；作为数据方则不再在此运行。正在运行的随即结束。"
     ),
-    "Purpose, one of the contract's.": "用途，须为合约约定之一。",
     "A parameter: name=value; repeatable.": "参数：名称=值；可重复。",
     "Write each result to a .arrow file in this folder.": "将各结果写入该目录下的 .arrow 文件。",
     "Run a deployed version at each host, and wait; each is one use.": (
