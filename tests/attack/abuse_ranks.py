@@ -82,6 +82,21 @@ def _median_less_one(aim: Target) -> str:
     return got if isinstance(got, str) else RUNS
 
 
+def _row_more(aim: Target) -> str:
+    """A sum, and beside another table the same with one row more of somebody in it already."""
+    face, contract = PlaneFace(aim), aim.agree(GROUPS)
+    early, one = (
+        "l.day < DATE '2020-02-20'",
+        f"l.day = DATE '2020-04-10' AND p.birth = {_BORN + 21}",
+    )
+    first = face.ask(contract, f"SELECT sum(l.value) AS s FROM labs l WHERE {early}").code
+    if first != RUNS:
+        return first
+    beside = "labs l LEFT JOIN patients p ON p.id = l.id"
+    more = f"SELECT sum(l.value) AS s FROM {beside} WHERE {early} OR ({one})"
+    return face.ask(contract, more).code
+
+
 def _small_groups(aim: Target) -> str:
     """Larger and larger groups: the first that is told has enough people."""
     ask, ages = _asker(aim, "1"), _ages(aim)
@@ -99,5 +114,6 @@ RANKS: Final = {
     ("all quantiles of one group", "BARS OF TEN"): _all_quantiles,
     ("one person put at the edge", "AGGREGATE_COLUMN_FILTERED"): _edge,
     ("a median, and less a few", "QUERY_OVERLAP"): _median_less_one,
+    ("one row more, beside another table", "QUERY_OVERLAP"): _row_more,
     ("extremes of small groups", "ENOUGH"): _small_groups,
 }

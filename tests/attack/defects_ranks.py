@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from attack.defects import Defect, nothing, put
+from yunhe.control import overlap
 from yunhe.dataplane import aggregate, ranks
 
 _ALL: Final = ("aggregates_listed",)
@@ -28,6 +29,9 @@ def _held(name: str) -> Defect:
 DEFECTS: Final[dict[str, Defect]] = {
     "list of aggregates unread": Defect(put(aggregate._Split, "_check_agreed", nothing), _ALL),
     "ranks of a picked few": Defect(put(aggregate, "refuse_sifted", nothing), _ALL, ("ranks",)),
+    "sums compared by whole rows": Defect(
+        put(overlap.Answered, "of_column", lambda self, _: self), (), ("ranks",)
+    ),
     "ranks untrimmed": Defect(_untrimmed, (), ("ranks",)),
     "ranks told to the digit": Defect(_to_the_digit, (), ("ranks",)),
     "ranks of any few": _held("Ranks"),
