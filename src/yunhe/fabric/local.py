@@ -28,8 +28,6 @@ DATA, TRAILER, LOADED, KEYS = b"D", b"T", b"L", b"K"
 _NOISE = b"yunhe.noise"
 _NOISE_BYTES_MAX = 8192
 _FRAME_BYTES = 1 << 20
-# How many processors there are: the engine throws where these are there and cannot be read.
-_ENGINE_ASKS = ("/proc/self/cgroup", "/sys/fs/cgroup", "/sys/devices/system/cpu")
 
 _MEMORY = (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError)
 
@@ -184,9 +182,9 @@ def main() -> None:
     out_fd, address_mb, cpu_s = (int(each) for each in sys.argv[1:4])
     order = json.loads(sys.stdin.buffer.readline())
     sandbox = _loaded(sys.argv[4])
-    seen = (*json.loads(sys.argv[5]), *_ENGINE_ASKS)
+    seen = (*map(Path, json.loads(sys.argv[5])), *sandbox.ENGINE_ASKS)
     sandbox.confine(
-        sandbox.Mounts(tuple(map(Path, seen))),
+        sandbox.Mounts(seen),
         sandbox.Limits(memory_bytes=address_mb << 20, cpu_s=cpu_s),
         keep=(out_fd, *order["parts"].values()),
     )
