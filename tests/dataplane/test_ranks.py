@@ -230,6 +230,7 @@ def test_nobody_is_put_at_the_edge_by_a_filter_of_the_same_column(con, step: str
         f"SELECT stddev(v) FROM t WHERE v = {values[0]} OR g IN (1, 2)",
         f"SELECT CASE WHEN v > {above} OR g = 100 THEN 1 END AS c, min(v) FROM t GROUP BY c",
         "SELECT v, median(v) FROM t GROUP BY ALL",
+        f'SELECT max(x."V") FROM t AS x WHERE "V" > {above} OR g = 100',
     ):
         with pytest.raises(AggregateSifted):
             office.ask(sql)
@@ -323,6 +324,13 @@ def test_ties_and_what_is_no_value(con) -> None:
     assert Office(con, "DOUBLE", rows[40:], "1", 5).groups("SELECT median(v) FROM t") == []
     wide = people([1e300] * 20 + [-1e300] * 20)  # beyond 38 digits: not told, nothing raises
     assert Office(con, "DOUBLE", wide, "1", 5).groups("SELECT max(v) FROM t") == []
+
+
+def test_a_step_beyond_all_days_tells_of_no_group_that_is_withheld(con) -> None:
+    """Before 1970 such a step begins on a day there is none of: that must not raise."""
+    rows = people([date(2020, 1, 1)] * 40)
+    office = Office(con, "DATE", [*rows, (90, 1, date(1960, 1, 1))], "999999999999", 5)
+    assert office.groups("SELECT g, max(v) FROM t GROUP BY g") == [(0, EPOCH)]
 
 
 def test_infinite_dates_are_no_days(con) -> None:

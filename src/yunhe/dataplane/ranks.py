@@ -87,7 +87,7 @@ def _days(step: str) -> Cell | None:
     epoch = "CAST('1970-01-01' AS DATE)"
     days = f"DATE_DIFF('DAY', {epoch}, CAST({{v}} AS DATE))"
     down = _lower(days, f"CAST({step} AS BIGINT)")
-    return Cell(f"CASE WHEN isfinite({{v}}) THEN {down} END", f"{epoch} + CAST({{o}} AS INT)")
+    return Cell(f"CASE WHEN isfinite({{v}}) THEN {down} END", f"TRY({epoch} + CAST({{o}} AS INT))")
 
 
 def _lower(value: str, step: str) -> str:
