@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import typer
+from rich.markup import escape
+from rich.tree import Tree
 from typer.testing import CliRunner
 
 from yunhe.cli.desk import Desk, command, language, plain
@@ -108,6 +110,31 @@ def test_text_of_strangers_cannot_steer_the_terminal(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "[red]x[/red]" in shown
+
+
+def test_a_tree_in_a_pipe_keeps_its_lines_whole_and_steers_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tree = Tree("plan")
+    tree.add("part").add(escape("SELECT 1 " * 40 + "\x1b[2J[red]x[/red]"))
+    Desk("", "", False, False, "en").tree(tree)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines[:2]] == ["plan", "└── part"]
+    assert lines[2].count("SELECT") == 40
+    assert lines[2].endswith(" [2J[red]x[/red]")
+
+
+def test_a_tree_on_a_narrow_terminal_is_folded_under_its_branch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    tree = Tree("plan")
+    tree.add(" ".join(f"word{number}" for number in range(30)))
+    Desk("", "", False, False, "en").tree(tree)
+    shown = capsys.readouterr().out
+    assert all(f"word{number}" in shown for number in range(30))
+    assert len(shown.splitlines()) > 5
 
 
 def test_plain_values_are_those_of_the_wire() -> None:

@@ -80,6 +80,15 @@ def test_a_name_that_is_none_is_told_beside_those_given(weave: Weave) -> None:
     assert found.facts == {"name": "x", "visible": "a, agg, b, g, study"}
 
 
+def test_a_column_that_is_none_is_told_beside_those_of_the_table_as_it_was_written(
+    weave: Weave,
+) -> None:
+    found = refused(weave, "SELECT avg(valu) AS v FROM study.labs")
+    assert found.code == "COLUMN_NOT_AGREED"
+    assert found.facts["near"] == "study.labs.value"
+    assert "__" not in found.facts["visible"]
+
+
 def test_a_purpose_that_one_contract_lacks_is_refused(weave: Weave) -> None:
     sql = "SELECT count(*) AS n FROM study.labs"
     assert weave["r"].space.fabric(sql, aliases(weave), "teaching").num_rows == 1

@@ -21,6 +21,7 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.tree import Tree
 
 from yunhe.cli import words
 from yunhe.cli.errors import BadArgument, Exit, NoNodeGiven, exit_code
@@ -145,6 +146,14 @@ class Desk:
         out = self.out
         out.width = max(room, out.width) if out.is_terminal else _FILE_WIDTH
         out.print(table)
+
+    def tree(self, tree: Tree) -> None:
+        """A tree of labels: whole lines in a file, folded under their branches on a terminal."""
+        out = self.out
+        if not out.is_terminal:
+            out.width = _FILE_WIDTH
+        # A console that wraps softly would cut what a branch has no room for.
+        out.print(_harmless(tree), soft_wrap=False)
 
     def note(self, en: str, zh: str) -> None:
         """A line of progress for people; nothing when programs read."""
@@ -280,6 +289,14 @@ def _cell(value: Any) -> str:
 
 def _shown(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+
+
+def _harmless(tree: Tree) -> Tree:
+    """The tree with labels that steer no terminal."""
+    tree.label = _shown(str(tree.label))
+    for branch in tree.children:
+        _harmless(branch)
+    return tree
 
 
 class _Terminal(Console):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.markup import escape
@@ -21,6 +21,17 @@ app = typer.Typer(help="One SQL over the products of several nodes.", no_args_is
 lineage_app = typer.Typer()
 
 _WATCH_S = 0.5
+_PUSHED_ZH: Final = {  # as `fabric.sent.told` begins; the rest is SQL
+    "everything": "全部",
+    "columns": "列",
+    "filter": "过滤",
+    "join": "连接",
+    "group by": "分组",
+    "partial aggregates": "部分聚合",
+    "distinct": "去重",
+    "order by": "排序",
+    "limit": "行数上限",
+}
 
 With = Annotated[
     list[str] | None,
@@ -154,7 +165,7 @@ def lineage(desk: Desk, key: Id) -> None:
         tree = Tree(escape(record["sql"]))
         for column, sources in record["lineage"].items():
             _sources(desk, tree.add(f"[bold]{escape(column)}[/]"), sources)
-        desk.out.print(tree)
+        desk.tree(tree)
 
     desk.show(record["lineage"], human)
 
@@ -216,7 +227,7 @@ def _tree(desk: Desk, plan: dict[str, Any]) -> None:
         )
     for note in plan[desk.say("notes", "notes_zh")]:
         tree.add(escape(note))
-    desk.out.print(tree)
+    desk.tree(tree)
 
 
 def _unknown(plan: dict[str, Any]) -> bool:
@@ -238,7 +249,7 @@ def _part(desk: Desk, branch: Tree, part: dict[str, Any]) -> None:
     reads = ", ".join(part["reads"])
     node.add(escape(desk.say(f"reads {reads}", f"读取字段 {reads}")))
     for pushed in part["pushed"]:
-        node.add(escape(desk.say(f"pushed: {pushed}", f"下推：{pushed}")))
+        node.add(escape(desk.say(f"pushed: {pushed}", f"下推：{_pushed_zh(pushed)}")))
     if keys := part["keys"]:
         named, most = ", ".join(keys["columns"]), f"{keys['at_most']:,}"
         en = f"filtered by keys of {named}, which its provider sees (at most {most})"
@@ -258,6 +269,14 @@ def _part(desk: Desk, branch: Tree, part: dict[str, Any]) -> None:
     if rules:
         text = "; ".join(rules)
         node.add(escape(desk.say(f"governed there: {text}", f"由对方管控：{text}")))
+
+
+def _pushed_zh(pushed: str) -> str:
+    """What runs at a provider, with the word it begins with in Chinese."""
+    for en, zh in _PUSHED_ZH.items():
+        if pushed == en or pushed.startswith(f"{en} "):
+            return zh + pushed.removeprefix(en)
+    return pushed
 
 
 def _watch(desk: Desk, space: Space, key: str, done: threading.Event) -> None:

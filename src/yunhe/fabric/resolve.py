@@ -69,7 +69,10 @@ def resolve(sql: str, aliases: Mapping[str, tuple[Member, ...]]) -> Resolved:
         table.replace(exp.alias_(exp.to_table(f'"{flat}"', dialect="duckdb"), alias, table=True))
     text = tree.sql("duckdb", comments=False)
     columns = {flat: named.shape.columns for flat, named in tables.items()}
-    outputs = check_language(text, columns)
+    try:
+        outputs = check_language(text, columns)
+    except dataplane.ColumnNotAgreed as error:
+        raise _as_written(error, tables) from error
     schema: dict[str, object] = {flat: dict(types) for flat, types in columns.items()}
     try:
         tree = qualify(
@@ -78,6 +81,17 @@ def resolve(sql: str, aliases: Mapping[str, tuple[Member, ...]]) -> Resolved:
     except SqlglotError as error:
         raise FabricSqlRefused(str(error), why="it is ambiguous", why_zh="存在歧义") from error
     return Resolved(tree, tables, {name.lower(): name for name in outputs})
+
+
+def _as_written(
+    error: dataplane.ColumnNotAgreed, tables: Mapping[str, Named]
+) -> dataplane.ColumnNotAgreed:
+    """The refusal with tables named as the user names them, not by our flat names."""
+    facts = dict(error.facts)
+    for flat in sorted(tables, key=len, reverse=True):
+        written = f"{tables[flat].alias}.{tables[flat].table}."
+        facts = {name: str(told).replace(f"{flat}.", written) for name, told in facts.items()}
+    return dataplane.ColumnNotAgreed(error.detail, **facts)
 
 
 def check_language(text: str, tables: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
