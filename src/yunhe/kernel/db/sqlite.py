@@ -79,6 +79,7 @@ class SqliteDatabase(Database):
         # When the thread is to take the turn; None: for the last time. The marks spare it calls.
         self._calls: queue.SimpleQueue[float | None] = queue.SimpleQueue()
         self._called = self._called_soon = False
+        self._soon_until = math.inf  # of what nobody waits for and no group has begun with
         self._last_group = 1
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="sqlite-writer", daemon=True)
@@ -147,10 +148,12 @@ class SqliteDatabase(Database):
 
     def write_soon(self, fn: Callable[[Tx], None], then: Callable[[bool], None]) -> None:
         """See Database: it shares the commit of the next verb, or waits SOON_S for one."""
+        until = time.monotonic() + limits.SOON_S
         self._jobs.put(_Job(fn, then))
+        self._soon_until = min(self._soon_until, until)
         if not self._called_soon:
             self._called_soon = True
-            self._calls.put(time.monotonic() + limits.SOON_S)
+            self._calls.put(until)
 
     # -- the turn of the thread -------------------------------------------------------------
 
@@ -161,6 +164,9 @@ class SqliteDatabase(Database):
                 left = soon - time.monotonic()
                 call = self._calls.get(timeout=None if left == math.inf else max(0.0, left))
             except queue.Empty:
+                if time.monotonic() < self._soon_until < math.inf:
+                    soon = self._soon_until  # that one went with a verb; a later one has time
+                    continue
                 # Before its turn: what comes from now on calls again.
                 soon, self._called_soon = math.inf, False
                 self._take_turn(0)
@@ -195,6 +201,7 @@ class SqliteDatabase(Database):
     def _gather(self, group: list[_Job], patience_s: float) -> None:
         """What a group begins with: verbs that nobody waits for, and the first that is."""
         until = time.monotonic() + patience_s
+        self._soon_until = math.inf
         group.append(self._jobs.get(block=False))
         while group[-1].then is not None and len(group) < limits.GROUP_VERBS_MAX:
             try:
