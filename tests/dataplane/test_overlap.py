@@ -122,7 +122,15 @@ def _second(plane: Plane, sql: str, use_id: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("join", ["JOIN pay USING (pid)", "LEFT JOIN pay ON pay.pid = visit.pid"])
+@pytest.mark.parametrize(
+    "join",
+    [
+        "JOIN pay USING (pid)",
+        "LEFT JOIN pay ON pay.pid = visit.pid",
+        "FULL JOIN pay ON pay.pid = visit.pid",
+        "RIGHT JOIN pay ON pay.pid = visit.pid",
+    ],
+)
 def test_another_table_beside_it_hides_no_row(visits: Plane, join: str, turned: bool) -> None:
     """The people are the same, and one row of one of them is not."""
     one = f"day = 3 AND cost = {(1000 * 31 + 3 * 7919) % 997} AND {TARGET}"

@@ -350,8 +350,10 @@ class _Split:
         sides = {str(join.side).upper() for join in self.tree.args.get("joins") or []}
         if not sides & {"RIGHT", "FULL"}:
             return keys[0]
-        texts = [exp.Cast(this=key, to=exp.DataType.build("TEXT")) for key in keys]
-        return exp.Coalesce(this=texts[0], expressions=texts[1:])
+        if len({view.entity_kind for view in self.views.values()}) > 1:
+            keys = [exp.Cast(this=key, to=exp.DataType.build("TEXT")) for key in keys]
+        # Of one type as it is: its hash is that of the entity in any other query.
+        return exp.Coalesce(this=keys[0], expressions=keys[1:])
 
     def _group_keys(self) -> list[exp.Expr]:
         group = self.tree.args.get("group")

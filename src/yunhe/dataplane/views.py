@@ -52,6 +52,7 @@ class View:
     entity_joinable: bool  # the shown key still tells entities apart
     filter_sql: str | None
     entity_shown: bool = False  # as it is
+    entity_kind: str = ""  # its type in the table
 
     def field(self, name: str) -> str:
         """`table.column` as the contract spells it."""
@@ -222,6 +223,7 @@ def _view(table: str, binding: TableBinding, terms: Terms) -> View:
         entity_mask is None or entity_mask.method == "hash",
         " AND ".join(f"({text})" for text in filters) or None,
         entity_mask is None,
+        binding.columns.get(binding.entity_key or "", ""),
     )
 
 
