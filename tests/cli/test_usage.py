@@ -66,3 +66,28 @@ def test_the_line_itself_may_choose_the_language_and_json(
 
 def test_a_sentence_nobody_knows_stays_as_it_is() -> None:
     assert usage.in_chinese("Something new of click.") == "Something new of click"
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("--lang zh sql C Q", "sql --lang zh C Q"),
+        ("--json --lang=en contracts show C", "contracts show --json --lang=en C"),
+        ("--token t --insecure sql -- C -1", "sql --token t --insecure -- C -1"),
+        ("sql C --lang zh", "sql C --lang zh"),
+        ("--lang zh --help", "--help"),
+        ("--lang zh contracts", "contracts"),
+        ("--lang", ""),
+        ("--lang zh bogus", "bogus"),
+        ("--version", "--version"),
+    ],
+)
+def test_options_of_all_commands_may_stand_before_the_command(line: str, meant: str) -> None:
+    root = typer.main.get_command(app)
+    assert usage.ordered(root, line.split()) == meant.split()
+
+
+def test_a_language_before_the_command_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = _said("--lang zh resources list extra", capsys)
+    assert (code, out) == (2, "")
+    assert "多余的参数" in err

@@ -7,7 +7,8 @@ refuses by itself (a missing argument, an unknown option) becomes `BAD_USAGE` wi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import typer
@@ -54,6 +55,12 @@ _SENTENCES: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 )
 
 
+# The options of all commands, which may stand before the command too; how many words each takes.
+_SHARED: Final[Mapping[str, int]] = MappingProxyType(
+    {"--url": 1, "--token": 1, "--lang": 1, "--insecure": 0, "--json": 0}
+)
+
+
 class BadUsage(Invalid):
     code = "BAD_USAGE"
     en = "This is no command: {why}"
@@ -80,10 +87,28 @@ def spoken(words: Sequence[str]) -> str:
     return language("")
 
 
+def ordered(command: Any, words: Sequence[str]) -> list[str]:
+    """The line with the options of all commands behind the command that they stand before.
+
+    Where no command follows they are left out: the language is known by then, and nothing is run.
+    """
+    place = 0
+    while place < len(words) and (name := words[place].partition("=")[0]) in _SHARED:
+        place += 1 if "=" in words[place] else 1 + _SHARED[name]
+    first, rest = words[:place], words[place:]
+    depth = 0
+    while depth < len(rest) and rest[depth] in getattr(command, "commands", {}):
+        command = command.commands[rest[depth]]
+        depth += 1
+    moved = () if hasattr(command, "commands") else first
+    return [*rest[:depth], *moved, *rest[depth:]]
+
+
 def run(command: Any, words: Sequence[str]) -> int:
     """Run a line as the command it is; returns the exit code."""
     try:
-        return int(command.main([*words], prog_name="yunhe", standalone_mode=False) or Exit.OK)
+        line = ordered(command, words)
+        return int(command.main(line, prog_name="yunhe", standalone_mode=False) or Exit.OK)
     except typer.Abort:  # Ctrl-C or the end of the input, at a question
         return Exit.INTERRUPTED
     except Exception as error:
