@@ -26,6 +26,7 @@ from yunhe.api import vault as vault_face
 from yunhe.api import watermark as watermark_face
 from yunhe.api.deps import Services
 from yunhe.api.errors import MethodNotAllowed, Unexpected, form_fault
+from yunhe.api.forms import SPELLED
 from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
 from yunhe.kernel.errors import Invalid, NotFound, YunheError
 from yunhe.kernel.routes import Directory, Express, side_by_side
@@ -93,7 +94,7 @@ def _house_error(_request: Request, error: YunheError) -> Response:
 def _bad_form(_request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part)[:64] for part in first["loc"] if part not in ("body", "query"))
-    en, zh = form_fault(first)
+    en, zh = form_fault(first, SPELLED)
     return problem_response(
         Invalid(
             why=f"{where or 'the body'}: {en}",

@@ -33,11 +33,27 @@ _FORM_FAULTS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 )
 
 
-def form_fault(fault: Mapping[str, Any]) -> tuple[str, str]:
-    """What is wrong with one member of a form, in English and Chinese; `fault` is pydantic's."""
-    said = str(fault.get("msg", ""))[:200]
-    en, zh = _FORM_FAULTS.get(str(fault.get("type")), ("", ""))
-    facts = {name: str(value)[:200] for name, value in (fault.get("ctx") or {}).items()}
+class FormFault(ValueError):
+    """What a validator of ours finds wrong with a member, in English and Chinese."""
+
+    def __init__(self, en: str, zh: str) -> None:
+        super().__init__(en)
+        self.texts = en, zh
+
+
+def form_fault(fault: Mapping[str, Any], spelled: Mapping[str, str]) -> tuple[str, str]:
+    """What is wrong with one member of a form, in English and Chinese; `fault` is pydantic's.
+
+    `spelled` has an example for a pattern that people write by hand.
+    """
+    told, kind = fault.get("ctx") or {}, str(fault.get("type"))
+    if isinstance(found := told.get("error"), FormFault):
+        return found.texts
+    if like := spelled.get(str(told.get("pattern"))):
+        return f"it is written as in {like}", f"写法如 {like}"
+    said = str(fault.get("msg", ""))[:200].removeprefix("Value error, ")
+    en, zh = _FORM_FAULTS.get(kind, ("", ""))
+    facts = {name: str(value)[:200] for name, value in told.items()}
     try:
         return (en.format_map(facts), zh.format_map(facts)) if en else (said, said)
     except KeyError:  # another version of pydantic, with other facts

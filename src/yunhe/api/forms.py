@@ -6,8 +6,10 @@ pydantic at the edge: unknown members are refused and named; sizes are bounded.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal
 
 import httpx
 from pydantic import (
@@ -21,6 +23,7 @@ from pydantic import (
 )
 
 from yunhe import contracts
+from yunhe.api.errors import FormFault
 from yunhe.kernel.clock import iso
 
 # The first five parts, in this order; a clamp a column may follow (contracts.Privacy.parse).
@@ -38,11 +41,31 @@ RELEASE_LIKE = "aggregate;k=10;rows=100;digits=4;bytes=65536"
 HOURS = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Daily)(-[A-Z][a-z]{2})? [0-9]{2}:[0-9]{2}-[^\n]*$"
 HOURS_LIKE = "Mon-Fri 09:00-12:00 13:30-18:00, Sat 09:00-12:00 Asia/Shanghai"
 REGION = r"^([0-9]{2}){1,3}$"
+COLUMN = r"^[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}$"
+METHOD = r"^(null|hash|year|round:\d{1,9}|left:\d{1,4})$"
+FREQUENCY = r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$"
+PAUSE = r"^P[0-9WDTHMS]{1,40}$"
 MANY = Field(max_length=100)
 
 Text = Annotated[str, Field(max_length=2000)]
 PROGRAM = r"^[^@#\s]{1,256}(@[^@#\s]{1,64})?(#(sm3|sha256):[0-9a-f]{64})?$"
 Program = Annotated[str, Field(pattern=PROGRAM)]
+# Whoever writes one of these otherwise is shown how it is written, not the pattern.
+SPELLED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        PRIVACY: PRIVACY_LIKE,
+        RELEASE: RELEASE_LIKE,
+        WATERMARK: WATERMARK_LIKE,
+        AGGREGATES: AGGREGATES_LIKE,
+        HOURS: HOURS_LIKE,
+        REGION: "3301",
+        PROGRAM: "risk@1.2",
+        COLUMN: "patients.age",
+        METHOD: "null, hash, year, round:10, left:2",
+        FREQUENCY: "10/P1D",
+        PAUSE: "P7D",
+    }
+)
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Words = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=20)]
 Fen = Annotated[int, Field(ge=0, le=10**12, strict=True)]
@@ -51,7 +74,7 @@ Purposes = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=50)
 ]
 Columns = Annotated[
-    list[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}$")]],
+    list[Annotated[str, Field(pattern=COLUMN)]],
     Field(min_length=1, max_length=500),
 ]
 
@@ -88,6 +111,10 @@ def _is_address(text: str) -> str:
 PeerAddress = Annotated[str, Field(max_length=1024), AfterValidator(_is_address)]
 
 
+def _no(en: str, zh: str, like: str) -> FormFault:
+    return FormFault(f"no {en}; written as in {like}", f"不是有效的{zh}；写法如 {like}")
+
+
 class Form(BaseModel):
     """A strict request body."""
 
@@ -104,8 +131,8 @@ class PriceForm(Form):
 class MaskForm(Form):
     """How a column is shown."""
 
-    column: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}$")]
-    method: Annotated[str, Field(pattern=r"^(null|hash|year|round:\d{1,9}|left:\d{1,4})$")]
+    column: Annotated[str, Field(pattern=COLUMN)]
+    method: Annotated[str, Field(pattern=METHOD)]
 
 
 class FilterForm(Form):
@@ -127,8 +154,8 @@ class TermsForm(Form):
     masks: Annotated[list[MaskForm], Field(max_length=500)] = []
     minimum_group: Annotated[int, Field(ge=0, le=10**6, strict=True)] = 0
     price: PriceForm = PriceForm()
-    frequency: Annotated[str, Field(pattern=r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$")] | None = None
-    pause: Annotated[str, Field(pattern=r"^P[0-9WDTHMS]{1,40}$")] | None = None
+    frequency: Annotated[str, Field(pattern=FREQUENCY)] | None = None
+    pause: Annotated[str, Field(pattern=PAUSE)] | None = None
     inherit: Annotated[bool, Field(strict=True)] = False
     privacy: Annotated[str, Field(pattern=PRIVACY, max_length=100_000)] | None = None
     applications: Annotated[list[Program], Field(max_length=50)] = []
@@ -148,7 +175,7 @@ class TermsForm(Form):
         try:
             return None if text is None else str(contracts.Privacy.parse(text))
         except ValueError:
-            raise ValueError(f"no privacy budget; one is e.g. {PRIVACY_LIKE}") from None
+            raise _no("privacy budget", "隐私预算", PRIVACY_LIKE) from None
 
     @field_validator("hours")
     @classmethod
@@ -156,7 +183,7 @@ class TermsForm(Form):
         try:
             return None if text is None else str(contracts.Hours(text))
         except ValueError:
-            raise ValueError(f"no hours of use; they are e.g. {HOURS_LIKE}") from None
+            raise _no("hours of use", "使用时段", HOURS_LIKE) from None
 
     @field_validator("release")
     @classmethod
@@ -164,7 +191,7 @@ class TermsForm(Form):
         try:
             return None if text is None else str(contracts.Release.parse(text))
         except ValueError:
-            raise ValueError(f"no release rule; one is e.g. {RELEASE_LIKE}") from None
+            raise _no("release rule", "放行规则", RELEASE_LIKE) from None
 
     @field_validator("watermark")
     @classmethod
@@ -172,15 +199,15 @@ class TermsForm(Form):
         try:
             return None if text is None else str(contracts.Watermark.parse(text))
         except ValueError:
-            raise ValueError(f"no watermark; one is e.g. {WATERMARK_LIKE}") from None
+            raise _no("watermark", "水印", WATERMARK_LIKE) from None
 
     @field_validator("aggregates")
     @classmethod
     def _listed(cls, text: str | None) -> str | None:
         try:
             return None if text is None else str(contracts.Aggregates.parse(text))
-        except ValueError:
-            raise ValueError(f"no list of aggregates; one is e.g. {AGGREGATES_LIKE}") from None
+        except contracts.NoAggregates as error:
+            raise FormFault(error.why, error.why_zh) from None
 
     @field_validator("frequency")
     @classmethod

@@ -7,7 +7,14 @@ Events: ContractInForce, ContractEnded, NegotiationMoved, TransferMoved.
 
 from __future__ import annotations
 
-from yunhe.contracts.aggregates import RANKED, SPREAD, USUAL, Aggregates, Allowed
+from yunhe.contracts.aggregates import (
+    RANKED,
+    SPREAD,
+    USUAL,
+    Aggregates,
+    Allowed,
+    NoAggregates,
+)
 from yunhe.contracts.bargain import beyond, differing, nearest, same_policy, short_of
 from yunhe.contracts.decide import HOLD, AutomaticDecider, Decider, Decision
 from yunhe.contracts.desk import AgreementForm, Recorder
@@ -160,6 +167,7 @@ __all__ = [
     "NegotiationMessage",
     "NegotiationMoved",
     "NegotiationUnknown",
+    "NoAggregates",
     "Offer",
     "OfferedProduct",
     "Operator",

@@ -22,6 +22,14 @@ _COLUMN: Final = re.compile(r"[^.;=]{1,255}\.[^;=]{1,255}")
 _COLUMNS_MAX: Final = 500
 
 
+class NoAggregates(ValueError):
+    """A text that is no such list; `why` and `why_zh` tell what of it is wrong."""
+
+    def __init__(self, why: str, why_zh: str) -> None:
+        super().__init__(why)
+        self.why, self.why_zh = why, why_zh
+
+
 @dataclass(frozen=True)
 class Allowed:
     """Of `column` ("table.column") these aggregates; `step`: a decimal number, "" where none."""
@@ -55,24 +63,48 @@ class Aggregates:
 
     @classmethod
     def parse(cls, text: str) -> Aggregates:
-        """The inverse of `str`, in this spelling only; raises ValueError."""
+        """The inverse of `str`, in this spelling only; raises NoAggregates."""
         columns = tuple(map(_allowed, text.split(";")))
         if len({each.column for each in columns}) != len(columns) or len(columns) > _COLUMNS_MAX:
-            raise ValueError(text[:80])
+            raise NoAggregates(
+                f"a column stands in it twice, or there are more than {_COLUMNS_MAX}",
+                f"同一列出现两次，或超过 {_COLUMNS_MAX} 列",
+            )
         return cls(columns)
 
 
 def _allowed(part: str) -> Allowed:
     column, _, said = part.partition("=")
     listed, slash, step = said.partition("/")
-    names = tuple(listed.split(","))
-    if not _COLUMN.fullmatch(column) or len(set(names)) != len(names) or not set(names) <= {*_ALL}:
-        raise ValueError(part[:80])
+    names, shown = tuple(listed.split(",")), part[:80]
+    if not _COLUMN.fullmatch(column):
+        raise NoAggregates(
+            f"{shown!r} does not begin with table.column=", f"“{shown}”应以 表.列= 开头"
+        )
+    if len(set(names)) != len(names) or not set(names) <= {*_ALL}:
+        words = ", ".join(_ALL)
+        raise NoAggregates(
+            f"{shown!r} lists other words than {words}, or one twice",
+            f"“{shown}”含有 {words} 以外的词，或有重复",
+        )
     stepped = not set(names).isdisjoint(RANKED)
-    if stepped != bool(slash) or (slash and not _STEP.fullmatch(step)):
-        raise ValueError(part[:80])
-    if slash and step != "0" and not Decimal(step):
-        raise ValueError(part[:80])  # as it is: one spelling only
+    if stepped and not slash:
+        raise NoAggregates(
+            f"{shown!r} needs a step for min, max, median or quantile: {shown}/10, or {shown}/0 "
+            "for values as they are",
+            f"“{shown}”含 min、max、median 或 quantile，须给出步长：{shown}/10；{shown}/0 为原值",
+        )
+    if slash and not stepped:
+        raise NoAggregates(
+            f"{shown!r} has a step, which only min, max, median and quantile take",
+            f"“{shown}”带有步长，而仅 min、max、median、quantile 使用步长",
+        )
+    # As it is, in one spelling only: a zero is "0".
+    if slash and (not _STEP.fullmatch(step) or (step != "0" and not Decimal(step))):
+        raise NoAggregates(
+            f"the step of {shown!r} is no plain decimal number of at most six places",
+            f"“{shown}”的步长应为最多六位小数的十进制数",
+        )
     return Allowed(column, names, step)
 
 
@@ -88,4 +120,4 @@ def fewer(offered: Aggregates | None, worst: Aggregates | None) -> bool:
     return False
 
 
-__all__ = ["RANKED", "SPREAD", "USUAL", "Aggregates", "Allowed", "fewer"]
+__all__ = ["RANKED", "SPREAD", "USUAL", "Aggregates", "Allowed", "NoAggregates", "fewer"]
