@@ -28,6 +28,7 @@ from apps.programs import (
     terms,
 )
 from flow.world import PURPOSE, World, three, until
+from yunhe.api.forms import TermsForm
 from yunhe.apps import Apps
 from yunhe.apps.errors import AppNotAgreed, AppSignatureInvalid, AppUnknown
 from yunhe.apps.manifest import compose
@@ -83,8 +84,11 @@ def test_a_program_runs_beside_the_data_and_only_groups_leave(world: World) -> N
 def test_the_example_of_the_docs_runs(world: World) -> None:
     page = (Path(__file__).parents[2] / "docs" / "apps.md").read_text("utf-8")
     program, use, listed = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (form,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    form, offer = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     manifest = tomllib.loads(form)
+    offered = tomllib.loads(offer)["product"]["terms"]
+    offered["expires_at"] = offered["expires_at"].isoformat()
+    assert TermsForm.model_validate(offered).terms().applications == (manifest["name"],)
     assert manifest.pop("code") == "mean_age.py"
     code = world.product(terms(AGGREGATE, "mean-age"))
     known = {"space": world["r"].space, "manifest": manifest, "program": program, "code": code}

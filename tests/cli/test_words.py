@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -195,6 +197,47 @@ def test_a_run_of_several_hosts_takes_the_one_purpose_they_share(node: FakeNode)
         "research"
     }
     assert "teaching, research" in run(node, "apps", "run", "d-1").stderr
+
+
+def test_a_program_is_named_by_its_digest_and_what_waits_or_failed_is_explained(
+    node: FakeNode,
+) -> None:
+    node.answers["GET /contracts/c-1"] = (200, CONTRACT)
+    named = run(node, "apps", "deploy", "mean-age", "c-1")
+    assert named.exit_code == 2
+    assert "named by how its digest begins" in named.stderr
+    app_ = "a" * 64
+    node.answers["GET /apps"] = (200, {"items": [{"digest": app_, "ours": False}]})
+    waits = {"id": "d-1", "contract_id": "c-1", "state": "asked", "digest": app_, "peer": "p"}
+    node.answers[f"POST /apps/{app_}/deployments"] = (200, waits)
+    assert "waits for the host's consent" in run(node, "apps", "deploy", app_, "c-1").stderr
+    zh = run(node, "apps", "deploy", app_, "c-1", "--lang", "zh").stderr
+    assert "等待数据方准入" in zh
+    held = {"items": [waits | {"state": "deployed", "side": "author"}]}
+    node.answers["GET /apps/deployments"] = (200, held)
+    assert "deployer" in run(node, "apps", "deployments").stdout
+    assert "部署方" in run(node, "apps", "deployments", "--lang", "zh").stdout
+    assert '"author"' in run(node, "apps", "deployments", "--json").stdout
+    job = {"id": "j-1", "deployment_id": "d-1", "state": "failed", "code": "PURPOSE_NOT_AGREED"}
+    node.answers["POST /apps/deployments/d-1/run"] = (200, job)
+    done = run(node, "apps", "run", "d-1", "--purpose", "marketing")
+    assert done.exit_code == 1
+    assert "PURPOSE_NOT_AGREED  What it means: docs/errors.md" in done.stderr
+
+
+def test_what_a_run_gave_is_shown_or_written_as_a_table(node: FakeNode, tmp_path: Path) -> None:
+    batch = pa.record_batch({"sex": ["f", "m"], "mean_age": [50.5, 48.0]})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    node.answers["GET /apps/jobs"] = (200, {"items": [{"id": "j-1"}]})
+    node.answers["GET /apps/jobs/j-1/result"] = (200, sink.getvalue())
+    shown = run(node, "apps", "result", "j").stdout
+    assert "mean_age" in shown
+    assert "50.5" in shown
+    out = tmp_path / "r.csv"
+    assert run(node, "apps", "result", "j-1", "--out", str(out)).exit_code == 0
+    assert out.read_text().splitlines()[1] == '"f",50.5'
 
 
 def test_states_and_truth_are_said_in_the_readers_language(node: FakeNode) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -13,7 +14,10 @@ from yunhe.cli import words
 from yunhe.cli.arguments import PREFIX_HELP, Purpose, only_purpose
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import BadArgument, unusable
+from yunhe.cli.sql import place, shown, table_facts, write_table
 from yunhe.sdk import YunheRefused, require_arrow
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{1,64}")
 
 app = typer.Typer(help="Signed programs that run beside the data.", no_args_is_help=True)
 
@@ -125,12 +129,14 @@ def deployments(desk: Desk) -> None:
     """List where versions are deployed: ours at hosts, and those of others here."""
     with desk.space() as space:
         found = space.apps.deployments()
-    _table(
-        desk,
-        found,
-        ("id", "side", "state", "digest", "contract_id", "why"),
-        ("DEPLOYMENT SIDE STATE APP CONTRACT WHY", "部署 角色 状态 应用 合约 原因"),
-    )
+    names = ("id", "side", "state", "digest", "contract_id", "why")
+    heads = desk.say(
+        "DEPLOYMENT SIDE STATE APP CONTRACT WHY", "部署 角色 状态 应用 合约 原因"
+    ).split()
+    # Who deploys need not be who wrote the program: the record says `author` for both.
+    sides = {"author": desk.say("deployer", "部署方")}
+    told = [each | {"side": sides.get(each["side"], each["side"])} for each in found]
+    desk.show(found, lambda: desk.table(told, dict(zip(names, heads, strict=True))))
 
 
 @command(app)
@@ -219,17 +225,22 @@ def jobs(
 def result(
     desk: Desk,
     job: _Job,
-    out: Annotated[Path, typer.Option(help="Write to this .arrow file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write to a .csv, .arrow or .parquet file.")
+    ] = None,
     held: Annotated[
         bool, typer.Option("--held", help="As host: what waits for your word.")
     ] = False,
 ) -> None:
-    """Write what a run gave to a file."""
+    """Show what a run gave, or write it to a file."""
     require_arrow()
-    with desk.space() as space:
+    with place(out) as part, desk.space() as space:
         table = space.apps.result(_whole(desk, space, job), held=held)
-    _write(table, out)
-    desk.show({"rows": table.num_rows, "file": str(out)}, f"{out}  {table.num_rows}")
+        if out is not None and part is not None:
+            write_table(table, part, out)
+    rows = desk.count(table.num_rows, "row", "行")
+    human = (lambda: shown(desk, table)) if out is None else f"{out}  {rows}"
+    desk.show(table_facts(table, out), human)
 
 
 @command(app)
@@ -286,6 +297,12 @@ def _version(desk: Desk, space: Any, given: str) -> str:
 
 def _listed(desk: Desk, space: Any, given: str) -> str:
     """A version known here or listed by whomever: `given` is how its digest begins."""
+    if not _DIGEST.fullmatch(given):  # a name is anybody's to choose, a digest is not
+        en, zh = (
+            "a program is named by how its digest begins; see yunhe apps search WORDS",
+            "应用以摘要的开头指定；请用 yunhe apps search 检索",
+        )
+        raise BadArgument(what=given, why=en, why_zh=zh)
 
     def known() -> list[str]:
         here = [each["digest"] for each in space.apps.versions()]
@@ -327,6 +344,16 @@ def _said(desk: Desk, key: str, row: dict[str, Any]) -> None:
     problem = row.get("problem")
     if problem is not None and not desk.json:
         desk.fail(YunheRefused(problem, problem["status"]))
+    elif row.get("code"):  # how a run ended at its host: a code, and its words in our own page
+        desk.note(
+            f"{row['code']}  What it means: docs/errors.md",
+            f"{row['code']}  含义见 docs/errors.md",
+        )
+    elif row["state"] == "asked":
+        desk.note(
+            "  waits for the host's consent; the same command again tells how it stands",
+            "  等待数据方准入；再次执行同一命令可查看进展",
+        )
 
 
 def _jobs(desk: Desk, found: list[dict[str, Any]]) -> None:

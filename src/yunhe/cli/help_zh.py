@@ -353,9 +353,8 @@ _APPS: Final = {
     "List runs: ours at hosts, and those of others here, latest first.": (
         "列出运行：本方在各数据方的，以及他方在本方的，最新在前。"
     ),
-    "Write to this .arrow file.": "写入该 .arrow 文件。",
     "As host: what waits for your word.": "作为数据方：查看待放行的结果。",
-    "Write what a run gave to a file.": "将运行结果写入文件。",
+    "Show what a run gave, or write it to a file.": "显示运行结果，或写入文件。",
     "As host: show what the program of a run printed.": "作为数据方：显示程序运行时的输出。",
     "Do not let it go.": "不予放行。",
     "As host: let a held result go, or not; look at it first: result JOB --held.": (

@@ -36,7 +36,7 @@ SIGNATURES: Final[Words] = MappingProxyType(
 COLUMNS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "role": {"consumer": "使用方", "provider": "提供方"},
-        "side": {"author": "作者方", "host": "数据方"},
+        "side": {"author": "部署方", "host": "数据方"},
         "waiting_for": {"you": "我方", "peer": "对方"},
         "kind": {
             "subject": "主体",

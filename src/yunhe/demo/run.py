@@ -89,6 +89,7 @@ def run(
         console.print(
             f"\nThe proof stays: yunhe verify {stage.bundle_file} --trust {stage.trust_file}",
             highlight=False,
+            soft_wrap=True,
         )
     if done:
         held = f"{told.number_zh}步全部达成 · all {told.number} steps held"
