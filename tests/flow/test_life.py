@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,9 @@ def test_all_ten_steps_hold_between_four_processes(tmp_path: Path, logs: dict[st
         assert receipt["entry_id"]
         assert len(receipt["leaf"]) == 64
         assert receipt["index"] >= 0
+    notes = "\n".join(note for step in told["steps"] for note in step["notes"])
+    assert "⊘ 已拒绝：未约定的用途 → PURPOSE_NOT_AGREED" in notes  # Chinese, where it is spoken
+    assert not re.search(r"refused|signed by|uses recomputed", notes)
     assert set(logs) == {"fn", "a", "b", "r"}
     for key, text in logs.items():
         assert "Traceback" not in text, (key, text[-3000:])

@@ -10,13 +10,19 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from yunhe import evidence
 from yunhe.demo.stage import Stage
 from yunhe.kernel.keys import KeyStore
 from yunhe.sdk import gather_trust
+
+_FORGED_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {"changed": "改动", "dropped": "删除", "reordered": "换序", "signed": "重签"}
+)
 
 
 def verify(stage: Stage) -> None:
@@ -47,15 +53,19 @@ def _by_command(stage: Stage, bundle: Path, trust: Path) -> None:
     stage.insist(run.returncode == 0, f"yunhe verify said {run.stdout}{run.stderr}"[:500])
     report = json.loads(run.stdout)
     size = bundle.stat().st_size
-    stage.say(f"✓ yunhe verify {bundle.name} --trust {trust.name}: {size:,} bytes, it holds")
+    typed = f"✓ yunhe verify {bundle.name} --trust {trust.name}"
+    stage.say(f"{typed}: {size:,} bytes, it holds", f"{typed}：{size:,} 字节，验证成立")
     for check in report["checks"]:
-        stage.say(f"    {check['name']:<12} {check['zh']} · {check['en']}")
+        stage.say(
+            f"    {check['name']:<12} {check['zh']} · {check['en']}",
+            f"    {check['name']:<12} {check['zh']}",
+        )
 
 
 def _attacked(stage: Stage, bundle: dict[str, Any], trust: dict[str, Any], folder: Path) -> None:
     stranger = KeyStore(folder / "stranger").key("did")
     refused: Counter[str] = Counter()
-    example: dict[str, str] = {}
+    example: dict[str, tuple[str, str]] = {}
     with stage.console.status("forging the bundle, one field at a time …"):
         for attack in evidence.attacks(bundle, stranger):
             report = evidence.verify_bundle(attack.bundle, trust)
@@ -65,11 +75,15 @@ def _attacked(stage: Stage, bundle: dict[str, Any], trust: dict[str, Any], folde
             stage.insist(bool(named), f"{what}: refused, but the field is not named")
             refused[attack.how] += 1
             if attack.pointer.count("/") >= 3:
-                told = f"{attack.pointer}: {named[0].code}, {named[0].en}"
-                example.setdefault(attack.how, told)
+                told = f"{attack.pointer}: {named[0].code}, "
+                example.setdefault(attack.how, (told + named[0].en, told + named[0].zh))
     stage.insist(
         set(refused) == {"changed", "dropped", "reordered", "signed"}, f"only {sorted(refused)}"
     )
     for how, number in sorted(refused.items()):
-        stage.say(f"⊘ {how:<9} {number:>4} forgeries, each refused by name")
-        stage.say(f"    e.g. {example.get(how, '')}")
+        stage.say(
+            f"⊘ {how:<9} {number:>4} forgeries, each refused by name",
+            f"⊘ {_FORGED_ZH[how]} {number:>4} 处伪造，均被拒绝并指出字段",
+        )
+        en, zh = example.get(how, ("", ""))
+        stage.say(f"    e.g. {en}", f"    例：{zh}")

@@ -86,8 +86,9 @@ def run(
             stage.write(json_file, seconds, done)
         _close(stage, folder, keep, done)
     if done and tale == "life":
+        kept = "证据包已保留" if lang == "zh" else "The proof stays"
         console.print(
-            f"\nThe proof stays: yunhe verify {stage.bundle_file} --trust {stage.trust_file}",
+            f"\n{kept}: yunhe verify {stage.bundle_file} --trust {stage.trust_file}",
             highlight=False,
             soft_wrap=True,
         )
@@ -121,14 +122,23 @@ def _open(stage: Stage, folder: Path, told: Story) -> None:
         )
     patients = sum(split.patients for split in splits.values())
     values = sum(split.values for split in splits.values())
-    stage.say(f"real data: {patients:,} patients, {values:,} values (NAFLD study, Olmsted County)")
+    stage.say(
+        f"real data: {patients:,} patients, {values:,} values (NAFLD study, Olmsted County)",
+        f"真实数据：{patients:,} 名患者，{values:,} 条检验值（奥姆斯特德县 NAFLD 研究）",
+    )
 
 
 def _close(stage: Stage, folder: Path, keep: bool, done: bool) -> None:
     for space in stage.spaces.values():
         space.close()
     if keep:
-        stage.console.print("\nThe nodes stay up. To speak to one of them:")
+        zh = stage.lang == "zh"
+        up = (
+            "各节点保持运行。连接其中一个："
+            if zh
+            else "The nodes stay up. To speak to one of them:"
+        )
+        stage.console.print(f"\n{up}")
         for node in stage.nodes.values():
             token = node.home / "var" / "admin.token"
             stage.console.print(f"  # {stage.who(node.party.key)} (pid {node.pid})")
@@ -138,7 +148,7 @@ def _close(stage: Stage, folder: Path, keep: bool, done: bool) -> None:
                 soft_wrap=True,
             )
         stage.console.print(
-            "Stop them with: kill "
+            ("停止各节点：kill " if zh else "Stop them with: kill ")
             + " ".join(str(node.pid) for node in stage.nodes.values() if node.pid)
         )
         return

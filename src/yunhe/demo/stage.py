@@ -85,10 +85,15 @@ class Stage:
         self.insist(record.receipt is not None, f"no evidence entry {kind}")
         record.outcome = "ok"
         proof = f"{record.receipt['kind']} #{record.receipt['index']}" if record.receipt else "–"
-        where = f" at {self.nodes[at].party.name_en}" if at and at != actor else ""
+        place = self.nodes[at or actor].party
+        if self.lang == "zh":
+            who, where = self.who(actor), f"（{place.name_zh}）" if place.key != actor else ""
+        else:
+            who = self.nodes[actor].party.name_en
+            where = f" at {place.name_en}" if place.key != actor else ""
+        word = "存证" if self.lang == "zh" else "evidence"
         self.console.print(
-            f"  [dim]{record.milliseconds:,.0f} ms · {self.nodes[actor].party.name_en}"
-            f" · evidence {proof}{where}[/]",
+            f"  [dim]{record.milliseconds:,.0f} ms · {who} · {word} {proof}{where}[/]",
             highlight=False,
             soft_wrap=True,
         )
@@ -100,15 +105,16 @@ class Stage:
     def who(self, key: str) -> str:
         """A node's name for the audience."""
         party = self.nodes[key].party
-        return f"{party.name_zh} {party.name_en}"
+        return party.name_zh if self.lang == "zh" else f"{party.name_zh} {party.name_en}"
 
     def receipt(self, key: str, kind: str) -> dict[str, Any] | None:
         """The newest evidence entry of a kind at a node: id, kind, leaf hash, index."""
         newest = self.spaces[key].entries(kind, limit=1)
         return newest[0] if newest else None
 
-    def say(self, text: str) -> None:
-        """Tell the audience, and keep it in the record."""
+    def say(self, text: str, zh: str = "") -> None:
+        """Tell the audience in its language, and keep it in the record; `zh` where it differs."""
+        text = zh if zh and self.lang == "zh" else text
         if self._now is not None:
             self._now.notes.append(text)
         self.console.print(f"  {escape(text)}", highlight=False, soft_wrap=True)
@@ -120,7 +126,7 @@ class Stage:
 
     def denied(self, what: str, refused: YunheRefused) -> None:
         """Show a refusal with its code, sentence and remedy."""
-        self.say(f"⊘ refused: {what} → {refused.code}")
+        self.say(f"⊘ refused: {what} → {refused.code}", f"⊘ 已拒绝：{what} → {refused.code}")
         self.say(f"    {refused.sentence(self.lang)}")
         self.say(f"    → {refused.remedy(self.lang)}")
 
@@ -129,7 +135,9 @@ class Stage:
         bill = self.spaces[key].bill(self.facts[f"contract-{provider}"].id)
         self.say(
             f"¥ contract with {self.nodes[provider].party.name_en}, by {self.who(key)}:"
-            f" {bill.uses} uses, {bill.rows} rows, {yuan(bill.total_fen)} CNY"
+            f" {bill.uses} uses, {bill.rows} rows, {yuan(bill.total_fen)} CNY",
+            f"¥ 与{self.who(provider)}的合约，{self.who(key)}记账："
+            f"使用 {bill.uses} 次，{bill.rows} 行，{yuan(bill.total_fen)} 元",
         )
         return bill.total_fen
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from yunhe.demo import data, proof
 from yunhe.demo.stage import Stage
@@ -26,7 +28,17 @@ BY_AGE = (
     "SELECT p.age, count(DISTINCT p.id) AS patients, avg(p.bmi) AS bmi FROM patients p"
     " GROUP BY p.age ORDER BY p.age"
 )
-
+_SIDES_ZH: Final[Mapping[str, str]] = MappingProxyType({"provider": "提供方", "consumer": "使用方"})
+_TRIED_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "a hidden column": "未开放的列",
+        "a group below the minimum": "低于最小分组",
+        "a purpose not agreed": "未约定的用途",
+        "one use too many": "超出次数",
+        "an expired token": "过期的令牌",
+        "the next query": "终止后的查询",
+    }
+)
 
 RESOURCE = {
     "title_zh": "脂肪肝随访队列",
@@ -106,7 +118,10 @@ def register(stage: Stage) -> None:
 
         wait_for(stage, "the three approvals", approved)
         for key, code in done.items():
-            stage.say(f"✓ {stage.who(key)}: connector {code}, credential held")
+            stage.say(
+                f"✓ {stage.who(key)}: connector {code}, credential held",
+                f"✓ {stage.who(key)}：连接器 {code}，已持有凭证",
+            )
             stage.insist(len(code) == 32 and code[0] == "5", "the code is no N04 connector code")
         stage.facts["codes"] = done
 
@@ -131,7 +146,9 @@ def connect_data(stage: Stage) -> None:
             stage.facts[f"resource-{key}"] = resource.id
             stage.say(
                 f"✓ {stage.who(key)}: {rows['patients']:,} patients, {rows['labs']:,} values"
-                " profiled; the entity is the patient (id)"
+                " profiled; the entity is the patient (id)",
+                f"✓ {stage.who(key)}：已探查 {rows['patients']:,} 名患者、"
+                f"{rows['labs']:,} 条检验值；主体为患者",
             )
         _review_all(stage, 2)
         for key in ("a", "b"):
@@ -140,7 +157,7 @@ def connect_data(stage: Stage) -> None:
                 "the resource code",
                 lambda key=key: stage[key].resource(stage.facts[f"resource-{key}"]).code,
             )
-            stage.say(f"  resource {found}")
+            stage.say(f"  resource {found}", f"  资源 {found}")
             stage.insist(found[0] == "7", "the code is no N04 resource code")
 
 
@@ -200,12 +217,18 @@ def publish(stage: Stage) -> None:
                     stage[key].own_product(stage.facts[f"product-{key}"]).state == "listed"
                 ),
             )
-            stage.say(f"✓ {stage.facts[f'code-{key}']} listed by {stage.who(key)}")
+            code = stage.facts[f"code-{key}"]
+            stage.say(f"✓ {code} listed by {stage.who(key)}", f"✓ {code} 已由{stage.who(key)}上架")
         stage.say(
             f"  purpose {PURPOSE} · 4 uses · 90 days · age masked to decades · adults only ·"
-            " groups of at least 10 patients · 50.00 CNY a use, 0.20 a row"
+            " groups of at least 10 patients · 50.00 CNY a use, 0.20 a row",
+            f"  用途 {PURPOSE} · 4 次 · 90 天 · 年龄按十岁分段 · 仅成年人 · 每组至少 10 名患者 ·"
+            " 每次 50.00 元，每行 0.20 元",
         )
-        stage.say("  and, not shown to anyone: goes down to 8 uses at 40.00 + 0.10 by itself")
+        stage.say(
+            "  and, not shown to anyone: goes down to 8 uses at 40.00 + 0.10 by itself",
+            "  另有不对外公开的底线：可自动让步至 8 次，每次 40.00 元加每行 0.10 元",
+        )
 
 
 def find(stage: Stage) -> None:
@@ -215,7 +238,7 @@ def find(stage: Stage) -> None:
         for word in ("化验", "liver"):
             hits = stage["r"].search(word)
             stage.insist({hit.code for hit in hits} == expected, f"{word!r} found {len(hits)}")
-            stage.say(f"✓ “{word}” finds {len(hits)}:")
+            stage.say(f"✓ “{word}” finds {len(hits)}:", f"✓ 检索“{word}”，找到 {len(hits)} 个：")
             for hit in hits:
                 stage.say(f"    {hit.code}  {hit.title_zh} · {hit.title_en}")
 
@@ -237,6 +260,19 @@ def _haggle(stage: Stage, key: str) -> Contract:
     raise AssertionError
 
 
+def _move(move: Any) -> tuple[str, str]:
+    """One offer of a negotiation, in English and Chinese."""
+    uses, a_use, a_row = (
+        move.terms.uses_max,
+        yuan(move.terms.per_use_fen),
+        yuan(move.terms.per_row_fen),
+    )
+    return (
+        f"{move.by} {uses} uses at {a_use} + {a_row} a row",
+        f"{_SIDES_ZH[move.by]}：{uses} 次，每次 {a_use} 元加每行 {a_row} 元",
+    )
+
+
 def agree(stage: Stage) -> None:
     """⑤ Negotiate over DSP with one counter-offer each way; both sign."""
     with stage.step("negotiate and sign over DSP", "协商与双方签署", "r", "contract.in_force"):
@@ -245,14 +281,12 @@ def agree(stage: Stage) -> None:
             contract = _haggle(stage, key)
             took = (time.monotonic() - started) * 1000
             told = next(n for n in stage["r"].negotiations() if n.contract_id == contract.id)
-            moves = [
-                f"{move.by} {move.terms.uses_max} uses at {yuan(move.terms.per_use_fen)}"
-                f" + {yuan(move.terms.per_row_fen)} a row"
-                for move in told.offers
-            ]
-            stage.say(f"✓ {stage.who(key)} in {took:.0f} ms:")
-            for move in moves:
-                stage.say(f"    → {move}")
+            moves = [_move(move) for move in told.offers]
+            stage.say(
+                f"✓ {stage.who(key)} in {took:.0f} ms:", f"✓ {stage.who(key)}，{took:.0f} 毫秒："
+            )
+            for move, move_zh in moves:
+                stage.say(f"    → {move}", f"    → {move_zh}")
             stage.insist(
                 [m.by for m in told.offers] == ["consumer", "provider", "consumer"],
                 "there was no counter-offer each way",
@@ -263,7 +297,9 @@ def agree(stage: Stage) -> None:
             )
             stage.insist(theirs.terms == contract.terms, "the two copies differ")
             stage.facts[f"contract-{key}"] = contract
-            stage.say(f"  contract {contract.id}, signed by both")
+            stage.say(
+                f"  contract {contract.id}, signed by both", f"  合约 {contract.id}，双方已签名"
+            )
 
 
 def _copy(stage: Stage, key: str, contract: Contract) -> Contract | None:
@@ -280,19 +316,27 @@ def query(stage: Stage) -> None:
             got = [tuple(row.values()) for row in table.to_pylist()]
             split = stage.facts["splits"][key]
             names = ", ".join(table.schema.names)
-            stage.say(f"✓ {stage.who(key)}: {table.num_rows} rows of {names}")
+            stage.say(
+                f"✓ {stage.who(key)}: {table.num_rows} rows of {names}",
+                f"✓ {stage.who(key)}：{table.num_rows} 行，列 {names}",
+            )
             for sex, number, mean in got:
                 who = "male" if sex else "female"
-                stage.say(f"    {who:<7} {number:>7,} HDL values, mean {mean:.2f}")
+                stage.say(
+                    f"    {who:<7} {number:>7,} HDL values, mean {mean:.2f}",
+                    f"    {'男' if sex else '女'} {number:>7,} 条 HDL 检验值，均值 {mean:.2f}",
+                )
             stage.insist(_equal(got, data.local_answer(split.folder)), "the answer is not right")
             ages = stage["r"].sql(BY_AGE, contract, PURPOSE)
             bands = ages.column("age").to_pylist()
             stage.insist(all(band % 10 == 0 for band in bands), "an age is not masked")
             withheld = (ages.schema.metadata or {}).get(b"yunhe.groups_withheld") == b"true"
+            shown = ", ".join(map(str, bands))
             stage.say(
-                "  ages come masked to decades "
-                + ", ".join(map(str, bands))
-                + ("; groups under 10 patients were withheld" if withheld else "")
+                f"  ages come masked to decades {shown}"
+                + ("; groups under 10 patients were withheld" if withheld else ""),
+                f"  年龄已按十岁分段：{shown}"
+                + ("；不足 10 名患者的分组已隐去" if withheld else ""),
             )
             stage.bill("r", key)
 
@@ -306,7 +350,7 @@ def _refused(stage: Stage, what: str, code: str, call: Any) -> None:
     try:
         call()
     except YunheRefused as refused:
-        stage.denied(what, refused)
+        stage.denied(_TRIED_ZH[what] if stage.lang == "zh" else what, refused)
         stage.insist(refused.code == code, f"{what}: expected {code}, got {refused.code}")
         stage.insist(bool(refused.sentence("zh") and refused.remedy("zh")), f"{what}: no sentence")
         return
@@ -336,7 +380,7 @@ def refusals(stage: Stage) -> None:
         left = space.contract(contract.id).uses_left or 0
         for _ in range(left):
             space.sql(BY_SEX, contract, PURPOSE)
-        stage.say(f"  the {left} uses left are used up")
+        stage.say(f"  the {left} uses left are used up", f"  剩余 {left} 次使用已用完")
         _refused(stage, "one use too many", "USES_EXHAUSTED", sql(BY_SEX))
         token = space.create_token("guest", ["user"], ttl_s=1)
         time.sleep(1.1)
@@ -372,7 +416,9 @@ def settle(stage: Stage) -> None:
             stage.insist(ours == theirs == issued.total_fen, "the two bills differ")
             stage.say(
                 f"✓ {stage.who(key)}: {issued.uses} uses recomputed from our own"
-                f" receipts = {issued.total_fen / 100:.2f} CNY at both ends; transfer posted"
+                f" receipts = {issued.total_fen / 100:.2f} CNY at both ends; transfer posted",
+                f"✓ {stage.who(key)}：按本方回执复算 {issued.uses} 次使用，"
+                f"双方均为 {issued.total_fen / 100:.2f} 元；转账已入账",
             )
 
 
@@ -392,4 +438,7 @@ def end_contract(stage: Stage) -> None:
         )
         took = time.monotonic() - started
         stage.insist(took < 1.0, f"the refusal took {took:.2f} s")
-        stage.say(f"  refused {took * 1000:.0f} ms after the termination")
+        stage.say(
+            f"  refused {took * 1000:.0f} ms after the termination",
+            f"  终止后 {took * 1000:.0f} 毫秒即被拒绝",
+        )
