@@ -183,6 +183,7 @@ def test_a_name_needs_consent_and_a_version_needs_it_anew(world: World) -> None:
     with pytest.raises(YunheRefused) as refused:
         r.apps.start(asked["id"], PURPOSE)
     assert refused.value.code == "APP_NOT_DEPLOYED"
+    assert refused.value.sentence("zh").endswith("待准入。")
     a.apps.decide(asked["id"], "allow")
     until("consent", lambda: r.apps.deploy(first["digest"], contract)["state"] == "deployed")
     assert r.apps.run_app(asked["id"], PURPOSE)["state"] == "released"

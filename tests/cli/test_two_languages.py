@@ -57,6 +57,7 @@ REFUSED = [
     "publish {0}/bytes.toml",
     "publish {0}",
     "negotiate P1 --ask uses_max",
+    "fabric explain SQL --with study=,",
     "review decide ID maybe",
     "sql c SELECT --purpose p --out x.xls",
     "sql c SELECT --purpose p --out {0}/none/x.csv",

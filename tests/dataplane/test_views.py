@@ -183,6 +183,9 @@ def test_refused_names_come_with_the_nearest_and_the_visible_ones(hospital) -> N
     assert (table.value.facts["near"], table.value.facts["visible"]) == (
         "patients", "codes, labs, patients",
     )  # fmt: skip
+    unlike = ColumnNotAgreed(column="weight", **names("weight", ["labs.id"]))
+    assert "(nearest: none; all: labs.id)" in unlike.remedy()
+    assert "（最接近：无；全部：labs.id）" in unlike.remedy("zh")
     assert names("x", [f"c{at:03}" for at in range(100)])["visible"].endswith("(+80)")
 
 

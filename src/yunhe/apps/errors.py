@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from yunhe.kernel.errors import (
     Conflict,
@@ -14,6 +15,29 @@ from yunhe.kernel.errors import (
     Unavailable,
     YunheError,
 )
+
+_STATES_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "draft": "草稿",
+        "published": "已发布",
+        "withdrawn": "已撤回",
+        "asked": "待准入",
+        "deployed": "已部署",
+        "suspended": "已暂停",
+        "refused": "已拒绝",
+        "revoked": "已撤销",
+        "queued": "排队中",
+        "running": "运行中",
+        "held": "保留中",
+        "released": "已放行",
+        "failed": "失败",
+    }
+)
+
+
+def stated(state: str) -> dict[str, str]:
+    """The fact `state` of a refusal, and what it is called in Chinese."""
+    return {"state": state, "state_zh": _STATES_ZH.get(state, state)}
 
 
 class AppManifestInvalid(Invalid):

@@ -38,6 +38,7 @@ from yunhe.apps.errors import (
     AppRuleMisfit,
     AppStateRefused,
     AppUnknown,
+    stated,
 )
 from yunhe.apps.manifest import Kind, Manifest, arguments, read
 from yunhe.apps.model import (
@@ -353,7 +354,7 @@ class Host:
         job = self._of_peer(peer_did, body)
         path = self._desk.job(job.id) / "output.arrow"
         if job.state is not JobState.RELEASED or not path.is_file():
-            raise AppNotReleased(state=str(job.state))
+            raise AppNotReleased(**stated(str(job.state)))
         return piece(path, body)
 
     def _of_peer(self, peer_did: str, body: Body) -> Job:
@@ -377,7 +378,7 @@ class Host:
             raise AppUnknown
         path = self._desk.job(job_id) / "output.arrow"
         if job.state not in (JobState.HELD, JobState.RELEASED) or not path.is_file():
-            raise AppNotReleased(state=str(job.state))
+            raise AppNotReleased(**stated(str(job.state)))
         return path
 
     def release(self, job_id: str, who: str, reason: str, *, let_go: bool) -> Job:
@@ -453,7 +454,7 @@ def runnable(tx: Tx, deployment_id: str) -> App:
     if app.state is AppState.REVOKED or found.state is DeploymentState.REVOKED:
         raise AppRevoked
     if found.state is not DeploymentState.DEPLOYED or app.state is AppState.SUSPENDED:
-        raise AppNotDeployed(state=str(found.state))
+        raise AppNotDeployed(**stated(str(found.state)))
     return app
 
 

@@ -25,6 +25,7 @@ from yunhe.apps.errors import (
     AppRevoked,
     AppUnknown,
     RefusedByHost,
+    stated,
 )
 from yunhe.apps.manifest import arguments
 from yunhe.apps.model import ENDED, AppState, Deployment, DeploymentState, Job, JobState, Side
@@ -91,7 +92,7 @@ class Runs:
         if found is None:
             raise AppUnknown
         if found.state is not DeploymentState.DEPLOYED:
-            raise AppNotDeployed(state=str(found.state))
+            raise AppNotDeployed(**stated(str(found.state)))
         app = desk.db.read(lambda tx: store.find_app(tx, found.digest))
         if app is None or app.state in (AppState.REVOKED, AppState.SUSPENDED):
             raise AppRevoked
@@ -142,7 +143,7 @@ class Runs:
         job = self.job(job_id)
         path = self._desk.result(job_id)
         if job.side is not Side.AUTHOR or job.state is not JobState.RELEASED or not path.is_file():
-            raise AppNotReleased(state=str(job.state))
+            raise AppNotReleased(**stated(str(job.state)))
         return path
 
     def _refreshed(self, job: Job) -> Job:

@@ -185,7 +185,7 @@ def _aliases(desk: Desk, space: Space, given: list[str] | None) -> dict[str, lis
     found: dict[str, list[str]] = {}
     for pair in given or ():
         alias, equals, keys = pair.partition("=")
-        if not equals or not alias or not keys:
+        if not equals or not alias or not keys.strip(","):
             en, zh = "the form is alias=contract,contract", "格式应为 别名=合约,合约"
             raise BadArgument(what=pair, why=en, why_zh=zh)
         found.setdefault(alias, []).extend(

@@ -179,7 +179,9 @@ def names(name: str, have: Iterable[str]) -> dict[str, str]:
     listed = sorted(have)
     more = len(listed) - limits.SQL_NAMES_TOLD_MAX
     told = ", ".join(listed[: limits.SQL_NAMES_TOLD_MAX]) + (f", … (+{more})" if more > 0 else "")
-    return {"near": nearest(name, listed) or "-", "visible": told or "-"}
+    near = nearest(name, listed)
+    likely = {"near": near} if near else {"near": "none", "near_zh": "无"}
+    return {**likely, "visible": told or "-"}
 
 
 def nearest(name: str, have: Iterable[str]) -> str:
