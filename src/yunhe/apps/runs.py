@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import threading
 import time
 import uuid
@@ -34,6 +35,8 @@ from yunhe.dataplane import count_file
 from yunhe.kernel import limits
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import Unavailable, YunheError
+
+log = logging.getLogger(__name__)
 
 _OPEN: Final = (JobState.QUEUED, JobState.RUNNING, JobState.HELD)
 _NOTHING: Final = hashlib.sha256().hexdigest()
@@ -68,8 +71,14 @@ class Runs:
             self._ring.wait(limits.APP_ASK_S)
             self._ring.clear()
             if not self._stopped:
-                with contextlib.suppress(YunheError):
-                    self.sweep()
+                self._round()
+
+    def _round(self) -> None:
+        try:
+            with contextlib.suppress(YunheError):  # the database is busy: the next round
+                self.sweep()
+        except Exception:  # without this thread no run is followed
+            log.exception("the runs could not be followed; trying again")
 
     def run(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
+from enum import StrEnum
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -193,7 +194,9 @@ def add_deployment(tx: Tx, made: Deployment) -> bool:
 def change_deployment(tx: Tx, key: Deployment, values: Mapping[str, Any]) -> bool:
     """Change a deployment that is still in the state it was read in; whether it was."""
     c = deployment.c
-    wanted = deployment.update().where(c.id == key.id, c.side == key.side, c.state == key.state)
+    wanted = deployment.update().where(
+        c.id == key.id, c.side == key.side.value, c.state == key.state.value
+    )
     return tx.execute(wanted.values(**values, changed_at=tx.now)).rowcount == 1
 
 
@@ -201,7 +204,7 @@ def find_deployment(tx: Tx, key: str, side: Side | None = None) -> Deployment | 
     """One deployment by its id, or None."""
     query = sa.select(deployment).where(deployment.c.id == key)
     if side is not None:
-        query = query.where(deployment.c.side == side)
+        query = query.where(deployment.c.side == side.value)
     row = tx.one(query.limit(1))
     return None if row is None else _deployment(row)
 
@@ -211,7 +214,7 @@ def deployed(tx: Tx, side: Side, digest: str, contract_id: str) -> Deployment | 
     c = deployment.c
     row = tx.one(
         sa.select(deployment).where(
-            c.side == side, c.digest == digest, c.contract_id == contract_id
+            c.side == side.value, c.digest == digest, c.contract_id == contract_id
         )
     )
     return None if row is None else _deployment(row)
@@ -220,7 +223,9 @@ def deployed(tx: Tx, side: Side, digest: str, contract_id: str) -> Deployment | 
 def deployments_of(tx: Tx, contract_id: str) -> int:
     """How many versions a contract has brought to this host."""
     c = deployment.c
-    query = sa.select(sa.func.count()).where(c.side == Side.HOST, c.contract_id == contract_id)
+    query = sa.select(sa.func.count()).where(
+        c.side == Side.HOST.value, c.contract_id == contract_id
+    )
     return int(tx.scalar(query))
 
 
@@ -228,9 +233,9 @@ def peers_of(tx: Tx, digest: str, but: Collection[DeploymentState] = ()) -> set[
     """All nodes that a version of ours was deployed to by us, leaving out states `but`, and all
     that took it from the catalogue."""
     c = deployment.c
-    ours = sa.select(c.peer_did).where(c.side == Side.AUTHOR, c.digest == digest)
+    ours = sa.select(c.peer_did).where(c.side == Side.AUTHOR.value, c.digest == digest)
     taken = sa.select(holder.c.peer_did).where(holder.c.digest == digest)
-    found = tx.all(ours.where(c.state.not_in(but)).union(taken))
+    found = tx.all(ours.where(c.state.not_in(_said(but))).union(taken))
     return {row.peer_did for row in found}
 
 
@@ -257,7 +262,9 @@ def change_job(
     tx: Tx, key: str, side: Side, before: Collection[JobState], values: Mapping[str, Any]
 ) -> bool:
     """Change a run that is in one of the states `before`; whether it was."""
-    wanted = job.update().where(job.c.id == key, job.c.side == side, job.c.state.in_(before))
+    wanted = job.update().where(
+        job.c.id == key, job.c.side == side.value, job.c.state.in_(_said(before))
+    )
     return tx.execute(wanted.values(**values)).rowcount == 1
 
 
@@ -265,7 +272,7 @@ def find_job(tx: Tx, key: str, side: Side | None = None) -> Job | None:
     """One run, or None; both sides of one node's own run: the host's."""
     query = sa.select(job).where(job.c.id == key).order_by(job.c.side.desc())
     if side is not None:
-        query = query.where(job.c.side == side)
+        query = query.where(job.c.side == side.value)
     row = tx.one(query.limit(1))
     return None if row is None else _job(row)
 
@@ -276,9 +283,9 @@ def jobs(
     """Runs, the latest first."""
     query = sa.select(job).order_by(job.c.created_at.desc(), job.c.id)
     if side is not None:
-        query = query.where(job.c.side == side)
+        query = query.where(job.c.side == side.value)
     if states:
-        query = query.where(job.c.state.in_(states))
+        query = query.where(job.c.state.in_(_said(states)))
     if contract_id:
         query = query.where(job.c.contract_id == contract_id)
     return [_job(row) for row in tx.all(query.limit(limits.APP_LISTED_MAX))]
@@ -287,7 +294,7 @@ def jobs(
 def waiting(tx: Tx, contract_id: str = "") -> int:
     """How many runs wait or go on at this host, under one contract where it is said."""
     query = sa.select(sa.func.count()).where(
-        job.c.side == Side.HOST, job.c.state.in_((JobState.QUEUED, JobState.RUNNING))
+        job.c.side == Side.HOST.value, job.c.state.in_(_said((JobState.QUEUED, JobState.RUNNING)))
     )
     if contract_id:
         query = query.where(job.c.contract_id == contract_id)
@@ -311,15 +318,22 @@ def bits_spent(tx: Tx, contract_id: str) -> int:
 
 def next_job(tx: Tx) -> str | None:
     """The run that has waited longest at this host."""
-    query = sa.select(job.c.id).where(job.c.side == Side.HOST, job.c.state == JobState.QUEUED)
+    query = sa.select(job.c.id).where(
+        job.c.side == Side.HOST.value, job.c.state == JobState.QUEUED.value
+    )
     row = tx.one(query.order_by(job.c.created_at, job.c.id).limit(1))
     return None if row is None else str(row.id)
 
 
 def keys(tx: Tx, side: Side, states: Sequence[JobState]) -> set[str]:
     """The ids, which are the uses, of all runs in some states."""
-    query = sa.select(job.c.id).where(job.c.side == side, job.c.state.in_(states))
+    query = sa.select(job.c.id).where(job.c.side == side.value, job.c.state.in_(_said(states)))
     return {row.id for row in tx.all(query)}
+
+
+def _said(states: Iterable[StrEnum]) -> list[str]:
+    """As plain text: of any other type SQLAlchemy asks its whole ORM what it is."""
+    return [state.value for state in states]
 
 
 def _job(row: Any) -> Job:
