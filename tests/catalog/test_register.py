@@ -124,7 +124,90 @@ def test_a_product_needs_registered_resources(db: Database, tmp_path: Path) -> N
     record = {**record, "version": 2, "resource_codes": [code]}
     assert register.receive("product", record, peer()).state == "registered"
     used = register.receive("revoke", {"local_id": "r1", "version": 2, "code": code}, peer())
-    assert used.state == "returned"
+    assert used.state == "waiting"
+
+
+def test_a_revocation_waits_for_the_products_on_its_resource(
+    any_db: Database, tmp_path: Path
+) -> None:
+    register = register_of(any_db, tmp_path)
+    told: list[Any] = []
+    any_db.events.on(catalog.Reviewed, lambda tx, event: told.append(event))
+    code = register.receive("resource", resource(), peer()).code
+    record = {**PRODUCT, "resource_codes": [code]}
+    first, second = (register.receive("product", {**record, "local_id": p}, peer()) for p in "pq")
+    told.clear()
+
+    taken = revocation("r1", 2, code)
+    waiting = register.receive("revoke", taken, peer())
+    assert (waiting.state, waiting.reasons, told) == ("waiting", (), [])
+    assert [w["en"] for w in waiting.warnings] == [
+        f"waits for the withdrawal of {c}" for c in sorted((first.code, second.code))
+    ]
+    assert register.receive("revoke", taken, peer()) == waiting
+    for decision in ("approve", "return", "reject"):  # no person decides it
+        with pytest.raises(catalog.NotInThisState):
+            register.review(waiting.id, decision, ["why"], "wang")
+
+    register.receive("revoke", revocation("p", 2, first.code), peer())
+    assert register.registration(waiting.id).state == "waiting"
+    register.receive("revoke", revocation("q", 2, second.code), peer())
+    done = register.registration(waiting.id)
+    assert (done.state, done.reviewer) == ("registered", "origin")
+    assert [(e.local_id, e.decision) for e in told] == [
+        ("p", "approve"), ("q", "approve"), ("r1", "approve"),
+    ]  # fmt: skip
+    assert standing(any_db) == {"p": "withdrawn", "q": "withdrawn", "r1": "withdrawn"}
+    assert register.receive("revoke", taken, peer()) == done
+    assert register.receive("revoke", revocation("q", 2, second.code), peer()).version == 2
+    assert len(told) == 3
+
+
+def test_a_waiting_revocation_ends_with_a_version_that_lets_go(
+    db: Database, tmp_path: Path
+) -> None:
+    register = register_of(db, tmp_path)
+    codes = [register.receive("resource", resource(r), peer()).code for r in ("r1", "r2")]
+    record = {**PRODUCT, "local_id": "p", "resource_codes": codes}
+    register.receive("product", record, peer())
+    gone = register.receive("revoke", revocation("r1", 2, codes[0]), peer())
+    kept = register.receive("revoke", revocation("r2", 2, codes[1]), peer())
+    register.receive("product", {**record, "version": 2, "resource_codes": codes[1:]}, peer())
+    assert register.registration(gone.id).state == "registered"
+    assert register.registration(kept.id).state == "waiting"
+    # The origin may think again: what is newer takes its place.
+    register.receive("resource", resource("r2", 3), peer())
+    assert register.registration(kept.id).state == "superseded"
+    assert standing(db) == {"p": "registered", "r1": "withdrawn", "r2": "registered"}
+
+
+def test_two_revocations_at_once_both_end_withdrawn(any_db: Database, tmp_path: Path) -> None:
+    register = register_of(any_db, tmp_path)
+    for n in range(8):
+        code = register.receive("resource", resource(f"r{n}"), peer()).code
+        record = {**PRODUCT, "local_id": f"p{n}", "resource_codes": [code]}
+        product = register.receive("product", record, peer())
+        both = [revocation(f"p{n}", 2, product.code), revocation(f"r{n}", 2, code)]
+        threads = [
+            threading.Thread(target=register.receive, args=("revoke", each, peer()))
+            for each in both
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert set(standing(any_db).values()) == {"withdrawn"}
+    assert register.registrations("waiting") == ()
+
+
+def revocation(local_id: str, version: int, code: str) -> dict[str, Any]:
+    return {"local_id": local_id, "version": version, "code": code}
+
+
+def standing(db: Database) -> dict[str, str]:
+    """The states of all entries of the register."""
+    query = sa.select(store.register.c.local_id, store.register.c.state)
+    return {row.local_id: row.state for row in db.read(lambda tx: tx.all(query))}
 
 
 def test_a_product_of_anothers_resource_waits_for_a_person(db: Database, tmp_path: Path) -> None:

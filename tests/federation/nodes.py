@@ -71,6 +71,7 @@ class Net:
     nodes: dict[str, Node] = field(default_factory=dict)
     said: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     away: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)  # message names that do not get through for now
     answers_lost: dict[str, int] = field(default_factory=dict)  # message name -> how often
 
     def fetch(self, url: str) -> bytes:
@@ -89,6 +90,8 @@ class Net:
             raise httpx.ConnectError("unplugged", request=request)
         content = request.read()
         name = request.url.path.removeprefix("/tds/")
+        if name in self.held:
+            raise httpx.ConnectError("held", request=request)
         self.said.append((host, name, json.loads(content)))
 
         async def go() -> httpx.Response:

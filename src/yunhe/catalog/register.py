@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yunhe.catalog import rules, store
+from yunhe.catalog import revocations, rules, store
 from yunhe.catalog.errors import (
     EntryNotFound,
     NotAMember,
@@ -113,14 +113,13 @@ class Register:
         last = store.latest_application(tx, peer.did, local_id, track)
         if last is not None and last.version > number:
             return _registration(last)  # stale: what is newer stays
-        entry = self._entry_for(tx, kind, record, peer)
-        if last is not None and last.state == "submitted":
-            store.decide_application(
-                tx, last.id, "submitted", state="superseded", reviewer="origin"
-            )
+        if last is not None and last.state in ("submitted", "waiting"):
+            store.decide_application(tx, last.id, last.state, state="superseded", reviewer="origin")
+        entry = self._entry_for(tx, kind, record, peer)  # as whoever decided `last` left it
         asked = Asked(self._read_terms, self._check_terms, tx.now)
         faults = rules.check(kind, record, asked)
         faults += self._standing(tx, kind, record, peer.did, entry)
+        users = [] if faults or kind != "revoke" else revocations.users(tx, entry)
         application_id = tx.new_id()
         store.insert_application(
             tx,
@@ -137,16 +136,17 @@ class Register:
                 "version": number,
                 "digest": digest,
                 "record": record,
-                "state": "submitted",
+                "state": "waiting" if users else "submitted",
                 "reasons": [],
-                "warnings": [f.to_json() for f in faults if f.weight == "reviewer"],
+                "warnings": [f.to_json() for f in (*faults, *users) if f.weight == "reviewer"],
                 "code": entry.code if entry is not None else "",
                 "reviewer": "",
                 "received_at": tx.now,
                 "decided_at": None,
             },
         )
-        self._first_review(tx, kind, application_id, faults)
+        if not users:
+            self._first_review(tx, kind, application_id, faults)
         return self._get(tx, application_id)
 
     def _entry_for(self, tx: Tx, kind: str, record: Json, peer: Peer) -> store.Row | None:
@@ -189,12 +189,6 @@ class Register:
                 ]
             if not can(LISTING, entry.listing_state, "submit"):
                 return [Fault("code", "K7", "the product is listed already", "该产品已上架")]
-        if kind == "revoke" and entry is not None and entry.kind == "resource":
-            return [
-                Fault("code", "K7", f"is used by {row.code}", f"正被 {row.code} 使用")
-                for row in store.products_using(tx, origin_did)
-                if entry.code in row.record.get("resource_codes", ())
-            ]
         if kind not in _ENTRY_KINDS:
             return []
         faults = []
@@ -269,14 +263,20 @@ class Register:
             raise ReviewNotPossible(fields=", ".join(sorted({f.field for f in faults})))
 
     def _decide(
-        self, tx: Tx, registration_id: str, decision: str, reasons: Reasons, reviewer: str
+        self,
+        tx: Tx,
+        registration_id: str,
+        decision: str,
+        reasons: Reasons,
+        reviewer: str,
+        expected: str = "submitted",
     ) -> None:
         row = self._row(tx, registration_id)
         # First of all: of two reviewers at once only one gets past this row.
         done = store.decide_application(
             tx,
             registration_id,
-            "submitted",
+            expected,
             state=_DECISIONS[decision],
             reasons=list(reasons),
             reviewer=reviewer[:200],
@@ -284,7 +284,9 @@ class Register:
         if not done:
             raise NotInThisState(state=row.state, verb=decision)
         code = row.code
+        freed: Sequence[str] = ()
         if decision == "approve":
+            freed = revocations.stood_on(tx, row)
             code = self._carry_out(tx, row)
             store.set_application_code(tx, registration_id, code)
         kind = _EVIDENCE[row.kind] if decision == "approve" else f"catalog.{_DECISIONS[decision]}"
@@ -315,6 +317,8 @@ class Register:
                 reasons,
             )
         )
+        for each in revocations.ready(tx, row.origin_did, freed):
+            self._decide(tx, each.id, "approve", (), "origin", "waiting")
 
     def _carry_out(self, tx: Tx, row: store.Row) -> str:
         """What an approval does; returns the code."""

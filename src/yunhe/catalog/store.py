@@ -330,6 +330,15 @@ def set_application_code(tx: Tx, application_id: str, code: str) -> None:
     tx.execute(sa.update(applications).where(key).values(code=code))
 
 
+def waiting_revocations(tx: Tx, origin_did: str, codes: Iterable[str]) -> Sequence[Row]:
+    """Revocations of these entries that wait for others of their origin, oldest first."""
+    c = applications.c
+    query = sa.select(applications).where(
+        c.state == "waiting", c.kind == "revoke", c.origin_did == origin_did, c.code.in_(codes)
+    )
+    return tx.all(query.order_by(c.received_at, c.id))
+
+
 def registered(tx: Tx, code: str) -> Row | None:
     """A registered entry by its code, tombstones included."""
     return tx.one(sa.select(register).where(register.c.code == code))
@@ -369,6 +378,12 @@ def next_seq(tx: Tx) -> int:
     )
     value: int = tx.scalar(sa.select(counters.c.value).where(counters.c.name == "register"))
     return value
+
+
+def lock_register(tx: Tx) -> None:
+    """Let no other verb change the register until this one commits: what is read after this
+    stays true. SQLite has one writer anyway; on PostgreSQL `next_seq` waits for this row."""
+    tx.one(sa.select(counters.c.value).where(counters.c.name == "register").with_for_update())
 
 
 def same_fingerprint(tx: Tx, fingerprint: str, not_of: str) -> Row | None:

@@ -31,6 +31,7 @@ DECISIONS = {
     "rejected": "reject",
     "superseded": "",
     "submitted": "",
+    "waiting": "",
 }
 
 
