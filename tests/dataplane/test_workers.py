@@ -112,6 +112,19 @@ def test_an_idle_worker_that_died_is_not_used(hospital) -> None:
         assert drain(pool, binding, "SELECT 1 AS one").num_rows == 1
 
 
+def test_a_worker_that_was_stopped_is_nobodys_next(hospital, monkeypatch) -> None:
+    """Its whole answer lay in the pipe already, and the signal is still on its way to it."""
+    with Pool(1, 0) as pool:
+        running = pool.run(hospital.binding(), Job("SELECT 1 AS one"))
+        dying = running._process.pid
+        monkeypatch.setattr(running._process, "stop", lambda: None)
+        running.stop()
+        b"".join(running)
+        after = pool.run(hospital.binding(), Job("SELECT 1 AS one"))
+        assert after._process.pid != dying
+        b"".join(after)
+
+
 def test_a_worker_serves_one_contract_for_life(hospital) -> None:
     with Pool(2, 0) as pool:
         pids = []

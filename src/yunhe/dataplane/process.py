@@ -294,6 +294,7 @@ class Running:
         self._give_back: Callable[[bool], None] | None = give_back
         self._until = monotonic() + process.limits.query_s
         self._own = threading.Lock()  # around owning the worker: it may be the next query's
+        self._stopped = False
 
     def start(self) -> None:
         """Send the job and wait for its first bytes; raises its refusal and gives back."""
@@ -401,10 +402,12 @@ class Running:
         """Kill the worker from any thread; whoever reads in another sees the end at once."""
         with self._own:
             if self._give_back is not None:
+                self._stopped = True
                 self._process.stop()
 
     def _release(self, *, usable: bool) -> None:
         with self._own:
             give_back, self._give_back = self._give_back, None
         if give_back is not None:
-            give_back(usable)
+            # A worker that was stopped may look alive a moment longer, with its end in the pipe.
+            give_back(usable and not self._stopped)
