@@ -3,13 +3,18 @@
 Same Parquet file, same columns, all read to the last record batch by this one process. Direct: the
 provider's data plane straight to the client. Relayed: as every user has it, through their own
 node, which checks, hashes and counts each byte for its signed receipt. Medians of paired runs.
+Bare: DuckDB behind a Flight server of twenty lines (bare_flight.py), read by the same driver: what
+the protocol and the driver themselves take.
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import adbc_driver_flightsql.dbapi as flightsql
 
@@ -64,12 +69,25 @@ def _small(home: world.World, contract: Contract, address: str) -> tuple[float, 
     return statistics.median(flight), statistics.median(http)
 
 
+@contextmanager
+def _bare(home: world.World) -> Iterator[str]:
+    """The address of a bare Flight server over the same file."""
+    sql = bench_stream.SQL.replace("FROM readings", f"FROM '{home.file('readings')}'")
+    command = [sys.executable, "-m", "benchmarks.dataplane.bare_flight", sql]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+        try:
+            said = serving.stdout
+            yield f"grpc+tcp://127.0.0.1:{said.readline().strip() if said else ''}"
+        finally:
+            serving.kill()
+
+
 def run() -> list[Result]:
-    """The four ways, and a small query."""
+    """The four ways, the driver's own, and a small query."""
     ports = dict(zip(("a", "r"), free_ports(2), strict=True))
     more = {key: f'flight_listen = "127.0.0.1:{port}"' for key, port in ports.items()}
     addresses = {key: f"grpc+tcp://127.0.0.1:{port}" for key, port in ports.items()}
-    with world.world(ROWS, more=more) as home:
+    with world.world(ROWS, more=more) as home, _bare(home) as bare:
         _, contract = home.contract()
 
         def direct() -> tuple[float, int]:
@@ -84,6 +102,7 @@ def run() -> list[Result]:
         ways: dict[str, Callable[[], tuple[float, int]]] = {
             "floor": lambda: bench_stream._in_process(home),
             "Flight SQL, provider -> ADBC": direct,
+            "bare": lambda: _read(bare, {}),
             "HTTP twin, provider -> client": lambda: bench_stream._direct(home, contract),
             "Flight SQL through the relay": relayed,
             "HTTP twin through the relay": lambda: bench_stream._relayed(home, contract),
@@ -101,6 +120,11 @@ def run() -> list[Result]:
         ratio = statistics.median(each["floor"][0] / each[name][0] for each in pairs)
         target, holds = ("", None) if least is None else (f">= {least}", ratio >= least)
         rows.append(Result(name, f"{_rate(pairs, name):.0f} MB/s", base, ratio, target, holds))
+    of = "Flight SQL, provider -> ADBC"
+    ratio = statistics.median(each["bare"][0] / each[of][0] for each in pairs)
+    beside = f"the same driver, a bare server: {_rate(pairs, 'bare'):.0f} MB/s"
+    name = "  against a bare Flight server"
+    rows.insert(1, Result(name, f"{_rate(pairs, of):.0f} MB/s", beside, ratio, "", None))
     small = f"the SDK over HTTP: {http * 1e3:.1f} ms"
     name = "Flight SQL, a small query through the relay"
     rows.append(Result(name, f"{flight * 1e3:.1f} ms", small, flight / http, "", None))
