@@ -28,7 +28,6 @@ from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
 
-_PREFIX: Final = "app:"
 _DECIDED: Final = {
     "approve": ListingState.LISTED,
     "return": ListingState.RETURNED,
@@ -65,7 +64,7 @@ class Shelf:
             made = Listing(digest, number, ListingState.SUBMITTED, said, (), tx.now)
             store.put_listing(tx, made)
             record = {
-                "local_id": _PREFIX + digest,
+                "local_id": catalog.PROGRAM + digest,
                 "version": number,
                 "title_zh": found.manifest.title_zh,
                 "title_en": found.manifest.title_en,
@@ -75,7 +74,7 @@ class Shelf:
                 **desk.origin(),
             }
             self._note(tx, "app.submitted", found.manifest, "")
-            tx.emit(catalog.ApplicationSubmitted(_PREFIX + digest, number, record))
+            tx.emit(catalog.ApplicationSubmitted(catalog.PROGRAM + digest, number, record))
             return store.find_listing(tx, digest) or made
 
         return desk.db.write(verb)
@@ -85,14 +84,14 @@ class Shelf:
         known = store.find_listing(tx, digest)
         if known is None or known.state not in _THERE:
             return
-        number, local_id = known.version + 1, _PREFIX + digest
+        number, local_id = known.version + 1, catalog.PROGRAM + digest
         gone = replace(known, version=number, state=ListingState.DELISTED, changed_at=tx.now)
         store.put_listing(tx, gone)
         record = {"local_id": local_id, "version": number, "code": digest, "reason": reason}
         tx.emit(catalog.WithdrawalSubmitted("delist", local_id, number, record))
 
     def _reviewed(self, tx: Tx, event: catalog.ApplicationReviewed) -> None:
-        digest = event.local_id.removeprefix(_PREFIX)
+        digest = event.local_id.removeprefix(catalog.PROGRAM)
         known = store.find_listing(tx, digest)
         if known is None:
             return

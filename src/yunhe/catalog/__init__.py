@@ -52,11 +52,13 @@ from yunhe.catalog.model import (
     Text,
     Version,
 )
+from yunhe.catalog.programs import PROGRAM
 from yunhe.catalog.records import Holding
 from yunhe.catalog.register import Register
 from yunhe.catalog.supply import Supply
 
 __all__ = [
+    "PROGRAM",
     "TABLES",
     "ApplicationReviewed",
     "ApplicationSubmitted",

@@ -11,6 +11,7 @@ from typing import Any, Final
 from yunhe.catalog import store, tokens
 from yunhe.catalog.errors import NotTheOrigin, RecordMalformed, SearchTooWide
 from yunhe.catalog.model import Json, Program, Text
+from yunhe.catalog.search import terms_of
 from yunhe.identity import Peer
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps, sha256_hex
@@ -18,7 +19,7 @@ from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.keys import verify_jws_detached
 
-PREFIX: Final = "app:"
+PROGRAM: Final = "app:"  # before the digest, in the local id of an entry
 _TEXTS: Final = ("name", "version", "kind")
 
 
@@ -30,7 +31,7 @@ def check_signed(record: Json, peer: Peer) -> None:
         isinstance(said := manifest.get(name), str) and 0 < len(said) <= 64 for name in _TEXTS
     ):
         raise RecordMalformed(why="manifest has not name, version and kind")
-    if record["local_id"] != PREFIX + sha256_hex(manifest):
+    if record["local_id"] != PROGRAM + sha256_hex(manifest):
         raise RecordMalformed(why="local_id is not the digest of manifest")
     if manifest.get("author") != peer.did:
         raise NotTheOrigin
@@ -52,13 +53,9 @@ class Programs:
         """How many match and a page of them, listed last first; `text` as for products, over names,
         titles, keywords and author. Of the CATALOG_PROGRAMS_MAX listed last. Raises SearchTooWide.
         """
-        terms = tokens.query_terms(text)
-        if len(text) > limits.SEARCH_TEXT_CHARS_MAX or len(terms) > limits.SEARCH_TERMS_MAX:
-            raise SearchTooWide(why="the text is too long")
-        if text.strip() and not terms:
-            raise SearchTooWide(why="there is no word in it")
-        if not 0 <= limit <= limits.SEARCH_LIMIT_MAX or offset < 0:
-            raise SearchTooWide(why=f"a page has at most {limits.SEARCH_LIMIT_MAX} hits")
+        terms = terms_of(text, limit)
+        if offset < 0:
+            raise SearchTooWide(why="the offset is out of range")
 
         def read(tx: Tx) -> list[Program]:
             rows = store.listed_applications(tx, digest[:64], limits.CATALOG_PROGRAMS_MAX)

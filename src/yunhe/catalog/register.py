@@ -30,7 +30,7 @@ from yunhe.catalog.model import (
     Reasons,
     Registration,
 )
-from yunhe.catalog.programs import PREFIX, Programs, check_signed
+from yunhe.catalog.programs import PROGRAM, Programs, check_signed
 from yunhe.catalog.rules_policy import Asked, tables_of
 from yunhe.catalog.search import Search, hit_of, is_public, may_see
 from yunhe.catalog.states import LISTING, can, step
@@ -362,7 +362,7 @@ class Register:
             "visible_to": [],
         } | values
         if row.kind == "application":  # N04 has no codes for programs: its digest names it
-            code = str(row.local_id).removeprefix(PREFIX)
+            code = str(row.local_id).removeprefix(PROGRAM)
             if not store.insert_registered(tx, {**values, "code": code}):
                 raise NotTheOrigin
             self._changed(tx, code, store.head_seq(tx))

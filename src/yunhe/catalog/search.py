@@ -164,14 +164,8 @@ class Search:
         return Page(total, tuple(hit_of(row, lang, score) for row, score in rows))
 
 
-def _understand(
-    text: str,
-    caller: str,
-    limit: int,
-    offset: int,
-    order: str,
-    filters: Mapping[str, Sequence[str]],
-) -> Wanted:
+def terms_of(text: str, limit: int) -> tuple[tokens.Term, ...]:
+    """The words of a search whose pages have `limit` hits; raises SearchTooWide."""
     if len(text) > limits.SEARCH_TEXT_CHARS_MAX:
         raise SearchTooWide(why=f"the text is over {limits.SEARCH_TEXT_CHARS_MAX} characters")
     terms = tokens.query_terms(text)
@@ -181,6 +175,18 @@ def _understand(
         raise SearchTooWide(why="there is no word in it")
     if not 0 <= limit <= limits.SEARCH_LIMIT_MAX:
         raise SearchTooWide(why=f"a page has at most {limits.SEARCH_LIMIT_MAX} hits")
+    return terms
+
+
+def _understand(
+    text: str,
+    caller: str,
+    limit: int,
+    offset: int,
+    order: str,
+    filters: Mapping[str, Sequence[str]],
+) -> Wanted:
+    terms = terms_of(text, limit)
     if not 0 <= offset <= limits.SEARCH_OFFSET_MAX:
         raise SearchTooWide(why="the offset is out of range")
     order = order or ("score" if terms else "newest")
