@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import pyarrow as pa
 
 from benchmarks import data
 from benchmarks.common import Result, seconds
@@ -104,8 +105,13 @@ def rows(made: World, con: duckdb.DuckDBPyConnection) -> Iterator[Result]:
     ours = deployed(made, app, large.name, rule)
     start = deployed(made, app, few.name, rule)
     text = SQL.replace("$since", "2016").replace("FROM visits", f"FROM read_parquet('{large}')")
-    bare = lambda: con.sql(text).to_arrow_table()  # noqa: E731
-    safe = lambda: con.sql(by_hand(large)).to_arrow_table()  # noqa: E731
+
+    def bare() -> pa.Table:
+        return con.sql(text).to_arrow_table()
+
+    def safe() -> pa.Table:
+        return con.sql(by_hand(large)).to_arrow_table()
+
     got, due = (table.to_pydict()["n"] for table in (ours(), bare()))
     if got != due:
         raise RuntimeError(f"{got} instead of {due}")
