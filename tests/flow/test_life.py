@@ -89,6 +89,24 @@ def test_all_ten_steps_hold_between_four_processes(tmp_path: Path, logs: dict[st
 
 @needs_data
 @pytest.mark.timeout(300)
+def test_the_fabrics_story_is_told_in_the_readers_language(
+    tmp_path: Path, logs: dict[str, str]
+) -> None:
+    record, console = tmp_path / "out.json", quiet()
+    code = demo.run(json_file=record, home=tmp_path / "demo", console=console, tale="fabric")
+    assert code == 0, console.file.getvalue()  # type: ignore[attr-defined]
+    told = json.loads(record.read_text(encoding="utf-8"))
+    assert [step["outcome"] for step in told["steps"]] == ["ok"] * 7
+    notes = [note for step in told["steps"] for note in step["notes"]]
+    prose = [note for note in notes if "SELECT" not in note]
+    english = [note for note in prose if re.search(r"\b[a-z]{2,} [a-z]{2,}\b|CNY", note)]
+    assert not english
+    assert "一条 SQL 查询多个节点，本机 5 个节点" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert set(logs) == {"fn", "a", "b", "c", "r"}
+
+
+@needs_data
+@pytest.mark.timeout(300)
 def test_a_hospital_that_dies_is_named_by_its_step(
     tmp_path: Path, logs: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ class Story:
     """What is played, by whom, and how its data comes to the nodes."""
 
     title: str
+    title_zh: str
     parties: tuple[Party, ...]
     prepare: Callable[[Stage, Path], None]
     play: Callable[[Stage], None]
@@ -37,10 +38,22 @@ class Story:
 STORIES: Final = MappingProxyType(
     {
         "life": Story(
-            "the life of a data product", PARTIES, story.prepare, story.play, "ten", "十"
+            "the life of a data product",
+            "一个数据产品的一生",
+            PARTIES,
+            story.prepare,
+            story.play,
+            "ten",
+            "十",
         ),
         "fabric": Story(
-            "one SQL over several nodes", woven.PARTIES, woven.prepare, woven.play, "seven", "七"
+            "one SQL over several nodes",
+            "一条 SQL 查询多个节点",
+            woven.PARTIES,
+            woven.prepare,
+            woven.play,
+            "seven",
+            "七",
         ),
     }
 )
@@ -65,7 +78,10 @@ def run(
     started = time.monotonic()
     told = STORIES[tale]
     stage = Stage(lay_out(folder, told.parties), console, lang, _files(json_file))
-    console.print(f"[bold]运河 Yunhe[/] · {told.title}, {len(told.parties)} nodes on loopback")
+    zh, number = lang == "zh", len(told.parties)
+    title = f"{told.title}, {number} nodes on loopback"
+    title = f"{told.title_zh}，本机 {number} 个节点" if zh else title
+    console.print(f"[bold]运河 Yunhe[/] · {title}")
     done = False
     if threading.current_thread() is threading.main_thread():
         # Ended by a supervisor, the demo still takes its nodes with it.
@@ -79,14 +95,14 @@ def run(
         if isinstance(error, StepFailed) and error.__cause__ is not None:
             console.print(f"[dim]{type(error.__cause__).__name__}[/]")
     except KeyboardInterrupt:
-        console.print("\n[bold]interrupted[/]")
+        console.print(f"\n[bold]{'已中断' if zh else 'interrupted'}[/]")
     finally:
         seconds = time.monotonic() - started
         if json_file is not None:
             stage.write(json_file, seconds, done)
         _close(stage, folder, keep, done)
     if done and tale == "life":
-        kept = "证据包已保留" if lang == "zh" else "The proof stays"
+        kept = "证据包已保留" if zh else "The proof stays"
         console.print(
             f"\n{kept}: yunhe verify {stage.bundle_file} --trust {stage.trust_file}",
             highlight=False,
@@ -107,7 +123,10 @@ def _files(json_file: Path | None) -> tuple[Path, Path]:
 
 
 def _open(stage: Stage, folder: Path, told: Story) -> None:
-    with stage.console.status("starting the nodes, splitting the data …"):
+    zh = stage.lang == "zh"
+    with stage.console.status(
+        "正在启动节点、拆分数据…" if zh else "starting the nodes, splitting the data …"
+    ):
         for node in stage.nodes.values():
             node.start()
         told.prepare(stage, folder / "data")
@@ -160,7 +179,9 @@ def _close(stage: Stage, folder: Path, keep: bool, done: bool) -> None:
         for node in stage.nodes.values():
             if errors := [line for line in _lines(node.log) if " ERROR " in line]:
                 stage.console.print(f"{node.party.name_en}: {errors[-1]}", markup=False)
-        stage.console.print(f"The nodes' logs are kept in {folder}")
+        zh = stage.lang == "zh"
+        kept = "各节点日志保留于" if zh else "The nodes' logs are kept in"
+        stage.console.print(f"{kept} {folder}", highlight=False, soft_wrap=True)
 
 
 def _lines(log: Path) -> list[str]:

@@ -58,7 +58,9 @@ def register(stage: Stage) -> None:
             return all(stage[key].registration().connector_code for key in keys)
 
         wait_for(stage, "the approvals", approved)
-        stage.say(f"✓ {len(keys)} connectors hold a credential")
+        stage.say(
+            f"✓ {len(keys)} connectors hold a credential", f"✓ {len(keys)} 个连接器已持有凭证"
+        )
 
 
 def publish(stage: Stage) -> None:
@@ -96,7 +98,11 @@ def publish(stage: Stage) -> None:
             space.list_product(product)
             _approve(stage, lambda s=space, p=product: s.own_product(p.id).state == "listed")
             stage.facts[f"code-{key}"] = code
-            stage.say(f"✓ {stage.who(key)}: {code}, {stage.facts['splits'][key].values:,} values")
+            values = f"{stage.facts['splits'][key].values:,}"
+            stage.say(
+                f"✓ {stage.who(key)}: {code}, {values} values",
+                f"✓ {stage.who(key)}：{code}，{values} 条检验值",
+            )
 
 
 def _approve(stage: Stage, check: Any) -> Any:
@@ -116,7 +122,7 @@ def agree(stage: Stage) -> None:
             contract: Contract = space.negotiate(space.offer(stage.facts[f"code-{key}"]))
             wait_for(stage, "the provider's copy", lambda k=key, c=contract: _held(stage, k, c))
             stage.facts[f"contract-{key}"] = contract
-            stage.say(f"✓ {stage.who(key)}: {contract.id}")
+            stage.say(f"✓ {stage.who(key)}: {contract.id}", f"✓ {stage.who(key)}：{contract.id}")
         stage.facts["study"] = [stage.facts[f"contract-{key}"] for key in HOSPITALS]
 
 
@@ -131,18 +137,27 @@ def explain(stage: Stage) -> None:
         stage.say(SQL)
         for text in dict.fromkeys(part["sql"] for part in plan["parts"]):
             to = [_named(stage, each) for each in plan["parts"] if each["sql"] == text]
-            stage.say(f"  to {len(to)} nodes, as aggregates of their own part: {text}")
+            stage.say(
+                f"  to {len(to)} nodes, as aggregates of their own part: {text}",
+                f"  发往 {len(to)} 个节点，各自汇总自己的部分：{text}",
+            )
             for each in to:
-                stage.say(f"    → {each}")
-        stage.say(f"  here: {plan['final']['sql']}")
+                stage.say(f"    → {each[0]}", f"    → {each[1]}")
+        final = plan["final"]["sql"]
+        stage.say(f"  here: {final}", f"  本节点：{final}")
         for slot in plan["slots"]:
-            stage.say(f"  why: {slot['why']} · {slot['why_zh']}")
+            stage.say(f"  why: {slot['why']}", f"  原因：{slot['why_zh']}")
         shown = plan["disclosures"][0]  # the three show the same columns
-        seen = f"{shown['as']} aggregates of {', '.join(shown['columns'])}"
-        stage.say(f"  {_who(stage, shown['to'])} sees {seen}")
+        who, columns = _who(stage, shown["to"]), ", ".join(shown["columns"])
         stage.say(
-            f"  {plan['uses']} uses, about {plan['estimated_bytes']:,} bytes,"
-            f" {plan['estimated_s']:.2f} s, {yuan(plan['estimated_fen'])} CNY"
+            f"  {who} sees {shown['as']} aggregates of {columns}",
+            f"  {who}只看到以下列的部分汇总值：{columns}",
+        )
+        uses, size, took = plan["uses"], f"{plan['estimated_bytes']:,}", plan["estimated_s"]
+        fee = yuan(plan["estimated_fen"])
+        stage.say(
+            f"  {uses} uses, about {size} bytes, {took:.2f} s, {fee} CNY",
+            f"  {uses} 次使用，约 {size} 字节，{took:.2f} 秒，{fee} 元",
         )
         kinds = {part["kind"] for part in plan["parts"]}
         stage.insist(kinds == {"partial"}, f"the parts are {kinds}")
@@ -156,10 +171,11 @@ def _who(stage: Stage, did: str) -> str:
     return stage.who(keys[0]) if keys else did
 
 
-def _named(stage: Stage, part: dict[str, Any]) -> str:
-    """A part's provider, and what it is thought to bring and to cost."""
-    rows, fee = part["estimated_rows"], yuan(part["estimated_fen"])
-    return f"{_who(stage, part['provider_did'])}: about {rows:,} groups, {fee} CNY"
+def _named(stage: Stage, part: dict[str, Any]) -> tuple[str, str]:
+    """A part's provider, and what it is thought to bring and to cost; in English and Chinese."""
+    who, rows = _who(stage, part["provider_did"]), f"{part['estimated_rows']:,}"
+    fee = yuan(part["estimated_fen"])
+    return f"{who}: about {rows} groups, {fee} CNY", f"{who}：约 {rows} 组，{fee} 元"
 
 
 def ask(stage: Stage) -> None:
@@ -172,15 +188,30 @@ def ask(stage: Stage) -> None:
         for mine, right in zip(got, truth, strict=True):
             same = mine[:3] == right[:3] and abs(mine[3] - right[3]) <= 1e-9 * abs(right[3])
             stage.insist(same, f"{mine} is not {right}")
-            who = "male" if mine[1] else "female"
-            stage.say(f"  {mine[0]:<7} {who:<7} {mine[2]:>8,} values, mean {mine[3]:.2f}")
-        stage.say("✓ equal to DuckDB over the three parts put together")
-        for part in stage["r"].fabric_answer("demo-fabric-1")["parts"]:
+            who, who_zh = ("male", "男") if mine[1] else ("female", "女")
             stage.say(
-                f"  {part['part']}: {part['rows']} rows (thought {part['estimated_rows']}),"
-                f" {part['bytes']:,} bytes (thought {part['estimated_bytes']:,}),"
-                f" {part['seconds']:.2f} s (thought {part['estimated_s']:.2f})"
+                f"  {mine[0]:<7} {who:<7} {mine[2]:>8,} values, mean {mine[3]:.2f}",
+                f"  {mine[0]:<7} {who_zh} {mine[2]:>8,} 条检验值，均值 {mine[3]:.2f}",
             )
+        stage.say(
+            "✓ equal to DuckDB over the three parts put together",
+            "✓ 与三部分合在一处由 DuckDB 查询的结果相同",
+        )
+        for part in stage["r"].fabric_answer("demo-fabric-1")["parts"]:
+            _beside(stage, part)
+
+
+def _beside(stage: Stage, part: dict[str, Any]) -> None:
+    """What one part brought, and in brackets what was thought of it."""
+    name, rows, thought = part["part"], part["rows"], part["estimated_rows"]
+    size, size_thought = f"{part['bytes']:,}", f"{part['estimated_bytes']:,}"
+    took, took_thought = f"{part['seconds']:.2f}", f"{part['estimated_s']:.2f}"
+    stage.say(
+        f"  {name}: {rows} rows (thought {thought}), {size} bytes (thought {size_thought}),"
+        f" {took} s (thought {took_thought})",
+        f"  {name}：{rows} 行（估计 {thought}），{size} 字节（估计 {size_thought}），"
+        f"{took} 秒（估计 {took_thought}）",
+    )
 
 
 def _together(folders: list[Path]) -> list[tuple[Any, ...]]:
@@ -206,7 +237,9 @@ def refuse(stage: Stage) -> None:
         try:
             stage["r"].fabric(sql, aliases, PURPOSE)
         except YunheRefused as refused:
-            stage.denied("a join of patients of two hospitals", refused)
+            zh = stage.lang == "zh"
+            what = "跨两院连接患者明细" if zh else "a join of patients of two hospitals"
+            stage.denied(what, refused)
             stage.insist(refused.code == "FABRIC_AGGREGATE_ONLY", f"it is {refused.code}")
         else:
             stage.insist(False, "it was allowed")
@@ -218,14 +251,21 @@ def account(stage: Stage) -> None:
         record = stage["r"].fabric_answer("demo-fabric-1")
         for column, sources in record["lineage"].items():
             named = ", ".join(sorted({source["column"] for source in sources}))
-            where = f"{named} at {len(sources)} nodes" if named else "a count of rows"
-            stage.say(f"  {column} ← {where}")
+            at = f"{named} at {len(sources)} nodes" if named else "a count of rows"
+            at_zh = f"{len(sources)} 个节点的 {named}" if named else "行计数"
+            stage.say(f"  {column} ← {at}", f"  {column} ← {at_zh}")
         policy = record["policy"]
+        purposes, until = ", ".join(policy["purposes"]), policy["expires_at"][:10]
+        least = policy["minimum_group"]
         stage.say(
-            f"  inherits: {', '.join(policy['purposes'])} until {policy['expires_at'][:10]},"
-            f" groups of at least {policy['minimum_group']}"
+            f"  inherits: {purposes} until {until}, groups of at least {least}",
+            f"  继承：用途 {purposes}，截止 {until}，分组不少于 {least} 个主体",
         )
         fees = [part["fee_fen"] for part in record["parts"]]
         bills = [stage.bill("r", key) for key in HOSPITALS]
         stage.insist(sum(fees) == sum(bills), f"the record says {fees}, the bills {bills}")
-        stage.say(f"✓ {yuan(sum(bills))} CNY in all, as the record of the query says")
+        total = yuan(sum(bills))
+        stage.say(
+            f"✓ {total} CNY in all, as the record of the query says",
+            f"✓ 合计 {total} 元，与查询记录一致",
+        )
