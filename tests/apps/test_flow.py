@@ -156,6 +156,13 @@ def test_what_all_runs_of_a_contract_say_is_bounded_together(world: World) -> No
     jobs = [r.apps.run_app(deployed, PURPOSE, {"least": least}) for least in range(3)]
     assert [job["state"] for job in jobs] == ["released", "released", "failed"]
     assert (jobs[2]["code"], sum(job["bits"] for job in jobs[:2])) == ("APP_BITS_SPENT", 106)
+    problem = jobs[2]["problem"]
+    assert jobs[2]["why"] == problem["detail"]
+    assert "bits in all" in problem["detail"]
+    assert "Ask for fewer numbers" in problem["remedy"]
+    assert "比特" in problem["zh"]["detail"]
+    assert "请减少" in problem["zh"]["remedy"]
+    assert jobs[0]["problem"] is None
     assert sorted(use.state for use in a.uses(contract)) == ["posted", "posted", "void"]
     # SQL says something by its numbers, too; and what a person keeps back was not said.
     sql = r.apps.publish(manifest("by-sex-2", "sql", output={"numbers": ["n"]}), BY_SEX)

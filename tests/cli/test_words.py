@@ -223,6 +223,20 @@ def test_a_program_is_named_by_its_digest_and_what_waits_or_failed_is_explained(
     done = run(node, "apps", "run", "d-1", "--purpose", "marketing")
     assert done.exit_code == 1
     assert "PURPOSE_NOT_AGREED  What it means: docs/errors.md" in done.stderr
+    zh = {"detail": "程序异常结束。", "remedy": "请自行排查。"}
+    problem = {
+        "code": "APP_FAILED",
+        "status": 403,
+        "detail": "It ended.",
+        "remedy": "Try.",
+        "zh": zh,
+    }
+    ran = {"items": [job | {"code": "APP_FAILED", "problem": problem}] * 2}
+    node.answers["GET /apps/jobs"] = (200, ran)
+    assert run(node, "apps", "jobs").stderr.count("It ended.") == 1
+    told = run(node, "apps", "jobs", "--lang", "zh").stderr
+    assert "程序异常结束。" in told
+    assert "请自行排查。" in told
 
 
 def test_what_a_run_gave_is_shown_or_written_as_a_table(node: FakeNode, tmp_path: Path) -> None:

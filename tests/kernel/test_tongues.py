@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from yunhe.kernel.errors import Invalid, NotFound, Unavailable, YunheError
-from yunhe.kernel.tongues import in_both, of
+from yunhe.kernel.tongues import in_both, of, of_code
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,15 @@ def test_a_sentence_of_ours_is_found_again_in_chinese(error: YunheError) -> None
 )
 def test_what_is_not_ours_stays_as_it_came(text: str) -> None:
     assert in_both(text) == text
+
+
+def test_a_code_that_came_alone_has_its_sentence_and_remedy_in_both_languages() -> None:
+    told = of_code("NOT_FOUND")
+    assert told is not None
+    assert (told["detail"], told["zh"]["detail"]) == ("No such ….", "不存在：…。")
+    assert (told["status"], told["facts"]) == (404, {})
+    assert (told["remedy"], told["zh"]["remedy"]) == ("Check the identifier.", "请核对标识。")
+    assert of_code("A_STRANGERS_CODE") is None
 
 
 def test_each_reader_sees_the_lines_of_their_language() -> None:

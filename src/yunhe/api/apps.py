@@ -21,6 +21,7 @@ from yunhe.api.deps import AnyCaller, Parts, Provider, Trader, User, face
 from yunhe.api.forms import Form, when
 from yunhe.kernel import limits
 from yunhe.kernel.errors import Invalid
+from yunhe.kernel.tongues import of_code
 
 router = face("apps", "/apps")
 
@@ -277,9 +278,13 @@ def _deployment(each: apps.Deployment) -> dict[str, Any]:
 
 def _job(each: apps.Job) -> dict[str, Any]:
     shown = ("id", "deployment_id", "digest", "contract_id", "purpose", "principal", "parameters")
-    figures = ("rule", "code", "why", "withheld", "rows", "bytes", "output_digest", "bits")
+    # Of a run that failed its host tells a code and no words: those are our own.
+    problem = of_code(each.code) if each.code else None
+    figures = ("rule", "code", "withheld", "rows", "bytes", "output_digest", "bits")
     return {
         **{name: getattr(each, name) for name in shown + figures},
+        "why": each.why or (problem or {}).get("detail", ""),
+        "problem": problem,
         "side": str(each.side),
         "peer": each.peer_did,
         "state": str(each.state),

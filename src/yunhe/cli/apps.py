@@ -219,6 +219,9 @@ def jobs(
     with desk.space() as space:
         found = space.apps.jobs(contract)
     _jobs(desk, found)
+    problems = {each["code"]: each["problem"] for each in found if each.get("problem")}
+    for problem in problems.values() if not desk.json else ():
+        desk.fail(YunheRefused(problem, problem["status"]))
 
 
 @command(app)
@@ -344,7 +347,7 @@ def _said(desk: Desk, key: str, row: dict[str, Any]) -> None:
     problem = row.get("problem")
     if problem is not None and not desk.json:
         desk.fail(YunheRefused(problem, problem["status"]))
-    elif row.get("code"):  # how a run ended at its host: a code, and its words in our own page
+    elif row.get("code"):  # of a host newer than this node, which knows no words for it
         desk.note(
             f"{row['code']}  What it means: docs/errors.md",
             f"{row['code']}  含义见 docs/errors.md",

@@ -65,6 +65,23 @@ class YunheError(Exception):
             "facts": self.facts,
         }
 
+    @classmethod
+    def told_alone(cls) -> dict[str, Any]:
+        """The problem details where the code came without its facts: `…` stands for each."""
+        known = _Alone()
+        texts = (cls.en, cls.mend_en, cls.zh, cls.mend_zh)
+        en, mend_en, zh, mend_zh = (text.format_map(known) for text in texts)
+        return {
+            "type": f"urn:yunhe:error:{cls.code}",
+            "title": cls.code,
+            "status": cls.status,
+            "code": cls.code,
+            "detail": en,
+            "remedy": mend_en,
+            "zh": {"detail": zh, "remedy": mend_zh},
+            "facts": {},
+        }
+
 
 def _bounded(fact: Any) -> Any:
     # A stranger's own words may be among the facts; an answer is not an echo of a megabyte.
@@ -82,6 +99,11 @@ def _in_zh(facts: dict[str, Any]) -> dict[str, Any]:
 class _Fallback(dict[str, Any]):
     def __missing__(self, key: str) -> str:
         return "?"
+
+
+class _Alone(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "…"
 
 
 # Facts keep an instant as it is kept; a sentence tells it to the second.

@@ -1,14 +1,14 @@
-"""A failure that was kept or told as one text, again in the reader's language.
+"""A failure that was kept or told as one text or by its code, again in the reader's language.
 
-In: `CODE: sentence`, as the outbox keeps it or a peer wrote it, in one language or with each on
-its line. Out: the lines of one language; where only English came and the code is one of ours,
-its Chinese is made of the facts that stand in the English.
+In: a code alone, or `CODE: sentence`, as the outbox keeps it or a peer wrote it, in one language
+or with each on its line. Out: the lines of one language; where only English came and the code is
+one of ours, its Chinese is made of the facts that stand in the English.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from yunhe.kernel.errors import YunheError, all_errors
 
@@ -27,6 +27,12 @@ def in_both(text: str) -> str:
         if error.code == code and (zh := _chinese(error, sentence)):
             return f"{text}\n{zh}"
     return text
+
+
+def of_code(code: str) -> dict[str, Any] | None:
+    """The problem details of a code that came alone; None where the code is none of ours."""
+    found = next((error for error in all_errors() if error.code == code), None)
+    return None if found is None else found.told_alone()
 
 
 def of(text: str, lang: str) -> str:
