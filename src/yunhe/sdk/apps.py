@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
-from yunhe.sdk.calls import PAUSE_S, Call, Flow, Pause, _given, _key, _list_of_objects, _object
+from yunhe.sdk.call import PAUSE_S, Call, Flow, Pause, given, id_of, plain, plain_list, segment
 from yunhe.sdk.errors import YunheRefused, unreachable
 from yunhe.sdk.model import Contract
 from yunhe.sdk.stream import optional
@@ -43,7 +43,7 @@ def publish(manifest: Mapping[str, Any], code: str | bytes | Path) -> Flow[dict[
         body["code"] = data
     else:
         body["model"] = base64.b64encode(data).decode()
-    made = yield Call("POST", "/apps", _object, body=body, wait_s=60.0)
+    made = yield Call("POST", "/apps", plain, body=body, wait_s=60.0)
     if made["state"] != "draft":
         return dict(made)
     published: dict[str, Any] = yield step(made["digest"], "publish")
@@ -52,50 +52,49 @@ def publish(manifest: Mapping[str, Any], code: str | bytes | Path) -> Flow[dict[
 
 def step(app: str, step: str, reason: str = "") -> Call[dict[str, Any]]:
     """publish, suspend, resume, withdraw or revoke a version of ours; every host is told."""
-    body = {"step": step, **_given(reason=reason)}
-    return Call("POST", f"/apps/{_key(app)}/step", _object, body=body)
+    body = {"step": step, **given(reason=reason)}
+    return Call("POST", f"/apps/{segment(app)}/step", plain, body=body)
 
 
 def versions() -> Call[list[dict[str, Any]]]:
     """The versions that this node knows, latest first."""
-    return Call("GET", "/apps", _list_of_objects)
+    return Call("GET", "/apps", plain_list)
 
 
 def version(app: str) -> Call[dict[str, Any]]:
     """One version with its manifest and signature."""
-    return Call("GET", f"/apps/{_key(app)}", _object)
+    return Call("GET", f"/apps/{segment(app)}", plain)
 
 
 def submit(app: str, keywords: Sequence[str] = ()) -> Call[dict[str, Any]]:
     """Have the functional node list a published version of ours, where others find it; again: how
     it stands (`listing`), and who took it (`taken_by`)."""
     body = {"keywords": list(keywords)}
-    return Call("POST", f"/apps/{_key(app)}/listing", _object, body=body)
+    return Call("POST", f"/apps/{segment(app)}/listing", plain, body=body)
 
 
 def search(text: str = "", limit: int = 20, digest: str = "") -> Call[list[dict[str, Any]]]:
     """Listed versions of all nodes by words; `digest`: how theirs begin."""
-    params = _given(q=text, digest=digest, limit=limit)
-    return Call("GET", "/apps/catalogue", _list_of_objects, params=params)
+    params = given(q=text, digest=digest, limit=limit)
+    return Call("GET", "/apps/catalogue", plain_list, params=params)
 
 
 def deploy(app: str, contract: Contract | str) -> Call[dict[str, Any]]:
     """Deploy a version at the provider of a contract: ours, or one that another author has listed
     (`search`); again: how it stands."""
-    key = contract if isinstance(contract, str) else contract.id
-    body = {"contract_id": key}
-    return Call("POST", f"/apps/{_key(app)}/deployments", _object, body=body, wait_s=120.0)
+    body = {"contract_id": id_of(contract)}
+    return Call("POST", f"/apps/{segment(app)}/deployments", plain, body=body, wait_s=120.0)
 
 
 def deployments() -> Call[list[dict[str, Any]]]:
     """Where versions are deployed, ours at hosts and others' here."""
-    return Call("GET", "/apps/deployments", _list_of_objects)
+    return Call("GET", "/apps/deployments", plain_list)
 
 
 def decide(deployment: str, decision: str, reason: str = "") -> Call[dict[str, Any]]:
     """As host: allow, refuse, suspend, resume or revoke a deployment (provider)."""
-    body = {"decision": decision, **_given(reason=reason)}
-    return Call("POST", f"/apps/deployments/{_key(deployment)}/decision", _object, body=body)
+    body = {"decision": decision, **given(reason=reason)}
+    return Call("POST", f"/apps/deployments/{segment(deployment)}/decision", plain, body=body)
 
 
 def start(
@@ -105,8 +104,8 @@ def start(
     use_id: str | None = None,
 ) -> Call[dict[str, Any]]:
     """Have a deployed version run at its host: one use; see `job` for its end."""
-    body = {"purpose": purpose, "parameters": dict(parameters or {}), **_given(use_id=use_id)}
-    return Call("POST", f"/apps/deployments/{_key(deployment)}/run", _object, body=body)
+    body = {"purpose": purpose, "parameters": dict(parameters or {}), **given(use_id=use_id)}
+    return Call("POST", f"/apps/deployments/{segment(deployment)}/run", plain, body=body)
 
 
 def run(
@@ -125,24 +124,23 @@ def run(
 
 def job(job: str) -> Call[dict[str, Any]]:
     """One run; its `state` is queued, running, held, released, refused or failed."""
-    return Call("GET", f"/apps/jobs/{_key(job)}", _object, wait_s=60.0)
+    return Call("GET", f"/apps/jobs/{segment(job)}", plain, wait_s=60.0)
 
 
 def jobs(contract: Contract | str = "") -> Call[list[dict[str, Any]]]:
     """Runs, latest first, under one contract where it is said."""
-    key = contract if isinstance(contract, str) else contract.id
-    return Call("GET", "/apps/jobs", _list_of_objects, params=_given(contract=key))
+    return Call("GET", "/apps/jobs", plain_list, params=given(contract=id_of(contract)))
 
 
 def log(job: str) -> Call[dict[str, Any]]:
     """As host: what the program of a run printed (provider)."""
-    return Call("GET", f"/apps/jobs/{_key(job)}/log", _object)
+    return Call("GET", f"/apps/jobs/{segment(job)}/log", plain)
 
 
 def release(job: str, reason: str = "", *, let_go: bool = True) -> Call[dict[str, Any]]:
     """As host: let a held result go, or not (provider)."""
-    body = {"release": let_go, **_given(reason=reason)}
-    return Call("POST", f"/apps/jobs/{_key(job)}/release", _object, body=body)
+    body = {"release": let_go, **given(reason=reason)}
+    return Call("POST", f"/apps/jobs/{segment(job)}/release", plain, body=body)
 
 
 def deploy_all(
@@ -153,7 +151,7 @@ def deploy_all(
     """
     rows = []
     for contract in contracts:
-        key = contract if isinstance(contract, str) else contract.id
+        key = id_of(contract)
         row = {"contract_id": key, "id": "", "peer": "", "state": "refused", "code": ""}
         try:
             made = yield deploy(app, key)
@@ -241,7 +239,7 @@ class Apps(_Verbs, Blocking):
         """
         ipc = optional("pyarrow.ipc")
         part = "held" if held else "result"
-        url = f"{self._where.base}{API}/apps/jobs/{_key(job)}/{part}"
+        url = f"{self._where.base}{API}/apps/jobs/{segment(job)}/{part}"
         try:
             response = self._http.get(url, timeout=120.0)
         except httpx.HTTPError as error:

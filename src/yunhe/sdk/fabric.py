@@ -9,32 +9,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode
 
-from yunhe.sdk.calls import Call
+from yunhe.sdk.call import Call, given, id_of, plain, plain_list, segment
 from yunhe.sdk.model import Contract
 
 Contracts = Mapping[str, "Contract | str | Sequence[Contract | str]"]
 
 
-def _plain(data: Any) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise ValueError("an object was expected")
-    return data
-
-
-def _items(data: Any) -> list[dict[str, Any]]:
-    return [_plain(item) for item in data["items"]]
-
-
-def _key(of: Contract | str) -> str:
-    return of if isinstance(of, str) else of.id
-
-
 def aliases(contracts: Contracts) -> dict[str, Any]:
     """As the API takes them."""
     return {
-        alias: _key(of) if isinstance(of, (str, Contract)) else [_key(each) for each in of]
+        alias: id_of(of) if isinstance(of, (str, Contract)) else [id_of(each) for each in of]
         for alias, of in contracts.items()
     }
 
@@ -56,7 +41,7 @@ def explain(sql: str, contracts: Contracts, purpose: str = "") -> Call[dict[str,
     Nothing runs and nothing is charged; every provider has bound its sub-query.
     """
     body = {"sql": sql, "contracts": aliases(contracts), "purpose": purpose}
-    return Call("POST", "/fabric/explain", _plain, body=body, wait_s=60.0)
+    return Call("POST", "/fabric/explain", plain, body=body, wait_s=60.0)
 
 
 def answers(product: str = "", column: str = "") -> Call[list[dict[str, Any]]]:
@@ -64,17 +49,16 @@ def answers(product: str = "", column: str = "") -> Call[list[dict[str, Any]]]:
 
     `product`, `column` ("table.column"): only those with an output that comes from it.
     """
-    given = {"product": product, "column": column}
-    asked = urlencode({name: value for name, value in given.items() if value})
-    return Call("GET", f"/fabric/answers?{asked}" if asked else "/fabric/answers", _items)
+    params = given(product=product, column=column)
+    return Call("GET", "/fabric/answers", plain_list, params=params)
 
 
 def answer(fabric_id: str) -> Call[dict[str, Any]]:
     """One record: state, each part with rows and fee (live while it runs), policy, lineage."""
-    return Call("GET", f"/fabric/answers/{quote(fabric_id, safe='')}", _plain)
+    return Call("GET", f"/fabric/answers/{segment(fabric_id)}", plain)
 
 
 def lineage(fabric_id: str) -> Call[dict[str, Any]]:
     """Output column -> the contracts, tables and columns of other nodes that it comes from."""
-    path = f"/fabric/answers/{quote(fabric_id, safe='')}"
-    return Call("GET", path, lambda data: _plain(data["lineage"]))
+    path = f"/fabric/answers/{segment(fabric_id)}"
+    return Call("GET", path, lambda data: plain(data["lineage"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yunhe.sdk.calls import Call, _given, _key, _list_of_objects, _nothing, _object
+from yunhe.sdk.call import Call, given, nothing, plain, plain_list, segment
 from yunhe.sdk.model import Contract
 
 
@@ -16,15 +16,15 @@ def make_profile(
     `["file"]` is the content of its profile file, secret and all; it exists nowhere else. No
     `purpose`: the contract's only one.
     """
-    path = f"/contracts/{_key(contract)}/profiles"
-    return Call("POST", path, _object, body=_given(purpose=purpose, ttl_s=ttl_s))
+    path = f"/contracts/{segment(contract)}/profiles"
+    return Call("POST", path, plain, body=given(purpose=purpose, ttl_s=ttl_s))
 
 
 def profiles(contract: Contract | str) -> Call[list[dict[str, Any]]]:
     """The sharing profiles of a contract, latest first, without their tokens."""
-    return Call("GET", f"/contracts/{_key(contract)}/profiles", _list_of_objects)
+    return Call("GET", f"/contracts/{segment(contract)}/profiles", plain_list)
 
 
 def revoke_profile(profile_id: str) -> Call[None]:
     """End a sharing profile and every address it was given, at once (user)."""
-    return Call("DELETE", f"/profiles/{_key(profile_id)}", _nothing)
+    return Call("DELETE", f"/profiles/{segment(profile_id)}", nothing)

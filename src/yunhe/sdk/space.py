@@ -1,7 +1,7 @@
 """`Space` and `AsyncSpace`: a data space as one sees it from one's own node.
 
-In: verbs. Out: records, Arrow tables, or typed errors. The verbs are those of `calls`; a client
-only carries them out. The token stays in the client; the provider's never leaves the node.
+In: verbs. Out: records, Arrow tables, or typed errors. The verbs are values (`call`); a client only
+carries them out. The token stays in the client; the provider's never leaves the node.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
-from yunhe.sdk import calls, receive, sharing, standing, stream, vault, watermark
+from yunhe.sdk import calls, negotiating, receive, sharing, standing, stream, vault, watermark
 from yunhe.sdk import fabric as weave
 from yunhe.sdk import transfers as verbs
 from yunhe.sdk.apps import Apps, AsyncApps
-from yunhe.sdk.calls import Call, Flow, Pause
+from yunhe.sdk.call import Call, Flow, Pause, id_of
 from yunhe.sdk.errors import YunheRefused, unreachable
 from yunhe.sdk.lines import Lines
 from yunhe.sdk.model import Contract, Transfer
@@ -43,7 +43,7 @@ CONNECT_TIMEOUT_S = 5.0
 
 
 class _Verbs:
-    """What both clients can do; see `calls` for parameters, answers and errors."""
+    """What both clients can do; see their modules for parameters, answers and errors."""
 
     health = Verb(calls.health)
     doctor = Verb(calls.doctor)
@@ -81,14 +81,14 @@ class _Verbs:
     search = Verb(calls.search)
     product = Verb(calls.product)
     offer = Verb(calls.offer)
-    propose = Verb(calls.propose)
-    negotiate = Verb(calls.negotiate)
-    wait_for_contract = Verb(calls.wait_for_contract)
-    negotiations = Verb(calls.negotiations)
-    negotiation = Verb(calls.negotiation)
-    accept_offer = Verb(calls.accept_offer)
-    counter_offer = Verb(calls.counter_offer)
-    end_negotiation = Verb(calls.end_negotiation)
+    propose = Verb(negotiating.propose)
+    negotiate = Verb(negotiating.negotiate)
+    wait_for_contract = Verb(negotiating.wait_for_contract)
+    negotiations = Verb(negotiating.negotiations)
+    negotiation = Verb(negotiating.negotiation)
+    accept_offer = Verb(negotiating.accept_offer)
+    counter_offer = Verb(negotiating.counter_offer)
+    end_negotiation = Verb(negotiating.end_negotiation)
 
     contracts = Verb(calls.contracts)
     contract = Verb(calls.contract)
@@ -130,10 +130,9 @@ class _Verbs:
 
 
 def _query(text: str, contract: Contract | str, purpose: str, use_id: str | None) -> dict[str, Any]:
-    key = contract if isinstance(contract, str) else contract.id
     # The id is ours, so that a repeat after a broken line is the same use and not a second bill.
     use = use_id or str(uuid.uuid4())
-    return {"contract_id": key, "sql": text, "purpose": purpose, "use_id": use}
+    return {"contract_id": id_of(contract), "sql": text, "purpose": purpose, "use_id": use}
 
 
 def _request(where: Target, call: Call[Any]) -> dict[str, Any]:
@@ -165,7 +164,7 @@ class Space(_Verbs, Blocking):
         self.apps = Apps(self.run, where, self._http)
 
     def run(self, work: Call[T] | Flow[T]) -> T:
-        """Carry out a verb of `calls`; raises YunheRefused, NodeUnreachable, UnexpectedAnswer."""
+        """Carry out a verb; raises YunheRefused, NodeUnreachable, UnexpectedAnswer."""
         if isinstance(work, Call):
             return self._send(work)
         answer: Any = None
@@ -292,8 +291,8 @@ class Space(_Verbs, Blocking):
 
     def fetch(self, transfer: Transfer | str, to: str | Path) -> Received:
         """Write what a push has brought to `to`, as `receive` does; the node keeps it."""
-        key = transfer if isinstance(transfer, str) else transfer.id
-        return receive.fetch(self.target, self._http, self.run(verbs.transfer(key)), Path(to))
+        now = self.run(verbs.transfer(id_of(transfer)))
+        return receive.fetch(self.target, self._http, now, Path(to))
 
     def close(self) -> None:
         """Close the connections."""
@@ -317,7 +316,7 @@ class AsyncSpace(_Verbs, Awaiting):
         self.apps = AsyncApps(self.run, self._blocking)
 
     async def run(self, work: Call[T] | Flow[T]) -> T:
-        """Carry out a verb of `calls`; raises as `Space.run`."""
+        """Carry out a verb; raises as `Space.run`."""
         if isinstance(work, Call):
             return await self._send(work)
         answer: Any = None

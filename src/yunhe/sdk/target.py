@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from yunhe.kernel.errors import Invalid
-from yunhe.sdk.calls import Call
+from yunhe.sdk.call import Call
 from yunhe.sdk.errors import InsecureUrl, UnexpectedAnswer, YunheRefused
 
 T = TypeVar("T")

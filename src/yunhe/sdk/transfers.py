@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from yunhe.sdk.calls import PAUSE_S, Call, Flow, Pause, _given, _items, _key, _one
+from yunhe.sdk.call import PAUSE_S, Call, Flow, Pause, given, id_of, many, one, segment, why_ended
 from yunhe.sdk.errors import PushEnded, PushTimeout
 from yunhe.sdk.model import Contract, Transfer
 
 
 def transfers(contract: Contract | str) -> Call[list[Transfer]]:
     """The transfers of a contract, latest first."""
-    return Call("GET", f"/contracts/{_key(contract)}/transfers", _items(Transfer))
+    return Call("GET", f"/contracts/{segment(contract)}/transfers", many(Transfer))
 
 
 def transfer(transfer_id: str) -> Call[Transfer]:
     """One transfer; of a push also how far it is."""
-    return Call("GET", f"/transfers/{_key(transfer_id)}", _one(Transfer))
+    return Call("GET", f"/transfers/{segment(transfer_id)}", one(Transfer))
 
 
 def push(
@@ -27,20 +27,20 @@ def push(
 
     One use as any other; no `purpose`: the contract's only one. `receive` also waits and fetches.
     """
-    key = contract if isinstance(contract, str) else contract.id
-    body = {"contract_id": key, "push": True, **_given(sql=sql, purpose=purpose, use_id=use_id)}
-    return Call("POST", "/transfers", _one(Transfer), body=body)
+    said = given(sql=sql, purpose=purpose, use_id=use_id)
+    body = {"contract_id": id_of(contract), "push": True, **said}
+    return Call("POST", "/transfers", one(Transfer), body=body)
 
 
 def discard(transfer: Transfer | str) -> Call[Transfer]:
     """Remove what a push brought from the node; its receipt stays."""
-    return Call("DELETE", f"/transfers/{_key(transfer)}/content", _one(Transfer))
+    return Call("DELETE", f"/transfers/{segment(transfer)}/content", one(Transfer))
 
 
 def terminate_transfer(transfer: Transfer | str, reason: str) -> Call[Transfer]:
     """End a transfer for good; the contract stays."""
-    path = f"/transfers/{_key(transfer)}/terminate"
-    return Call("POST", path, _one(Transfer), body={"reason": reason})
+    path = f"/transfers/{segment(transfer)}/terminate"
+    return Call("POST", path, one(Transfer), body={"reason": reason})
 
 
 def arrived(
@@ -56,10 +56,7 @@ def arrived(
         if state == "done":
             return now
         if state == "cut" or now.state == "TERMINATED":
-            error = now.error or {}
-            why = str(error.get("detail") or error.get("code") or now.state)
-            zh = str((error.get("zh") or {}).get("detail") or why)
-            raise PushEnded(transfer_id=now.id, why=why, why_zh=zh)
+            raise PushEnded(transfer_id=now.id, **why_ended(now.error, now.state))
         if time.monotonic() >= until:
             raise PushTimeout(transfer_id=now.id, state=now.state, seconds=round(timeout_s))
         yield Pause(PAUSE_S)
@@ -67,10 +64,10 @@ def arrived(
 
 def suspend_transfer(transfer: Transfer | str, reason: str) -> Call[Transfer]:
     """Halt a transfer; no use goes through it until either side resumes it."""
-    path = f"/transfers/{_key(transfer)}/suspend"
-    return Call("POST", path, _one(Transfer), body={"reason": reason})
+    path = f"/transfers/{segment(transfer)}/suspend"
+    return Call("POST", path, one(Transfer), body={"reason": reason})
 
 
 def resume_transfer(transfer: Transfer | str) -> Call[Transfer]:
     """Let a suspended transfer go on."""
-    return Call("POST", f"/transfers/{_key(transfer)}/resume", _one(Transfer), body={})
+    return Call("POST", f"/transfers/{segment(transfer)}/resume", one(Transfer), body={})

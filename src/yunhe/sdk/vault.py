@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from yunhe.sdk.calls import Call, _given, _key, _list_of_objects, _object
+from yunhe.sdk.call import Call, given, id_of, plain, plain_list, segment
 from yunhe.sdk.errors import unreachable
 from yunhe.sdk.model import Contract
 from yunhe.sdk.stream import optional
@@ -25,35 +25,35 @@ def seal(
 
     One use; it comes in the background, see `vault_item`.
     """
-    key = contract if isinstance(contract, str) else contract.id
-    body = {"contract_id": key, **_given(sql=sql, purpose=purpose, use_id=use_id)}
-    return Call("POST", "/vault", _object, body=body)
+    said = given(sql=sql, purpose=purpose, use_id=use_id)
+    body = {"contract_id": id_of(contract), **said}
+    return Call("POST", "/vault", plain, body=body)
 
 
 def vault_items() -> Call[list[dict[str, Any]]]:
     """The sealed deliveries of this node, latest first."""
-    return Call("GET", "/vault", _list_of_objects)
+    return Call("GET", "/vault", plain_list)
 
 
 def vault_item(item: str) -> Call[dict[str, Any]]:
     """One sealed delivery: `state` is awaited, sealed or destroyed."""
-    return Call("GET", f"/vault/{_key(item)}", _object)
+    return Call("GET", f"/vault/{segment(item)}", plain)
 
 
 def vault_notes(contract: Contract | str) -> Call[list[dict[str, Any]]]:
     """Every read and destruction under a contract, signed by the receiver, on either side."""
-    return Call("GET", f"/contracts/{_key(contract)}/vault", _list_of_objects)
+    return Call("GET", f"/contracts/{segment(contract)}/vault", plain_list)
 
 
 def vault_destroy(item: str, reason: str) -> Call[dict[str, Any]]:
     """Destroy the key of a delivery for good (user); the proof goes to the provider."""
-    return Call("POST", f"/vault/{_key(item)}/destroy", _object, body={"reason": reason})
+    return Call("POST", f"/vault/{segment(item)}/destroy", plain, body={"reason": reason})
 
 
 def vault_proofs(contract: Contract | str) -> Call[list[dict[str, Any]]]:
     """The proofs that keys are gone: `state` awaited, proved or overdue (held: at the receiver),
     and whether it is verified."""
-    return Call("GET", f"/contracts/{_key(contract)}/vault/proofs", _list_of_objects)
+    return Call("GET", f"/contracts/{segment(contract)}/vault/proofs", plain_list)
 
 
 def read_table(
@@ -61,7 +61,7 @@ def read_table(
 ) -> pyarrow.Table:
     """Open a delivery once more, or run `sql` over it; raises YunheRefused, NodeUnreachable."""
     ipc = optional("pyarrow.ipc")
-    url = f"{where.base}{API}/vault/{_key(item)}/{verb}"
+    url = f"{where.base}{API}/vault/{segment(item)}/{verb}"
     try:
         with http.stream("POST", url, json=body, timeout=_READ_S) as response:
             if response.status_code != 200:

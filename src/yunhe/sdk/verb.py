@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
-from yunhe.sdk.calls import Call, Flow
+from yunhe.sdk.call import Call, Flow
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Awaiting:
 
 
 class Verb(Generic[P, T]):
-    """A function of `calls` as a method of a client, awaited where the client waits for nothing."""
+    """Such a function as a method of a client, awaited where the client waits for nothing."""
 
     def __init__(self, build: Callable[P, Call[T] | Flow[T]]) -> None:
         self.build = build

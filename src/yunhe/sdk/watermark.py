@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yunhe.sdk.calls import Call, _key, _list_of_objects, _object
+from yunhe.sdk.call import Call, plain, plain_list, segment
 
 
 def marked_for(product: str) -> Call[list[dict[str, Any]]]:
     """Who was given marked copies of a product (provider), and by which term."""
-    return Call("GET", f"/products/{_key(product)}/watermark", _list_of_objects)
+    return Call("GET", f"/products/{segment(product)}/watermark", plain_list)
 
 
 def whose_copy(
@@ -19,4 +19,4 @@ def whose_copy(
     """Whose copy these rows are (provider): `recipients`, each with `z`, `p` and `named`, the
     likeliest first. `columns`: "table.column" -> values beside `keys`."""
     body = {"keys": list(keys), "columns": {name: list(each) for name, each in columns.items()}}
-    return Call("POST", f"/products/{_key(product)}/watermark", _object, body=body)
+    return Call("POST", f"/products/{segment(product)}/watermark", plain, body=body)
