@@ -58,6 +58,10 @@ def test_a_program_runs_beside_the_data_and_only_groups_leave(world: World) -> N
     with pytest.raises(YunheRefused) as refused:  # the contract is for that program alone
         r.sql("SELECT id FROM patients", contract, PURPOSE)
     assert refused.value.code == "APPLICATION_NOT_AGREED"
+    assert f"these applications only: {app['reference']}" in refused.value.sentence()
+    for lang in ("en", "zh"):
+        assert "yunhe apps deploy" in refused.value.remedy(lang)
+        assert "SQL" in refused.value.remedy(lang)
     deployed = r.apps.deploy(app["digest"], contract)
     assert deployed["state"] == "deployed"  # consent stands in the signed contract
     job = r.apps.run_app(deployed["id"], PURPOSE, {"least": 20})

@@ -204,8 +204,16 @@ class DeviceNotAgreed(UseDeniedError):
 
 class ApplicationNotAgreed(UseDeniedError):
     code = "APPLICATION_NOT_AGREED"
-    en = "The application '{given}' is not agreed; the contract says {expected}."
-    zh = "应用程序“{given}”未经约定；合约约定为 {expected}。"
+    en = "The contract is for these applications only: {expected} (asked by: {given})."
+    zh = "合约仅供以下应用使用数据：{expected}（本次请求来自：{given}）。"
+    mend_en = (
+        "Run one of them in place of SQL: yunhe apps deploy APP CONTRACT, then yunhe apps run "
+        "(in the vault: with that application's token). For SQL, negotiate without applications."
+    )
+    mend_zh = (
+        "请改为运行其中的应用：先执行 yunhe apps deploy APP CONTRACT，再执行 yunhe apps run"
+        "（保管库中请使用该应用的令牌）；如需直接使用 SQL，请另行协商不限应用的合约。"
+    )
 
 
 class AlgorithmNotAgreed(UseDeniedError):
