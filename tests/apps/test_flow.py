@@ -167,6 +167,7 @@ def test_what_all_runs_of_a_contract_say_is_bounded_together(world: World) -> No
     assert "比特" in problem["zh"]["detail"]
     assert "请减少" in problem["zh"]["remedy"]
     assert jobs[0]["problem"] is None
+    assert (a.budget(contract.id).bits_left, r.budget(contract.id).bits_left) == (14, 14)
     assert sorted(use.state for use in a.uses(contract)) == ["posted", "posted", "void"]
     # SQL says something by its numbers, too; and what a person keeps back was not said.
     sql = r.apps.publish(manifest("by-sex-2", "sql", output={"numbers": ["n"]}), BY_SEX)

@@ -42,6 +42,7 @@ from yunhe.apps.model import (
 from yunhe.apps.runner import Runner
 from yunhe.apps.runs import Runs, new_use
 from yunhe.apps.shelf import Shelf
+from yunhe.apps.store import bits_spent
 from yunhe.kernel.errors import Invalid, YunheError
 from yunhe.kernel.keys import SigningKey, jws_detached
 
@@ -90,7 +91,8 @@ class Apps:
 
     @classmethod
     def of(cls, desk: Desk) -> Apps:
-        """The applications of a node."""
+        """The applications of a node; whoever asks what is left of a contract hears of them."""
+        desk.control.bits_said = bits_spent
         runner, shelf = Runner(desk), Shelf(desk)
         host = Host(desk, shelf, runner.wake)
         return cls(Author(desk, shelf), Runs(desk), host, runner, shelf)

@@ -69,8 +69,10 @@ def show(desk: Desk, contract: Contract) -> None:
 
 def _left(space: Space, found: sdk.Contract) -> Left | None:
     """What is left of bounds that the provider alone counts; None: none, or it does not answer."""
-    bound = found.terms.privacy, found.terms.rows_total, found.terms.bytes_total
-    if found.state != "in_force" or bound == (None, None, None):
+    terms = found.terms
+    bound = terms.privacy, terms.rows_total, terms.bytes_total
+    bits = terms.release is not None and "bits=" in terms.release
+    if found.state != "in_force" or (bound == (None, None, None) and not bits):
         return None
     try:
         return space.budget(found.id)
@@ -123,6 +125,9 @@ def _budget(desk: Desk, left: Left) -> dict[str, str | None]:
         desk.say("rows left", "剩余行数"): _of(left.rows_left, left.held_rows, desk),
         desk.say("bytes left", "剩余字节数"): _of(left.bytes_left, left.held_bytes, desk),
         desk.say("privacy budget left", "剩余隐私预算"): _privacy(desk, left.privacy),
+        desk.say("bits left to applications", "应用剩余可输出比特"): (
+            None if left.bits_left is None else str(left.bits_left)
+        ),
         desk.say("next use from", "最早使用时间"): _from(desk, left.next_at),
     }
 

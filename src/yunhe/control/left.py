@@ -5,6 +5,7 @@ In: a contract in force and its quota row. Out: `Left`, as the consumer is told 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,7 @@ class Left:
     held_bytes: int | None
     next_at: datetime | None
     privacy: budget.Budget | None
+    bits_left: int | None = None  # of what all runs of programs may say together
 
     def to_json(self) -> dict[str, Any]:
         """As the API and the provider's door show it."""
@@ -42,11 +44,18 @@ class Left:
             "held_bytes": self.held_bytes,
             "next_at": None if self.next_at is None else iso(self.next_at),
             "privacy": None if self.privacy is None else self.privacy.to_json(),
+            "bits_left": self.bits_left,
         }
 
 
-def left(db: Database, contract: Contract) -> Left:
-    """What is left to the other party; raises QuotaUnknown where this node does not provide it."""
+Said = Callable[[Tx, str], int]
+
+
+def left(db: Database, contract: Contract, said: Said | None) -> Left:
+    """What is left to the other party; raises QuotaUnknown where this node does not provide it.
+
+    `said` counts the bits that programs have said under a contract.
+    """
     terms = contract.terms
 
     def look(tx: Tx) -> Left:
@@ -54,6 +63,7 @@ def left(db: Database, contract: Contract) -> Left:
         if row is None:
             raise QuotaUnknown
         rows, size = store.held(tx, contract.id) if volume.totalled(row) else (0, 0)
+        most = 0 if terms.release is None else terms.release.bits
         privacy = None
         if terms.privacy is not None:
             privacy = budget.left_in(tx, contract.peer_did, contract.product_code, terms.privacy)
@@ -65,6 +75,7 @@ def left(db: Database, contract: Contract) -> Left:
             None if row.bytes_left is None else size,
             again(tx, _OFTEN, row, terms),
             privacy,
+            None if most == 0 or said is None else max(0, most - said(tx, contract.id)),
         )
 
     return db.read(look)

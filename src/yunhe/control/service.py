@@ -44,7 +44,7 @@ from yunhe.control.events import (
 )
 from yunhe.control.grant import Grant, mint
 from yunhe.control.judge import Judge
-from yunhe.control.left import Left, left
+from yunhe.control.left import Left, Said, left
 from yunhe.control.model import (
     ANSWERS,
     DENY,
@@ -80,6 +80,7 @@ class Control:
         self._holder = holder
         self._evidence = evidence
         self._judge = Judge()
+        self.bits_said: Said | None = None  # set by whoever runs programs, and counts theirs
         db.events.on(ContractInForce, self._open)
         db.events.on(ContractEnded, self._close)
 
@@ -452,7 +453,7 @@ class Control:
 
     def left(self, contract: Contract) -> Left:
         """What is left to the other party now; raises QuotaUnknown."""
-        return left(self._db, contract)
+        return left(self._db, contract, self.bits_said)
 
     def privacy_left(self, peer_did: str, dataset: str, privacy: Privacy) -> budget.Budget:
         """What is left to a party of a privacy budget over a data set."""

@@ -338,7 +338,8 @@ class Left:
     """What is left of a contract, as its provider counts it; None: no such bound.
 
     `held_*`: of uses under way, whose rest comes back; `next_at`: when a use may next begin;
-    `privacy`: the budget's `epsilon`, `epsilon_left`, `answers` and the rest.
+    `privacy`: the budget's `epsilon`, `epsilon_left`, `answers` and the rest; `bits_left`: what
+    all runs of applications may still say together.
     """
 
     uses_left: int | None = None
@@ -348,6 +349,7 @@ class Left:
     held_bytes: int | None = None
     next_at: datetime | None = None
     privacy: dict[str, Any] | None = None
+    bits_left: int | None = None
 
 
 @dataclass(frozen=True)

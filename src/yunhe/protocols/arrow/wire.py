@@ -108,7 +108,10 @@ def read_left(body: bytes) -> dict[str, Any]:
     well = all(value is None or type(value) is int for value in counts)
     if not well or not isinstance(privacy, dict | None) or not isinstance(at, str | None):
         raise LeftInvalid
-    return {name: data[name] for name in _LEFT}
+    bits = data.get("bits_left")  # unknown to providers of an earlier version
+    if not isinstance(bits, int | None) or isinstance(bits, bool):
+        raise LeftInvalid
+    return {name: data[name] for name in _LEFT} | {"bits_left": bits}
 
 
 def described(schemas: Mapping[str, bytes]) -> dict[str, Any]:
