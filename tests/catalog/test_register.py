@@ -268,6 +268,20 @@ def test_a_withdrawn_entry_stays_a_tombstone(db: Database, tmp_path: Path) -> No
         both.register.receive("product", {**PRODUCT, "local_id": product.id, "version": 9}, peer())
 
 
+def test_a_reviewer_sees_what_a_listing_or_a_withdrawal_is_about(
+    db: Database, tmp_path: Path
+) -> None:
+    both = side(db, tmp_path)
+    product = listed(both, tmp_path)
+    both.holder.withdraw(product.id)
+    both.carry()
+    found = {each.kind: each.title for each in both.register.registrations()}
+    assert {"resource", "product", "listing", "delist", "revoke"} == set(found)
+    for kind in ("listing", "delist", "revoke"):
+        assert found[kind] == product.title
+        assert found[kind].zh
+
+
 def test_a_suspended_connectors_listings_freeze(db: Database, tmp_path: Path) -> None:
     both = side(db, tmp_path)
     listed(both, tmp_path)

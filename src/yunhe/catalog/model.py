@@ -257,7 +257,10 @@ class Version:
 
 @dataclass(frozen=True)
 class Registration:
-    """A submission at the node: `kind` is resource, product, listing, delist or revoke."""
+    """A submission at the node: `kind` is resource, product, listing, delist or revoke.
+
+    `title`: what it is about, for a reviewer's list; of the last three that of the entry they name.
+    """
 
     id: str
     kind: str
@@ -272,11 +275,7 @@ class Registration:
     warnings: Reasons
     received_at: datetime
     reviewer: str
-
-    @property
-    def title(self) -> Text:
-        """What it is about, for a reviewer's list."""
-        return Text(self.record.get("title_zh", ""), self.record.get("title_en", ""))
+    title: Text
 
 
 @dataclass(frozen=True)

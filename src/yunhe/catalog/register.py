@@ -29,6 +29,7 @@ from yunhe.catalog.model import (
     ReadTerms,
     Reasons,
     Registration,
+    Text,
 )
 from yunhe.catalog.programs import PROGRAM, Programs, check_signed
 from yunhe.catalog.rules_policy import Asked, tables_of
@@ -389,8 +390,11 @@ class Register:
 
     def registrations(self, state: str | None = None) -> tuple[Registration, ...]:
         """Submissions, oldest first, at most CATALOG_LIST_MAX; for reviewers."""
-        rows = self._db.read(lambda tx: store.list_applications(tx, state))
-        return tuple(_registration(row) for row in rows)
+
+        def look(tx: Tx) -> tuple[Registration, ...]:
+            return _registrations(tx, store.list_applications(tx, state))
+
+        return self._db.read(look)
 
     def detail(self, code: str, caller: str = "") -> Detail:
         """A listed product in full. Absent and invisible are the same EntryNotFound."""
@@ -442,7 +446,7 @@ class Register:
         return row
 
     def _get(self, tx: Tx, registration_id: str) -> Registration:
-        return _registration(self._row(tx, registration_id))
+        return _registrations(tx, (self._row(tx, registration_id),))[0]
 
 
 def _detail(row: store.Row) -> Detail:
@@ -456,7 +460,13 @@ def _fingerprint(kind: str, record: Mapping[str, Any]) -> str:
     return sha256_hex({"kind": kind, "names": [n.casefold() for n in names], **content})
 
 
-def _registration(row: store.Row) -> Registration:
+def _registrations(tx: Tx, rows: Sequence[store.Row]) -> tuple[Registration, ...]:
+    untitled = {row.code for row in rows if row.code and row.kind not in _ENTRY_KINDS}
+    about = store.records_of(tx, untitled)
+    return tuple(_registration(row, about.get(row.code, row.record)) for row in rows)
+
+
+def _registration(row: store.Row, about: Mapping[str, Any]) -> Registration:
     return Registration(
         row.id,
         row.kind,
@@ -471,4 +481,5 @@ def _registration(row: store.Row) -> Registration:
         tuple(row.warnings),
         row.received_at,
         row.reviewer,
+        Text(about.get("title_zh", ""), about.get("title_en", "")),
     )

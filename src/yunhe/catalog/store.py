@@ -6,7 +6,7 @@ entry stays as its own tombstone (N04: never reissued).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -351,6 +351,12 @@ def registered_of(tx: Tx, origin_did: str, local_id: str) -> Row | None:
             register.c.origin_did == origin_did, register.c.local_id == local_id
         )
     )
+
+
+def records_of(tx: Tx, codes: Collection[str]) -> dict[str, Any]:
+    """The records of registered entries, tombstones included, by code."""
+    query = sa.select(register.c.code, register.c.record).where(register.c.code.in_(codes))
+    return {row.code: row.record for row in tx.all(query)} if codes else {}
 
 
 def insert_registered(tx: Tx, values: dict[str, Any]) -> bool:
