@@ -97,29 +97,28 @@ class Pair:
         for node, side in ((self.hospital, ours), (self.research, theirs)):
             node.db.write(lambda tx, side=side: tx.emit(ContractInForce(side, tx.now)))
 
-    def admit(self) -> Grant:
+    def admit(self, contract_id: str = "c1") -> Grant:
         self.count += 1
-        wish = Use(
-            f"u{self.count}", "c1", CONSUMER, "alice", "research", frozenset({"lab.value"}), 100
-        )
+        fields = frozenset({"lab.value"})
+        wish = Use(f"u{self.count}", contract_id, CONSUMER, "alice", "research", fields, 100)
         grant = self.hospital.control.admit(wish)
         self.hospital.control.release(grant)
         return grant
 
-    def use(self, rows: int = 10, deliver: bool = True) -> str:
+    def use(self, rows: int = 10, deliver: bool = True, contract_id: str = "c1") -> str:
         """One whole use: the provider posts, the consumer signs for the same rows."""
-        grant = self.admit()
+        grant = self.admit(contract_id)
         self.hospital.control.post(grant, rows, rows * 8)
-        self.receive(grant.use_id, rows)
+        self.receive(grant.use_id, rows, contract_id)
         if deliver:
             self.deliver()
         return grant.use_id
 
-    def receive(self, use_id: str, rows: int) -> None:
+    def receive(self, use_id: str, rows: int, contract_id: str = "c1") -> None:
         digest = hashlib.sha256(use_id.encode()).hexdigest()
         self.research.db.write(
             lambda tx: self.research.exchange.record_receipt(
-                tx, use_id, "c1", rows, rows * 8, digest, "research"
+                tx, use_id, contract_id, rows, rows * 8, digest, "research"
             )
         )
 
@@ -182,6 +181,12 @@ def pair(db: Database, research_db: Database, tmp_path: Path) -> Iterator[Pair]:
 @pytest.fixture
 def any_pair(any_db: Database, research_db: Database, tmp_path: Path) -> Iterator[Pair]:
     yield from _pair(any_db, research_db, tmp_path)
+
+
+@pytest.fixture(params=["research_db", "pg_db"])
+def paying_pair(request: pytest.FixtureRequest, db: Database, tmp_path: Path) -> Iterator[Pair]:
+    """The consumer's books lie on either engine."""
+    yield from _pair(db, request.getfixturevalue(request.param), tmp_path)
 
 
 def _pair(hospital_db: Database, research_db: Database, folder: Path) -> Iterator[Pair]:

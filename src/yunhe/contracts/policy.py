@@ -21,10 +21,11 @@ from yunhe.contracts.privacy import Privacy
 from yunhe.contracts.release import Release
 from yunhe.contracts.watermark import Watermark
 from yunhe.contracts.words import Action, Operator, Term
+from yunhe.kernel import limits
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.clock import iso, parse_iso
 from yunhe.kernel.errors import YunheError
-from yunhe.kernel.money import parse_yuan, yuan
+from yunhe.kernel.money import charge, parse_yuan, yuan
 
 Value = str | tuple[str, ...]
 
@@ -280,12 +281,21 @@ def terms_from_policy(policy: Policy) -> Terms:
     prices = {"use": 0, "row": 0}
     for duty in rule.duties:
         _read_duty(duty, masks, prices)
-    return Terms(
-        row_filters=tuple(filters),
-        masks=tuple(masks),
-        price=Price(prices["use"], prices["row"]),
-        **got,
-    )
+    price = Price(prices["use"], prices["row"])
+    _check_payable(price, got.get("rows_max"))
+    return Terms(row_filters=tuple(filters), masks=tuple(masks), price=price, **got)
+
+
+def _check_payable(price: Price, rows_max: int | None) -> None:
+    """The dearest use must be one that the ledger can pay: no price, however high, makes it free.
+
+    A consumer may offer more than is asked, and what cannot be booked would never be billed.
+    """
+    rows = min(limits.RESULT_ROWS_MAX if rows_max is None else rows_max, limits.RESULT_ROWS_MAX)
+    dearest = charge(price.per_use, price.per_row, rows)
+    if dearest > limits.TRANSFER_FEN_MAX:
+        value = f"{yuan(dearest)} CNY for one use of {rows} rows"
+        raise TermNotUnderstood(term=Term.PAY_AMOUNT, value=value)
 
 
 def _check_together(got: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def statement_body(
         "provider": bill.provider_did,
         "consumer": bill.consumer_did,
         "issued_at": iso(now),
-        "period": {"from": iso(meters[0].at), "to": iso(until)},
+        "period": {"from": iso(min(meters[0].at, until)), "to": iso(until)},
         "price": {
             "per_use_fen": bill.per_use_fen,
             "per_row_fen": bill.per_row_fen,
@@ -138,7 +138,8 @@ _LINE: dict[str, Check] = {
 }
 _STATEMENT: dict[str, Check] = {
     "type": STATEMENT.__eq__,
-    "id": lambda v: _text(v) and len(v) <= limits.USE_ID_CHARS_MAX,
+    # It becomes the id of a ledger transfer, and `<id>/post` is one of ours.
+    "id": lambda v: _text(v) and len(v) <= limits.USE_ID_CHARS_MAX and "/" not in v,
     "contract_id": _text,
     "provider": _text,
     "consumer": _text,

@@ -8,7 +8,7 @@ without its evidence entry, stops everything and is named.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from yunhe.evidence import EvidenceLog
 from yunhe.exchange import store
@@ -46,6 +46,8 @@ from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.keys import verify_jws_detached
 from yunhe.kernel.outbox import enqueue
+
+_TICK: Final = timedelta(microseconds=1)
 
 
 def vouched(evidence: EvidenceLog, entry_id: str, leaf: str, wanted: dict[str, Any]) -> str:
@@ -103,6 +105,18 @@ def _billable(desk: Desk, tx: Tx, contract_id: str) -> tuple[Bill, list[Meter], 
     return bill, [meter for meter in meters if meter.use_id not in out], held
 
 
+def _payable(meters: list[Meter]) -> list[Meter]:
+    """As many of the first as one statement holds and one ledger transfer can pay."""
+    found: list[Meter] = []
+    total = 0
+    for meter in meters[: limits.STATEMENT_LINES_MAX]:
+        total += meter.fee_fen
+        if total > limits.TRANSFER_FEN_MAX:
+            break
+        found.append(meter)
+    return found
+
+
 def _prove(desk: Desk, meters: list[Meter]) -> None:
     for meter in meters:
         wanted = {
@@ -134,7 +148,7 @@ def issue(desk: Desk, contract_id: str) -> Statement:
         if held and not found:
             until = tx.now + timedelta(seconds=limits.RECEIPT_WAIT_S)
             raise ReceiptAwaited(use_id=held[0], until=iso(until))
-        return found[: limits.STATEMENT_LINES_MAX]
+        return _payable(found)
 
     meters = desk.db.write(look)  # a write, only for the lock; nothing is written
     if not meters:
@@ -147,11 +161,24 @@ def issue(desk: Desk, contract_id: str) -> Statement:
             raise UsesInFlight(use_id=use.use_id)
         if now_open[: len(meters)] != meters:
             raise BillMoved
-        whole = len(now_open) == len(meters)
-        until = tx.now if whole else meters[-1].at
-        return _issue(desk, tx, bill, meters, held[: limits.STATEMENT_LINES_MAX], until)
+        until, waiting = _period_end(tx, contract_id, now_open[len(meters) :])
+        held = [*held, *waiting][: limits.STATEMENT_LINES_MAX]
+        return _issue(desk, tx, bill, meters, held, until)
 
     return desk.db.write(verb)
+
+
+def _period_end(tx: Tx, contract_id: str, rest: list[Meter]) -> tuple[datetime, list[str]]:
+    """Until when a statement speaks that leaves `rest` to the next one, and which uses it has to
+    name as held.
+
+    The consumer misses whatever it signed for within the period: so it ends before the first
+    receipt of the rest, by the consumer's own clock, and names those that have not come yet.
+    """
+    signed = store.receipted_uses(tx, contract_id)
+    known = [signed[meter.use_id] for meter in rest if meter.use_id in signed]
+    before = min(known, default=tx.now + _TICK) - _TICK
+    return min(before, tx.now), [each.use_id for each in rest if each.use_id not in signed]
 
 
 def _issue(

@@ -119,9 +119,7 @@ def _fee(own: _Own, receipt: SignedReceipt) -> int:
 def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
     use_id = line["use_id"]
     claimed = f"{line['rows']} rows, {line['fee_fen']} fen"
-    if use_id in own.settled:
-        paid = f"{own.settled[use_id]} fen"
-        yield Difference(use_id, "ALREADY_SETTLED", claimed, paid)
+    yield from _paid_before(line, own.settled)
     receipt = own.receipts.get(use_id)
     if receipt is None:
         yield Difference(use_id, "RECEIPT_MISSING", claimed, "–")
@@ -150,6 +148,13 @@ def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
         yield Difference(use_id, "ENTRY_DIFFERS", line["leaf"], receipt.body["accepts"])
 
 
+def _paid_before(line: dict[str, Any], settled: dict[str, int]) -> Iterator[Difference]:
+    if line["use_id"] in settled:
+        claimed = f"{line['rows']} rows, {line['fee_fen']} fen"
+        paid = f"{settled[line['use_id']]} fen"
+        yield Difference(line["use_id"], "ALREADY_SETTLED", claimed, paid)
+
+
 def _unproven(desk: Desk, body: dict[str, Any], own: _Own) -> Iterator[Difference]:
     for line in body["lines"]:
         why = in_tree(desk.evidence, own.receipts[line["use_id"]].entry_id)
@@ -161,9 +166,15 @@ def _unproven(desk: Desk, body: dict[str, Any], own: _Own) -> Iterator[Differenc
 def _answer(
     desk: Desk, tx: Tx, body: dict[str, Any], jws: str, differences: tuple[Difference, ...]
 ) -> Statement:
+    # One statement of a contract at a time, and a look at what was paid since the books were read:
+    # two that list one use may come at once.
+    store.find_bill(tx, body["contract_id"], lock=tx.dialect == "postgresql")
     again = store.find_statement(tx, body["id"])
     if again is not None:
         return again
+    if not differences:
+        paid = store.billed_uses(tx, body["contract_id"])
+        differences = tuple(d for line in body["lines"] for d in _paid_before(line, paid))
     named = [each.to_json() for each in differences[: limits.STATEMENT_DIFFERENCES_MAX]]
     if named:
         answer_jws = desk.sign(dispute_body(body, named), body["provider"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -200,10 +201,10 @@ def receipts_count(tx: Tx, contract_id: str) -> int:
     return int(tx.scalar(counted.where(receipt.c.contract_id == contract_id)))
 
 
-def receipted_uses(tx: Tx, contract_id: str) -> set[str]:
-    """The uses of a contract that have a receipt."""
-    query = sa.select(receipt.c.use_id).where(receipt.c.contract_id == contract_id)
-    return {row.use_id for row in tx.all(query)}
+def receipted_uses(tx: Tx, contract_id: str) -> dict[str, datetime]:
+    """The uses of a contract that have a receipt, with the time that it states."""
+    query = sa.select(receipt.c.use_id, receipt.c.at).where(receipt.c.contract_id == contract_id)
+    return {row.use_id: row.at for row in tx.all(query)}
 
 
 def add_asked(tx: Tx, values: dict[str, Any]) -> bool:

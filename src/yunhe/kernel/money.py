@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_AMOUNT = re.compile(r"^(\d{1,13})(?:\.(\d{1,2}))?(?: ?CNY)?$")
+_AMOUNT = re.compile(r"(\d{1,13})(?:\.(\d{1,2}))?(?: ?CNY)?", re.ASCII)  # no other script's digits
 
 
 def yuan(fen: int) -> str:
@@ -15,7 +15,7 @@ def yuan(fen: int) -> str:
 
 def parse_yuan(text: str) -> int:
     """`'12.34'`, `'12.3 CNY'`, `'12'` -> fen; raises ValueError for anything finer or other."""
-    match = _AMOUNT.match(text.strip())
+    match = _AMOUNT.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"not an amount in CNY: {text!r}")
     whole, part = match.groups()
