@@ -22,6 +22,7 @@ NOTE_CHARS_MAX: Final = 64 * 1024
 SIGNATURES_MAX: Final = 16
 _NAME = re.compile(r"[^\s+]+")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_CONTROL = re.compile(r"[\0-\t\v-\x1f]")  # all but the newline
 
 
 class BadNote(ValueError):
@@ -128,7 +129,7 @@ def _signature_line(line: str) -> tuple[str, bytes, bytes]:
 
 
 def _check_text(text: str) -> None:
-    if not text.endswith("\n") or any(char < " " and char != "\n" for char in text):
+    if not text.endswith("\n") or _CONTROL.search(text):
         raise BadNote("the text ends in a newline and has no control characters")
 
 

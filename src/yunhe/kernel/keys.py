@@ -100,9 +100,13 @@ class SigningKey:
     def _public(self) -> OKPKey:
         return _okp(self.private.public_key())
 
+    @cached_property
+    def _raw(self) -> bytes:
+        return self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
     def public_raw(self) -> bytes:
         """The 32 bytes of the public key."""
-        return self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return self._raw
 
     def public_jwk(self) -> Jwk:
         """The public JWK: kty, crv, x, kid."""

@@ -75,7 +75,7 @@ class _Statement:
     text: str
     named = False  # the text has its parameters by name
     names: list[tuple[str, Any, _Converter]]  # parameter, what it is if not given, converter
-    columns: list[_Converter]
+    columns: list[tuple[int, Callable[[Any], Any]]]  # by place: the converters that there are
 
     def bind(self, values: Values) -> _Given:
         """The parameters in the order of the text, or by their names."""
@@ -91,15 +91,15 @@ class _Statement:
 
     def read(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """The rows with the column types' values."""
-        if not any(self.columns):
+        if not self.columns:
             return rows
-        return [
-            tuple(
-                convert(value) if convert else value
-                for value, convert in zip(row, self.columns, strict=True)
-            )
-            for row in rows
-        ]
+        found = []
+        for row in rows:
+            values = list(row)
+            for at, convert in self.columns:
+                values[at] = convert(values[at])
+            found.append(tuple(values))
+        return found
 
 
 class _Insert(_Statement):
@@ -126,9 +126,10 @@ class _Compiled(_Statement):
             for name in (made.params if self.named else made.positiontup or ())
         ]
         selected = statement.selected_columns if isinstance(statement, sa.Select) else ()
-        self.columns = [
+        converters = (
             column.type.dialect_impl(dialect).result_processor(dialect, None) for column in selected
-        ]
+        )
+        self.columns = [(at, each) for at, each in enumerate(converters) if each is not None]
 
 
 def _to_database(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> _Converter:
