@@ -110,10 +110,10 @@ class Register:
         if same is not None:
             if same.digest != digest:
                 raise VersionConflict(version=number)  # R3
-            return _registration(same)
+            return _registrations(tx, (same,))[0]
         last = store.latest_application(tx, peer.did, local_id, track)
         if last is not None and last.version > number:
-            return _registration(last)  # stale: what is newer stays
+            return _registrations(tx, (last,))[0]  # stale: what is newer stays
         if last is not None and last.state in ("submitted", "waiting"):
             store.decide_application(tx, last.id, last.state, state="superseded", reviewer="origin")
         entry = self._entry_for(tx, kind, record, peer)  # as whoever decided `last` left it
