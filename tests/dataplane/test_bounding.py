@@ -126,6 +126,34 @@ def test_certainty_by_places_is_no_less_strict(con) -> None:
         assert shown.fetchall() == [(most, most + 1)]
 
 
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([(at, 2.0) for at in range(20)], True),
+        ([(at, math.inf if at == 7 else 2.0) for at in range(20)], False),
+        ([(at, -math.inf if at == 7 else 2.0) for at in range(20)], False),
+        ([(at, math.nan if at == 7 else 2.0) for at in range(20)], False),
+        ([*((at, 2.0) for at in range(20)), (7, math.inf), (7, -math.inf)], False),
+        ([*((at, 2.0) for at in range(20)), (7, 1.5e308), (7, 1.5e308)], False),
+        ([(at, None if at == 7 else 2.0) for at in range(20)], True),
+    ],
+    ids=["plain", "inf", "-inf", "nan", "both", "beyond", "null"],
+)
+def test_a_person_whose_own_sum_is_no_number_is_all_of_it(con, rows, told, stored) -> None:
+    """One among many, so that places are added up to what is no number either."""
+    con.execute("CREATE OR REPLACE TABLE data.t (pid BIGINT, v DOUBLE)")
+    con.executemany("INSERT INTO data.t VALUES (?, ?)", rows)
+    lies = "sqlite:c/t" if stored else "/there"
+    table = TableBinding({"pid": "BIGINT", "v": "DOUBLE"}, (lies,), "pid")
+    terms = Terms(("p",), ("t.v",), minimum_group=5)
+    for asked in ("sum(v)", "avg(v)"):
+        made = govern(f"SELECT {asked} FROM t", {"t": table}, terms)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE groups AS {made.groups_sql}")
+        shown = con.execute("SELECT count(*) FROM groups WHERE __entities >= 5").fetchone()
+        assert shown == (int(told),), asked
+
+
 def test_too_many_groups_are_refused_before_they_are_counted(pool, hospital, tmp_path) -> None:
     file = tmp_path / "t.parquet"
     many = limits.PRINTS_MAX + 1

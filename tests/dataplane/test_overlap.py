@@ -15,6 +15,7 @@ from dataplane.test_service import PEER, Plane
 from yunhe.contracts import Terms
 from yunhe.control import QueryOverlap
 from yunhe.dataplane import GroupTooSmall, Query, TableBinding
+from yunhe.dataplane.errors_groups import EntityKeysUnlike
 from yunhe.kernel.db import Database
 from yunhe.kernel.errors import YunheError
 
@@ -146,6 +147,44 @@ def test_another_table_beside_it_hides_no_row(visits: Plane, join: str, turned: 
     if not turned:
         (due,) = _second(visits, asked[0], "again")
         assert _second(visits, same, "same")[0]["s"] == due["s"]
+
+
+def _keyed(plane: Plane, table: str, key: str, kind: str) -> None:
+    """The table with its entity key made of `key`, of another type."""
+    tables = dict(plane.plane._tables(None))
+    (file,) = tables[table].source
+    con = duckdb.connect()
+    con.execute(f"CREATE TABLE t AS SELECT * REPLACE (CAST({key} AS {kind}) AS pid) FROM '{file}'")
+    con.execute(f"COPY t TO '{file}' (FORMAT parquet)")
+    columns = {**tables[table].columns, "pid": kind}
+    tables[table] = replace(tables[table], columns=columns)
+    plane.plane._tables = lambda contract: tables
+
+
+@pytest.mark.parametrize("kind", ["SMALLINT", "INTEGER", "DECIMAL(9,0)"])
+@pytest.mark.parametrize("beside", ["pay JOIN visit", "visit JOIN pay", "pay FULL JOIN visit"])
+def test_a_person_whose_number_has_two_widths_is_one_person(
+    visits: Plane, beside: str, kind: str
+) -> None:
+    """Alone the table counts by its own type, beside another by that of the other."""
+    _keyed(visits, "pay", "-pid", "BIGINT")
+    _keyed(visits, "visit", "-pid", kind)
+    one = f"day = 3 AND cost = {(1000 * 31 + 3 * 7919) % 997} AND {TARGET}"
+    _second(visits, "SELECT sum(cost) AS s FROM visit WHERE day < 2", "one")
+    more = f"SELECT sum(cost) AS s FROM {beside} USING (pid) WHERE day < 2 OR ({one})"
+    with pytest.raises(QueryOverlap):
+        _second(visits, more, "other")
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR", "DOUBLE", "DECIMAL(9,1)", "HUGEINT", "UBIGINT"])
+def test_tables_that_call_a_person_by_unlike_types_are_not_joined(visits: Plane, kind: str) -> None:
+    _keyed(visits, "visit", "pid", kind)
+    with pytest.raises(EntityKeysUnlike) as refusal:
+        _second(visits, "SELECT avg(cost) AS a FROM pay JOIN visit USING (pid)", "joined")
+    assert refusal.value.facts["other_kind"] == kind
+    assert _second(visits, "SELECT avg(cost) AS a FROM visit", "alone")
+    _keyed(visits, "pay", "pid", kind)
+    assert _second(visits, "SELECT avg(cost) AS a FROM pay JOIN visit USING (pid)", "alike")
 
 
 def test_a_few_without_a_value_stand_in_no_questions_way(gaps: Plane) -> None:

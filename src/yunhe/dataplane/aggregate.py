@@ -15,16 +15,15 @@ from sqlglot import exp
 
 from yunhe.contracts import RANKED, SPREAD, USUAL, Aggregates, Privacy, Terms
 from yunhe.dataplane.bounding import Figure, Shape
+from yunhe.dataplane.entities import WHOLE, alike, check_joins, is_entity
 from yunhe.dataplane.errors import (
     AggregateArgument,
     AggregateDistinct,
     AggregateFunction,
     AggregateGroupingSets,
-    AggregateJoin,
     AggregateNeeded,
     AggregateNotAgreed,
     AggregateRawColumn,
-    AggregateSelfJoin,
     AggregateSetOperation,
     AggregateSubquery,
     AggregateWindow,
@@ -298,8 +297,11 @@ class _Split:
         hashes = [exp.column(ROW, table=alias, quoted=True) for alias in self.views]
         alone = hashes if len(hashes) > 1 else []
         rows.set("group", None)
+        entity = self._entity()
+        if self._narrow():
+            entity = exp.Cast(this=entity, to=exp.DataType.build(WHOLE))
         for item in (
-            _named(self._entity(), "__e"),
+            _named(entity, "__e"),
             _named(exp.Anonymous(this="HASH", expressions=hashes), "__r"),
             *(_named(each.copy(), f"v{at}") for at, each in enumerate(self.values.values())),
             *(
@@ -340,7 +342,7 @@ class _Split:
             people.append("expressions", item)
         keys = [key.this.copy() for key in people.selects[: len(self.keys)]]
         people.set("group", exp.Group(expressions=[*keys, entity.copy()]))
-        return people, Partials(len(self.keys), len(presences), len(sums))
+        return people, Partials(len(self.keys), len(presences), len(sums), self._narrow())
 
     def _entity(self) -> exp.Expr:
         """The entity of a row. All joins equate entities; an outer one may leave out either."""
@@ -350,10 +352,13 @@ class _Split:
         sides = {str(join.side).upper() for join in self.tree.args.get("joins") or []}
         if not sides & {"RIGHT", "FULL"}:
             return keys[0]
-        if len({view.entity_kind for view in self.views.values()}) > 1:
-            keys = [exp.Cast(this=key, to=exp.DataType.build("TEXT")) for key in keys]
-        # Of one type as it is: its hash is that of the entity in any other query.
         return exp.Coalesce(this=keys[0], expressions=keys[1:])
+
+    def _narrow(self) -> bool:
+        """Whether entities are whole numbers, some of less than WHOLE: the engine's hash of a
+        number is that of its type."""
+        kinds = {view.entity_kind for view in self.views.values()}
+        return kinds != {WHOLE} and all(alike(kind) == WHOLE for kind in kinds)
 
     def _group_keys(self) -> list[exp.Expr]:
         group = self.tree.args.get("group")
@@ -365,31 +370,7 @@ class _Split:
         return [key.unnest() for key in group.expressions]
 
     def _check_joins(self) -> None:
-        """Each join equates entity keys, and no table joins itself.
-
-        Joined n times over, an entity of m rows has m^n: one of k would be the whole average, and
-        the time it takes would tell that it is there.
-        """
-        names = [view.table for view in self.views.values()]
-        for name in names:
-            if names.count(name) > 1:
-                raise AggregateSelfJoin(table=name)
-        keys = ", ".join(sorted({str(view.entity_key) for view in self.views.values()}))
-        for join in self.tree.args.get("joins") or []:
-            alias, on = join.this.alias_or_name, join.args.get("on")
-            if on is None or join.kind.upper() not in ("", "INNER", "OUTER"):
-                raise AggregateJoin(keys=keys)
-            linked = False
-            for part in on.flatten() if isinstance(on, exp.And) else [on]:
-                part = part.unnest()
-                sides = (part.this, part.expression) if isinstance(part, exp.EQ) else ()
-                if len(sides) != 2 or not all(isinstance(side, exp.Column) for side in sides):
-                    raise AggregateJoin(keys=keys)
-                tables = {side.table for side in sides}
-                entities = all(self._is_entity(side, joinable=True) for side in sides)
-                linked = linked or (entities and alias in tables and len(tables) == 2)
-            if not linked:
-                raise AggregateJoin(keys=keys)
+        check_joins(self.tree, self.views)
 
     def _check_agreed(self, node: exp.Expr, column: exp.Column) -> None:
         """Whether the terms allow this aggregate of the column, and its type has it."""
@@ -410,11 +391,8 @@ class _Split:
         field = self.views[column.table].field(column.name)
         return cell(column.type, self.allowed.of(field).step)
 
-    def _is_entity(self, column: exp.Expr, *, joinable: bool = False) -> bool:
-        view = self.views.get(column.table) if isinstance(column, exp.Column) else None
-        if view is None or not view.is_entity(column.name):
-            return False
-        return view.entity_joinable or not joinable
+    def _is_entity(self, column: exp.Expr) -> bool:
+        return is_entity(column, self.views)
 
     def _refuse_entity(self, part: exp.Expr | None) -> None:
         for column in part.find_all(exp.Column) if part is not None else ():

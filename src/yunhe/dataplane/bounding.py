@@ -12,6 +12,7 @@ such groups it is left to count the entities. Only the others are weighed entity
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from yunhe.dataplane.ranks import Beside
@@ -66,6 +67,17 @@ def buckets(k: int) -> int:
     while size < 8 * k and size < limits.PRINT_BUCKETS_MAX:
         size *= 2
     return size
+
+
+def outweighing(parts: Iterable[tuple[str, int]]) -> list[str]:
+    """When one entity has more than its share: of (name, parts in which one may be) the sums
+    over all and the maxima `_max`. Whoever makes a sum infinite, or no number, is all of it."""
+    rules = [
+        (name, f"sum({name}) < {least} * max({name}_max)") for name, least in parts if least > 1
+    ]
+    return [
+        f"{rule} OR NOT isfinite(sum({name}))" if name[0] == "s" else rule for name, rule in rules
+    ]
 
 
 def statement(rows: str, shape: Shape, k: int, figures: str | None = None) -> str:
@@ -257,9 +269,7 @@ class _Text:
 
     def _weighed(self) -> str:
         """By group: entities behind each part of it, 0 where one outweighs."""
-        outweighed = " OR ".join(
-            f"sum({name}) < {least} * max({name}_max)" for name, least in self.parts if least > 1
-        )
+        outweighed = " OR ".join(outweighing(self.parts))
         counts = ["sum(__all)", *(f"sum(p{at}_entities)" for at in self.shape.counted)]
         fewest = f"least({', '.join(counts)})" if len(counts) > 1 else counts[0]
         kept = f"CASE WHEN {outweighed} THEN 0 ELSE {fewest} END" if outweighed else fewest

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yunhe.dataplane.bounding import AUDIT_KEY, ENTITIES, PRINT, WORD, buckets, share
+from yunhe.dataplane.bounding import AUDIT_KEY, ENTITIES, PRINT, WORD, buckets, outweighing, share
+from yunhe.dataplane.entities import WHOLE
 
 
 @dataclass(frozen=True)
 class Partials:
-    """Of a `people` statement: keys k0.., columns p0.. (presence counts) and s0.. (sums)."""
+    """Of a `people` statement: keys k0.., columns p0.. (presence counts) and s0.. (sums).
+
+    `narrow`: its entities are whole numbers that may be of less than entities.WHOLE.
+    """
 
     keys: int
     presences: int
     sums: int
+    narrow: bool = False
 
 
 def statement(figures: str, people: str, shape: Partials, k: int) -> str:
@@ -33,21 +38,20 @@ def statement(figures: str, people: str, shape: Partials, k: int) -> str:
     # Half of a sum may be one entity's; below three entities there is nothing to hide behind.
     parts += [(f"s{at}", 2 if k >= 3 else 1) for at in range(shape.sums)]
     per_bucket = [f"{name}" for name in keys]
-    per_bucket.append(f"hash({AUDIT_KEY}, __e) % {buckets(k)} AS __b")
+    entity = f"hash({AUDIT_KEY}, {f'CAST(__e AS {WHOLE})' if shape.narrow else '__e'})"
+    per_bucket.append(f"{entity} % {buckets(k)} AS __b")
     per_bucket += [f"sum({name}) AS {name}, max({name}) AS {name}_max" for name, _ in parts]
     per_bucket += [
         f"count(*) FILTER (WHERE p{at} > 0) AS p{at}_entities" for at in range(shape.presences)
     ]
     per_bucket.append("count(*) AS __all")
-    per_bucket.append(f"sum(hash({AUDIT_KEY}, __e)) AS __es, sum(__r) AS __rs")
+    per_bucket.append(f"sum({entity}) AS __es, sum(__r) AS __rs")
     inner = ", ".join([*keys, "__b"])
     bucketed = (
         f"SELECT {', '.join(per_bucket)} FROM ({people}) AS people "  # noqa: S608 our own names
         f"WHERE __e IS NOT NULL GROUP BY {inner}"
     )
-    outweighed = " OR ".join(
-        f"sum({name}) < {least} * max({name}_max)" for name, least in parts if least > 1
-    )
+    outweighed = " OR ".join(outweighing(parts))
     counts = ["sum(__all)", *(f"sum(p{at}_entities)" for at in range(shape.presences))]
     fewest = f"least({', '.join(counts)})" if len(counts) > 1 else counts[0]
     kept = f"CASE WHEN {outweighed} THEN 0 ELSE {fewest} END" if outweighed else fewest

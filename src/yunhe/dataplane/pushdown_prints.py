@@ -55,8 +55,11 @@ def _hash(node: exp.Expr) -> exp.Expr:
     if all(isinstance(part, exp.Column) and part.name == ROW for part in parts):
         return parts[0].copy() if len(parts) == 1 else _print(parts)
     keyed = isinstance(parts[0], exp.Anonymous) and parts[0].name.upper() == "GETVARIABLE"
-    if keyed and len(parts) == 2 and isinstance(parts[1], exp.Column):
-        return _print(parts[1:])
+    if keyed and len(parts) == 2:
+        # A number of any width is one text.
+        entity = parts[1].this if isinstance(parts[1], exp.Cast) else parts[1]
+        if isinstance(entity, exp.Column):
+            return _print([entity])
     return node
 
 

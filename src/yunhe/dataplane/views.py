@@ -165,11 +165,11 @@ def _no_figure(allowed: Allowed, kind: str, entity: bool) -> str:
     """Why the allowed aggregates of a column of this type cannot be had; empty: they can."""
     if entity and set(allowed.names) != {"count"}:
         return "the entity key may only be counted"
-    built = _built(kind)
-    if allowed.step and cell(built, allowed.step) is None:
+    made = built(kind)
+    if allowed.step and cell(made, allowed.step) is None:
         return f"{kind} has no order in steps of {allowed.step}"
     wanting = set(allowed.names).difference(RANKED, ["count"])
-    if wanting and not built.is_type(*exp.DataType.NUMERIC_TYPES, exp.DType.UNKNOWN):
+    if wanting and not made.is_type(*exp.DataType.NUMERIC_TYPES, exp.DType.UNKNOWN):
         return f"{min(wanting)} of {kind}"
     return ""
 
@@ -314,7 +314,7 @@ def _check_values(table: str, predicate: exp.Expr, kinds: Mapping[str, str]) -> 
     """Each literal must be a value of the column it is compared with: no row can make it raise."""
     for node in predicate.walk():
         if isinstance(node, exp.Column):
-            node.type = _built(kinds.get(node.name.lower(), "UNKNOWN"))
+            node.type = built(kinds.get(node.name.lower(), "UNKNOWN"))
         elif isinstance(node, exp.Cast):
             node.type = node.to
         elif isinstance(node, exp.Boolean):
@@ -329,7 +329,8 @@ def _check_values(table: str, predicate: exp.Expr, kinds: Mapping[str, str]) -> 
         raise FilterNotEnforceable(table=table, why=f"{pair} compares values of different kinds")
 
 
-def _built(kind: str) -> exp.DataType:
+def built(kind: str) -> exp.DataType:
+    """The type of this name; UNKNOWN where it is none."""
     try:
         return exp.DataType.build(kind, dialect="duckdb")
     except (SqlglotError, ValueError):
