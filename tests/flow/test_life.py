@@ -7,6 +7,8 @@ import io
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,65 @@ def test_a_demo_that_cannot_start_is_no_success(
     assert demo.run(json_file=record, home=tmp_path / "demo", console=console, lang="en") == 1
     assert "did not come up" in console.file.getvalue()  # type: ignore[attr-defined]
     assert json.loads(record.read_text(encoding="utf-8"))["outcome"] == "failed"
+
+
+@needs_data
+@pytest.mark.parametrize("broken", [AttributeError("no such thing"), OSError(28, "disk full")])
+def test_whatever_goes_wrong_its_step_is_named_and_no_node_stays(
+    tmp_path: Path, logs: dict[str, str], monkeypatch: pytest.MonkeyPatch, broken: Exception
+) -> None:
+    def breaks(stage: Stage, *_rest: Any) -> None:
+        raise broken
+
+    monkeypatch.setattr(story, "listed_terms", lambda: breaks(None))  # type: ignore[arg-type]
+    record, console = tmp_path / "out.json", quiet()
+    assert demo.run(json_file=record, home=tmp_path / "demo", console=console, lang="zh") == 1
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert f"第 3 步（数据产品登记与上架）未达成：{type(broken).__name__}" in said
+    steps = json.loads(record.read_text(encoding="utf-8"))["steps"]
+    assert [step["outcome"] for step in steps] == ["ok", "ok", "failed"]
+    assert set(logs) == {"fn", "a", "b", "r"}
+
+
+@needs_data
+def test_an_interrupt_names_its_step_and_ends_every_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes: list[Any] = []
+
+    def interrupted(stage: Stage) -> None:
+        nodes.extend(stage.nodes.values())
+        with stage.step("find at another node", "跨节点检索", "r", "catalog.listed"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(story, "register", interrupted)
+    record, console = tmp_path / "out.json", quiet()
+    with pytest.raises(KeyboardInterrupt):  # the command makes exit code 130 of it
+        demo.run(json_file=record, home=tmp_path / "demo", console=console, lang="en")
+    assert "interrupted in step 1 (find at another node)" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert json.loads(record.read_text(encoding="utf-8"))["outcome"] == "failed"
+    assert len(nodes) == 4
+    assert all(node.died() for node in nodes)
+
+
+@needs_data
+@pytest.mark.parametrize("file", ["in-a-file/out.json", "a-folder"])
+def test_a_record_that_cannot_be_written_is_said_before_anything_starts(
+    tmp_path: Path, file: str
+) -> None:
+    (tmp_path / "in-a-file").write_text("", encoding="utf-8")
+    (tmp_path / "a-folder").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "yunhe", "demo", "--lang", "en", "--json", str(tmp_path / file)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "BAD_ARGUMENT" in done.stderr
+    assert file.partition("/")[0] in done.stderr
+    assert "http://127" not in done.stdout
 
 
 # -- step 8 fails where a row is missing ------------------------------------------------------

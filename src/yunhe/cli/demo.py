@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from yunhe.cli.desk import Desk, command
-from yunhe.cli.errors import BadArgument, ExtraMissing
+from yunhe.cli.errors import BadArgument, ExtraMissing, unusable
 
 app = typer.Typer()
 
@@ -32,4 +32,7 @@ def demo(
 
     if story not in stories.STORIES:
         raise BadArgument(what=story, why="it is none of life, fabric", why_zh="可选 life、fabric")
-    return int(stories.run(keep=keep, json_file=json, lang=desk.lang, tale=story))
+    try:
+        return int(stories.run(keep=keep, json_file=json, lang=desk.lang, tale=story))
+    except OSError as error:
+        raise unusable(Path(error.filename or json or "."), error) from error

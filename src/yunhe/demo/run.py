@@ -71,13 +71,16 @@ def run(
     """Play the story; 0 when every step held, 1 with the step's name otherwise.
 
     `tale` is one of STORIES; `keep` leaves the nodes up and their folder in place; `json_file`
-    gets the record.
+    gets the record. Raises OSError, before anything starts, where record or proof cannot be
+    written, and KeyboardInterrupt once all is put away.
     """
     console = console or Console()
+    proof = _files(json_file)
+    _claim(json_file, proof[0].parent)
     folder = home or Path(tempfile.mkdtemp(prefix="yunhe-demo-"))
     started = time.monotonic()
     told = STORIES[tale]
-    stage = Stage(lay_out(folder, told.parties), console, lang, _files(json_file))
+    stage = Stage(lay_out(folder, told.parties), console, lang, proof)
     zh, number = lang == "zh", len(told.parties)
     title = f"{told.title}, {number} nodes on loopback"
     title = f"{told.title_zh}，本机 {number} 个节点" if zh else title
@@ -95,12 +98,15 @@ def run(
         if isinstance(error, StepFailed) and error.__cause__ is not None:
             console.print(f"[dim]{type(error.__cause__).__name__}[/]")
     except KeyboardInterrupt:
-        console.print(f"\n[bold]{'已中断' if zh else 'interrupted'}[/]")
+        console.print(f"\n[bold]{_interrupted(stage)}[/]")
+        raise
     finally:
         seconds = time.monotonic() - started
-        if json_file is not None:
-            stage.write(json_file, seconds, done)
-        _close(stage, folder, keep, done)
+        try:
+            if json_file is not None:
+                stage.write(json_file, seconds, done)
+        finally:
+            _close(stage, folder, keep, done)
     if done and tale == "life":
         kept = "证据包已保留" if zh else "The proof stays"
         console.print(
@@ -120,6 +126,23 @@ def _files(json_file: Path | None) -> tuple[Path, Path]:
         return Path(".demo/bundle.json"), Path(".demo/trust.json")
     stem = json_file.with_suffix("")
     return Path(f"{stem}-bundle.json"), Path(f"{stem}-trust.json")
+
+
+def _claim(json_file: Path | None, folder: Path) -> None:
+    """Raise OSError unless the record and what lies beside it can be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+    if json_file is not None:
+        json_file.open("a", encoding="utf-8").close()
+
+
+def _interrupted(stage: Stage) -> str:
+    step, zh = stage.under_way(), stage.lang == "zh"
+    if step is None:
+        return "已中断" if zh else "interrupted"
+    number, name, name_zh = step
+    return f"在第 {number} 步（{name_zh}）中断" if zh else f"interrupted in step {number} ({name})"
 
 
 def _open(stage: Stage, folder: Path, told: Story) -> None:

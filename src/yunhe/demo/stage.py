@@ -10,13 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.console import Console
 from rich.markup import escape
 
 from yunhe.demo.errors import StepFailed
 from yunhe.demo.nodes import NodeProcess
-from yunhe.kernel.errors import YunheError
 from yunhe.kernel.money import yuan
 from yunhe.sdk import Space, YunheRefused
 
@@ -77,9 +75,10 @@ class Stage:
             record.milliseconds = (time.monotonic() - started) * 1000
             raise
         except YunheRefused as refused:
-            self._fail(record, started, f"{refused.code}: {refused.sentence()}", refused)
-        except (YunheError, httpx.HTTPError, LookupError, TypeError, ValueError) as error:
-            self._fail(record, started, f"{type(error).__name__}: {error}", error)
+            why = f"{refused.code}: {refused.sentence(self.lang)}"
+            raise self._failed(started, why) from refused
+        except Exception as error:  # whatever it is, the step is named
+            raise self._failed(started, f"{type(error).__name__}: {error}") from error
         record.milliseconds = (time.monotonic() - started) * 1000
         record.receipt = self.receipt(at or actor, kind)
         self.insist(record.receipt is not None, f"no evidence entry {kind}")
@@ -98,9 +97,18 @@ class Stage:
             soft_wrap=True,
         )
 
-    def _fail(self, record: Record, started: float, why: str, cause: Exception) -> None:
-        record.milliseconds = (time.monotonic() - started) * 1000
-        raise StepFailed(number=record.number, name=record.name, why=why.rstrip(".")) from cause
+    def _failed(self, started: float, why: str) -> StepFailed:
+        self.records[-1].milliseconds = (time.monotonic() - started) * 1000
+        return self._not_held(why.rstrip(".。"))
+
+    def _not_held(self, why: str) -> StepFailed:
+        step = self.records[-1]
+        return StepFailed(number=step.number, name=step.name, name_zh=step.name_zh, why=why)
+
+    def under_way(self) -> tuple[int, str, str] | None:
+        """Number and names of the step that has begun and did not end; None between steps."""
+        step = self.records[-1] if self.records else None
+        return (step.number, step.name, step.name_zh) if step and step.outcome != "ok" else None
 
     def who(self, key: str) -> str:
         """A node's name for the audience."""
@@ -121,8 +129,8 @@ class Stage:
 
     def insist(self, holds: bool, why: str) -> None:
         """Fail the step unless `holds`."""
-        if not holds and self._now is not None:
-            raise StepFailed(number=self._now.number, name=self._now.name, why=why)
+        if not holds:
+            raise self._not_held(why)
 
     def denied(self, what: str, refused: YunheRefused) -> None:
         """Show a refusal with its code, sentence and remedy."""

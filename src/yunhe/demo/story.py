@@ -99,7 +99,7 @@ def _review_all(stage: Stage, number: int) -> None:
 
 
 def register(stage: Stage) -> None:
-    """① Subjects and connectors register; one is returned for edit first; codes are issued."""
+    """① Subjects and connectors register and are reviewed; codes and credentials are issued."""
     with stage.step(
         "register subjects and connectors", "主体与连接器登记", "fn", "identity.registered"
     ):
@@ -117,12 +117,15 @@ def register(stage: Stage) -> None:
             return len(done) == 3
 
         wait_for(stage, "the three approvals", approved)
+        until = {each["code"]: each["credential_expires_at"] for each in stage["fn"].members()}
         for key, code in done.items():
-            stage.say(
-                f"✓ {stage.who(key)}: connector {code}, credential held",
-                f"✓ {stage.who(key)}：连接器 {code}，已持有凭证",
-            )
             stage.insist(len(code) == 32 and code[0] == "5", "the code is no N04 connector code")
+            stage.insist(bool(until.get(code)), f"{stage.who(key)} was issued no credential")
+            day = until[code][:10]
+            stage.say(
+                f"✓ {stage.who(key)}: connector {code}, credential until {day}",
+                f"✓ {stage.who(key)}：连接器 {code}，凭证有效期至 {day}",
+            )
         stage.facts["codes"] = done
 
 
@@ -352,7 +355,9 @@ def _refused(stage: Stage, what: str, code: str, call: Any) -> None:
     except YunheRefused as refused:
         stage.denied(_TRIED_ZH[what] if stage.lang == "zh" else what, refused)
         stage.insist(refused.code == code, f"{what}: expected {code}, got {refused.code}")
-        stage.insist(bool(refused.sentence("zh") and refused.remedy("zh")), f"{what}: no sentence")
+        for lang in ("zh", "en"):
+            told = refused.sentence(lang) and refused.remedy(lang)
+            stage.insist(bool(told), f"{what}: no sentence or no remedy in {lang}")
         return
     stage.insist(False, f"{what} was allowed")
 
