@@ -319,6 +319,17 @@ def test_a_verb_that_nobody_waits_for_fails_alone_and_says_so(any_db: Database) 
     assert count(any_db) == 1
 
 
+def test_a_verb_that_holds_the_writer_is_warned_of_unless_nobody_could_wait(
+    any_db: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "GROUP_MS_MAX", 0)
+    told = any_db.write_at_start(lambda tx: tx.scalar(sa.select(sa.literal(7))))
+    assert told == 7
+    assert "held the writer" not in caplog.text
+    any_db.write(lambda tx: None)
+    assert ("held the writer" in caplog.text) == (any_db.dialect == "sqlite")
+
+
 def test_closing_commits_what_nobody_waits_for(tmp_path: Path, clock: ManualClock) -> None:
     made = with_notes(open_database(f"sqlite:///{tmp_path}/n.db", clock))
     made.write_soon(put(1), lambda _done: None)

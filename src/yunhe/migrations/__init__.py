@@ -29,4 +29,4 @@ def upgrade(db: Database) -> None:
         made.attributes["connection"] = tx.connection
         command.upgrade(made, "head")
 
-    db.write(run)
+    db.write_at_start(run)

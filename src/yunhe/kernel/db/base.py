@@ -56,6 +56,10 @@ class Database(ABC):
         tx: Tx | None = getattr(self._here, "tx", None)
         return fn(tx) if tx is not None else self._write(fn)
 
+    def write_at_start(self, fn: Callable[[Tx], T]) -> T:
+        """As `write`, while nobody else can be waiting for the writer: it may take its time."""
+        return self.write(fn)
+
     def write_soon(self, fn: Callable[[Tx], None], then: Callable[[bool], None]) -> None:
         """Run `fn(tx)` as a verb that nobody waits for; `then` hears whether it was committed.
 

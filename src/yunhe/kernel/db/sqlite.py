@@ -5,6 +5,9 @@ is done: a caller alone meets no other thread. The others wait; a thread of ours
 those who are left. The writer runs what has gathered and the `before_commit` hooks (the evidence
 sequencer), commits once with synchronous=FULL, then releases all of them. A verb that fails is
 rolled back to its savepoint alone; a COMMIT that fails fails every caller in it.
+
+Reads go beside it, each on a read-only connection of its own, kept open with its statements: what
+a toolkit does around a connection lent out costs more than most of them.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +55,17 @@ class _Job:
         self.done.acquire()
 
 
+class _Reader:
+    """One kept connection that only reads; used by one thread at a time."""
+
+    __slots__ = ("connection", "prepared", "raw")
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        self.raw: Any = connection.connection.driver_connection
+        self.prepared = Prepared(connection)
+
+
 class SqliteDatabase(Database):
     """The default database of a node: one file beside its keys."""
 
@@ -74,6 +90,7 @@ class SqliteDatabase(Database):
         self._writer.exec_driver_sql("PRAGMA temp_store = MEMORY")
         self._raw: Any = self._writer.connection.driver_connection
         self._prepared = Prepared(self._writer)
+        self._readers: deque[_Reader] = deque()  # idle ones; the last used is used next
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._turn = threading.Lock()  # whoever has it is the writer
         # When the thread is to take the turn; None: for the last time. The marks spare it calls.
@@ -81,6 +98,7 @@ class SqliteDatabase(Database):
         self._called = self._called_soon = False
         self._soon_until = math.inf  # of what nobody waits for and no group has begun with
         self._last_group = 1
+        self._unhurried: Callable[[Tx], Any] | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -101,25 +119,41 @@ class SqliteDatabase(Database):
             self._writer.close()
             while not self._jobs.empty():  # who came too late hears of it
                 self._next_group(0)
+        while self._readers:
+            self._readers.pop().connection.close()
         self._engine.dispose()
 
     def _read(self, fn: Callable[[Tx], T]) -> T:
         try:
-            with self._engine.connect() as connection:
-                raw: Any = connection.connection.driver_connection
-                prepared = connection.info.get("prepared")  # of this connection, for its life
-                if prepared is None:
-                    prepared = connection.info["prepared"] = Prepared(connection)
-                raw.execute("BEGIN")
-                try:
-                    tx = Tx(connection, self.clock.now(), self.events, self.dialect, prepared)
-                    return self._run(fn, tx)
-                finally:
-                    raw.execute("ROLLBACK")
+            reader = self._take_reader()
+            try:
+                reader.raw.execute("BEGIN")
+                now = self.clock.now()
+                tx = Tx(reader.connection, now, self.events, self.dialect, reader.prepared)
+                return self._run(fn, tx)
+            finally:
+                self._give_back(reader)
         except DBAPIError as error:
             raise translate(error) from error
         except sqlite3.Error as error:
             raise translate(DBAPIError("", None, error)) from error
+
+    def _take_reader(self) -> _Reader:
+        with suppress(IndexError):  # none is idle
+            return self._readers.pop()
+        return _Reader(self._engine.connect())
+
+    def _give_back(self, reader: _Reader) -> None:
+        kept = False
+        try:
+            if reader.raw.in_transaction:
+                reader.raw.execute("ROLLBACK")
+            kept = len(self._readers) < limits.SQLITE_IDLE_MAX and not self._closed
+        finally:
+            if kept:
+                self._readers.append(reader)
+            else:
+                reader.connection.close()
 
     def _write(self, fn: Callable[[Tx], T]) -> T:
         if self._closed:
@@ -145,6 +179,14 @@ class SqliteDatabase(Database):
             raise job.error
         result: T = job.result
         return result
+
+    def write_at_start(self, fn: Callable[[Tx], T]) -> T:
+        """See Database: its length is no warning to anybody."""
+        self._unhurried = fn
+        try:
+            return self.write(fn)
+        finally:
+            self._unhurried = None
 
     def write_soon(self, fn: Callable[[Tx], None], then: Callable[[bool], None]) -> None:
         """See Database: it shares the commit of the next verb, or waits SOON_S for one."""
@@ -260,7 +302,8 @@ class SqliteDatabase(Database):
             else:
                 raw.execute("ROLLBACK TO v")
                 raw.execute("RELEASE v")
-        if (took := time.monotonic() - started) > limits.GROUP_MS_MAX / 1000:
+        took = time.monotonic() - started
+        if took > limits.GROUP_MS_MAX / 1000 and job.fn is not self._unhurried:
             log.warning("a verb held the writer for %.0f ms", took * 1000)
 
     def _commit(self, group: list[_Job]) -> None:
