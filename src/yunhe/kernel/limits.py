@@ -23,6 +23,7 @@ FACT_CHARS_MAX: Final = 1000  # of a text in a refusal
 JWS_BYTES_MAX: Final = 16_384
 GROUP_GATHER_S_MAX: Final = 0.001
 SQLITE_BUSY_S_MAX: Final = 5
+SQLITE_IDLE_MAX: Final = 16  # readers kept open, each with its statements
 PG_RETRIES_MAX: Final = 8
 PG_IDLE_MAX: Final = 16  # connections kept open, each with its statements
 SEQUENCER_GATHER_S: Final = 0.02  # PostgreSQL: between two checkpoints, for more entries in one
@@ -43,6 +44,7 @@ TILE_CACHE_S: Final = 31_536_000  # tiles are immutable
 BUNDLE_BYTES_MAX: Final = 64 << 20
 BUNDLE_FIELDS_MAX: Final = 1_000_000
 BUNDLE_FINDINGS_MAX: Final = 1000
+BUNDLE_CREDENTIALS_MAX: Final = 64  # two, and one for each key that a party had later
 
 # identity
 SI_TOKEN_S_MAX: Final = 300  # longest life of a self-issued token
@@ -285,6 +287,7 @@ PUSH_CHUNK_BYTES: Final = 1 << 18
 PROBLEM_BYTES_MAX: Final = 65_536
 POLL_S: Final = 30  # how often an undecided application is asked after
 CREDENTIAL_ASK_HOURS: Final = 24  # the registrar renews when half its life is over
+CREDENTIAL_MISSED_S: Final = 120  # how often, while none of the present key is in force
 PENDING_ASKED_MAX: Final = 100
 
 # node
