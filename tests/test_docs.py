@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import inspect
 import json
@@ -170,6 +171,38 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if not re.match(r"[a-z]+:", link):
             assert (page.parent / link).exists(), link
+
+
+def _named() -> list[Any]:
+    """Files that the pages name by folder, with the function after the colon where one is."""
+    found = {
+        (path, name)
+        for page in PAGES
+        for path, name in re.findall(
+            r"`((?:\w+/)+\w+\.py)(?::([\w.]+))?`", page.read_text(encoding="utf-8")
+        )
+    }
+    return [pytest.param(*each, id=":".join(each).rstrip(":")) for each in sorted(found)]
+
+
+@pytest.mark.parametrize(("path", "name"), _named())
+def test_every_file_and_function_that_a_page_names_is_there(path: str, name: str) -> None:
+    homes = [root for root in (ROOT, ROOT / "src" / "yunhe") if (root / path).is_file()]
+    assert homes, f"there is no {path}"
+    if name:
+        found: Any = importlib.import_module("yunhe." + path[: -len(".py")].replace("/", "."))
+        for part in name.split("."):
+            found = getattr(found, part)
+        assert callable(found)
+
+
+def test_the_life_in_ten_lines_names_a_file_and_a_function_in_each() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    life = text.partition("## The life of a data product, in ten lines\n")[2].partition("\n## ")[0]
+    lines = life.strip().splitlines()
+    assert [line.partition(".")[0] for line in lines] == [str(n) for n in range(1, 11)]
+    for line in lines:
+        assert re.search(r"`(\w+/)+\w+\.py:[\w.]+`$", line), line
 
 
 @pytest.mark.parametrize("record", sorted((DOCS / "decisions").glob("0*.md")), ids=lambda p: p.stem)

@@ -150,6 +150,13 @@ def test_every_call_asks_for_its_roles(lone: Lone, row: Row) -> None:
             assert found["status"] in (400, 404), (role, found)
 
 
+def test_the_description_is_open_to_all_and_is_openapi_3_1(lone: Lone) -> None:
+    told = lone.call("GET", "/openapi.json", role="").json()
+    assert told["openapi"].startswith("3.1.")
+    for path in ("/docs", "/redoc", "/api/v1/docs"):  # stock pages would load from a CDN
+        assert lone.call("GET", path).status_code == 404
+
+
 # -- the members of answers, from a life that has something of everything ----------------------
 
 
