@@ -12,7 +12,6 @@ import os
 import secrets
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +21,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from yunhe import node as nodes
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import problem_response
-from yunhe.kernel.errors import NotFound, YunheError
+from yunhe.kernel.chores import Chores
+from yunhe.kernel.errors import NotFound
 from yunhe.kernel.premises import listening, settle
 from yunhe.kernel.settings import NodeConfig
 from yunhe.kernel.several import Several
 from yunhe.protocols import arrow
-
-log = logging.getLogger(__name__)
 
 _DATA = arrow.ENDPOINT.rpartition("/")[0] + "/"
 
@@ -76,8 +74,9 @@ def _door(config: NodeConfig, number: int, sockets: list[socket.socket]) -> None
     node.control.recover(longest, held)
     node.pool.start()
     node.evidence.start()
-    stop = threading.Event()
-    chores = threading.Thread(target=_chores, args=(node, stop), daemon=True)
+    chores = Chores(
+        "door-timer", limits.NODE_TICK_S, node.plane.catch_up, node.identity.refusals.flush
+    )
     chores.start()
     settle()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -85,8 +84,7 @@ def _door(config: NodeConfig, number: int, sockets: list[socket.socket]) -> None
         with contextlib.suppress(KeyboardInterrupt):
             nodes.server(node).run(sockets)
     finally:
-        stop.set()
-        chores.join()
+        chores.stop()
         node.evidence.stop()
         node.pool.stop()
         node.db.close()
@@ -110,15 +108,6 @@ def _holder(home: Path) -> str:
         part.write_text(secrets.token_hex(16), "ascii")
         part.replace(file)
     return file.read_text("ascii")
-
-
-def _chores(node: nodes.Node, stop: threading.Event) -> None:
-    while not stop.wait(limits.NODE_TICK_S):
-        for chore in (node.plane.catch_up, node.identity.refusals.flush):
-            try:
-                chore()
-            except YunheError as error:
-                log.warning("a chore failed and will be tried again: %s", error)
 
 
 class _OnlyData:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import uvicorn
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from starlette.types import ASGIApp
 
 from yunhe import (
@@ -39,6 +38,7 @@ from yunhe import (
 )
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import Threads
+from yunhe.kernel.chores import Chores
 from yunhe.kernel.clock import Clock, SystemClock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Tx, open_database
@@ -83,8 +83,7 @@ class Node:
         self.waiters = api.Waiters(alone=self.db.dialect == "sqlite")
         self.db.events.on(contracts.NegotiationMoved, self._moved)
         self.app: ASGIApp = api.create_app(self._services(), self._routers())
-        self._stop = threading.Event()
-        self._timer: threading.Thread | None = None
+        self._timer = Chores("node-timer", limits.NODE_TICK_S, *self._chores())
 
     # -- building, in the order of the house ------------------------------------------------
 
@@ -221,20 +220,21 @@ class Node:
         made = [tds.router(self.identity, handlers), tds.did_router(self.identity)]
         made.append(tlog.router(self.evidence))
         made.append(dcp.router(self.identity, self.config.address))
+        callers = dsp.Callers(self.db, self.verifier, self.identity.refusals.refused)
         shown = dsp.Catalog(self.config.did, self.config.address + dsp.PATH, self._shelf())
         made.append(dsp.version_router(dcp.advertised()))
         if "connector" not in self.config.roles:
-            made.append(dsp.catalog_router(shown, self._peer))
+            made.append(dsp.catalog_router(shown, callers.authenticate))
             return made
         made += [
             dsp.router(
                 self.contracts,
                 shown,
-                self._peer,
+                callers.authenticate,
                 self.clock.now,
                 self.config.development,
                 self.dsp_replies,
-                self._sender,
+                callers.sender,
             ),
             arrow.router(self.identity, self.contracts, self.plane, self.verifier.authenticate),
             arrow.inbox_router(self.inbox, self.identity.refusals.refused),
@@ -311,39 +311,6 @@ class Node:
         product = self.holder.product(contract.product_code)
         return dataplane.bindings(product.tables)
 
-    def _peer(self, request: Request) -> identity.Peer:
-        source = request.client.host if request.client else "?"
-        try:
-            peer = self.verifier.authenticate(request.headers.get("authorization", ""))
-        except YunheError as refused:
-            self.identity.refusals.refused(source, refused.code)
-            raise
-        identity.require_member(peer)
-        return peer
-
-    def _sender(self, request: Request) -> dsp.Caller:
-        """As `_peer`, the token to be spent with the message that it came with."""
-        source = request.client.host if request.client else "?"
-
-        def admit(tx: Tx) -> identity.Peer:
-            peer = spend(tx)
-            identity.require_member(peer)
-            return peer
-
-        try:
-            peer, spend = self.verifier.verify(request.headers.get("authorization", ""))
-        except YunheError as refused:
-            self.identity.refusals.refused(source, refused.code)
-            raise
-        return dsp.Caller(peer, admit, lambda: self._spend(source, spend))
-
-    def _spend(self, source: str, spend: Callable[[Tx], identity.Peer]) -> None:
-        try:
-            self.db.write(spend)
-        except YunheError as refused:
-            self.identity.refusals.refused(source, refused.code)
-            raise
-
     def _jwk_of(self, did: str) -> Mapping[str, Any]:
         keys = self.identity.keys_of(did)
         if not keys:
@@ -396,14 +363,11 @@ class Node:
         self.exchange.sweep_uses(self._awaited)
         if self.flight is not None:
             self.flight.start()
-        self._timer = threading.Thread(target=self._tick, name="node-timer", daemon=True)
         self._timer.start()
 
     def stop(self) -> None:
         """Stop in the opposite order; what is queued stays in the database."""
-        self._stop.set()
-        if self._timer is not None:
-            self._timer.join()
+        self._timer.stop()
         if self.flight is not None:
             self.flight.stop()
         self.apps.stop()
@@ -419,26 +383,20 @@ class Node:
         self.identity.close()
         self.db.close()
 
-    def _tick(self) -> None:
-        while not self._stop.wait(limits.NODE_TICK_S):
-            _safely(self.contracts.expire_due)
-            _safely(self.identity.refusals.flush)
-            _safely(self.plane.catch_up)
-            _safely(self.inbox.sweep)
-            _safely(self.sharing.files.sweep)
-            _safely(self.vault.sweep)
-            _safely(self.apps.host.sweep)
-            _safely(lambda: self.exchange.sweep_uses(self._awaited))
+    def _chores(self) -> Sequence[Callable[[], object]]:
+        return (
+            self.contracts.expire_due,
+            self.identity.refusals.flush,
+            self.plane.catch_up,
+            self.inbox.sweep,
+            self.sharing.files.sweep,
+            self.vault.sweep,
+            self.apps.host.sweep,
+            lambda: self.exchange.sweep_uses(self._awaited),
+        )
 
     def _awaited(self) -> set[str]:
         return self.relay.live() | self.inbox.live() | self.apps.runs.live()
-
-
-def _safely(chore: Callable[[], object]) -> None:
-    try:
-        chore()
-    except YunheError as error:
-        log.warning("a chore failed and will be tried again: %s", error)
 
 
 def _read_terms(policy: dict[str, Any]) -> contracts.Terms:

@@ -8,7 +8,6 @@ asks its parent. A node that is both, without a parent, is its own.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from yunhe import catalog, identity
@@ -30,6 +29,7 @@ from yunhe.federation.places import Places
 from yunhe.federation.upward import Upward
 from yunhe.identity import Identity, Peer
 from yunhe.kernel import limits, outbox
+from yunhe.kernel.chores import Chores
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import Unavailable, YunheError
 from yunhe.kernel.outbox import Outbox
@@ -60,8 +60,7 @@ class Federation:
         self._config = config
         self._serves = "functional-node" in config.roles
         self._up = Upward(db, who, holder, wire, config)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._asking = Chores("federation-poll", limits.POLL_S, self._ask_parent)
         self.places = Places(lambda code: self.detail(code).hit)
         self.register_self = self._up.register_self
         self.status: Callable[[], Status] = self._up.status
@@ -92,25 +91,17 @@ class Federation:
 
     def start(self) -> None:
         """Ask after undecided applications now and then, in the background."""
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._loop, name="federation-poll", daemon=True)
-        self._thread.start()
+        self._asking.start()
 
     def stop(self) -> None:
         """Stop asking."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._asking.stop()
 
-    def _loop(self) -> None:
-        while not self._stop.wait(limits.POLL_S):
-            try:
-                self.poll()
-            except YunheError as error:
-                log.info("the parent could not be asked: %s", error)
-            except Exception:
-                log.exception("asking the parent failed; trying again")
+    def _ask_parent(self) -> None:
+        try:
+            self.poll()
+        except YunheError as error:  # away, as parents are: nothing for the operator to mend
+            log.info("the parent could not be asked: %s", error)
 
     # -- what this node's own slices say --------------------------------------------------------
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
-from contracts.nodes import Peer
 from protocols.dsp.hand import BASE, TCK, request_body
 from protocols.dsp.web import AppClient, WebNode
+from yunhe.identity import Peer
 from yunhe.kernel import outbox
-from yunhe.kernel.db import Tx
+from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import Unauthenticated
-from yunhe.protocols.dsp import Caller, Catalog, router
+from yunhe.protocols.dsp import Callers, Catalog, router
 
 
 class Replayed(Unauthenticated):
@@ -23,36 +24,47 @@ class Replayed(Unauthenticated):
     zh = "令牌已被使用。"
 
 
+class Spending:
+    """A verifier that takes any token, once."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def verify(self, authorization: str) -> tuple[Peer, Callable[[Tx], Peer]]:
+        peer = Peer(did=TCK, member=True, code="", subject_code="", name=TCK, jwk={})
+
+        def spend(tx: Tx) -> Peer:
+            if outbox.seen(tx, "token", authorization):
+                raise Replayed
+            return peer
+
+        return peer, spend
+
+    def authenticate(self, authorization: str) -> Peer:
+        return self._db.write(self.verify(authorization)[1])
+
+
 class Door:
     """A node whose callers' tokens are spent with their messages."""
 
     def __init__(self, node: WebNode) -> None:
-        self._node = node
+        self.refused: list[str] = []
+        callers = Callers(node.db, Spending(node.db), lambda _from, why: self.refused.append(why))
         app = FastAPI()
         app.include_router(
             router(
                 node.contracts,
                 Catalog(node.did, node.url, None),  # type: ignore[arg-type]
-                node.authenticate,
+                callers.authenticate,
                 node.db.clock.now,
-                sender=self._sender,
+                sender=callers.sender,
             )
         )
         self._http = AppClient(app)
 
-    def _sender(self, request: Request) -> Caller:
-        token = request.headers["token"]
-
-        def admit(tx: Tx) -> Peer:
-            if outbox.seen(tx, "token", token):
-                raise Replayed
-            return Peer(TCK, None)
-
-        return Caller(Peer(TCK, None), admit, lambda: self._node.db.write(admit))
-
     def ask(self, token: str, path: str, body: Any) -> Any:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self._http.post(BASE + path, content=content, headers={"token": token})
+        return self._http.post(BASE + path, content=content, headers={"authorization": token})
 
 
 def test_a_token_is_spent_with_its_message(manual: WebNode) -> None:
@@ -62,6 +74,7 @@ def test_a_token_is_spent_with_its_message(manual: WebNode) -> None:
     assert manual.db.commits == commits + 1
     again = door.ask("t1", "/negotiations/request", request_body("c2"))
     assert (again.status_code, again.json()["code"]) == (401, "TOKEN_REPLAYED")
+    assert door.refused == ["TOKEN_REPLAYED"]
     assert len(manual.contracts.negotiations()) == 1
 
 
@@ -89,4 +102,5 @@ def test_a_token_is_spent_by_a_message_that_is_refused(
     assert door.ask("t1", path, body).status_code in (400, 404)
     again = door.ask("t1", "/negotiations/request", request_body("c2"))
     assert (again.status_code, again.json()["code"]) == (401, "TOKEN_REPLAYED")
+    assert door.refused == ["TOKEN_REPLAYED"]
     assert manual.contracts.negotiations() == []

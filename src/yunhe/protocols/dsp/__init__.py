@@ -7,6 +7,7 @@ DSP bodies on the wire. JSON-LD and ODRL live and die here.
 from __future__ import annotations
 
 from yunhe.protocols.dsp.agreement import OdrlAgreement
+from yunhe.protocols.dsp.callers import Caller, Callers
 from yunhe.protocols.dsp.catalog import Catalog, CatalogEntry, Shelf, offer_id
 from yunhe.protocols.dsp.client import DspClient
 from yunhe.protocols.dsp.delivery import DspDelivery
@@ -20,7 +21,7 @@ from yunhe.protocols.dsp.errors import (
 )
 from yunhe.protocols.dsp.offers import RemoteOffer
 from yunhe.protocols.dsp.replies import Replies
-from yunhe.protocols.dsp.routes import PATH, Caller, catalog_router, router, version_router
+from yunhe.protocols.dsp.routes import PATH, catalog_router, router, version_router
 from yunhe.protocols.dsp.shelves import FederationShelf, OwnShelf, Shelves
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "BadMessage",
     "BadPolicy",
     "Caller",
+    "Callers",
     "Catalog",
     "CatalogEntry",
     "DatasetUnknown",

@@ -8,7 +8,6 @@ run in worker threads, as the services below know no event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -21,11 +20,11 @@ from yunhe.contracts import Contracts, Party, State, TransferState
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import Hands, json_body
 from yunhe.kernel.canonical import loads_strict
-from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.routes import Bare, side_by_side
 from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.body import Body
+from yunhe.protocols.dsp.callers import Caller
 from yunhe.protocols.dsp.catalog import Catalog, Filter, Place, read_filters
 from yunhe.protocols.dsp.errors import BadMessage
 from yunhe.protocols.dsp.http import DspRoute, answer, raw_body, read_body, refusal
@@ -37,19 +36,6 @@ _FILTERS: Final = ("id", "keyword")
 
 Authenticate = Callable[[Request], Party]
 Read = Callable[[Body], contracts.Message]
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who sends a message, by a token that is verified and not spent yet.
-
-    `admit(tx)` spends it in the message's own transaction, `spend()` in one of its own; both
-    raise what is wrong with the caller after all.
-    """
-
-    peer: Party
-    admit: Callable[[Tx], Party]
-    spend: Callable[[], object]
 
 
 def _spent(peer: Party) -> Caller:

@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from yunhe.dataplane import Parted
 from yunhe.kernel import limits
+from yunhe.kernel.chores import Chores
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.flight.batches import Batches, Chunks
 from yunhe.protocols.flight.errors import StreamsBusy, refusal
@@ -102,22 +103,17 @@ class Watch:
         self._running: set[Running] = set()
         self._parted: WeakSet[Parted] = WeakSet()
         self._opening = 0
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._looking = Chores("flight-watch", limits.FLIGHT_WATCH_S, self._look)
         self._hang_up: Callable[[str], object] = lambda _peer: None
 
     def start(self, hang_up: Callable[[str], object]) -> None:
         """Start looking; `hang_up` shuts the connection of a peer that takes nothing."""
         self._hang_up = hang_up
-        self._thread = threading.Thread(target=self._look, name="flight-watch", daemon=True)
-        self._thread.start()
+        self._looking.start()
 
     def stop(self) -> None:
         """Cut what runs and stop looking. Idempotent."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._looking.stop()
         with self._lock:
             left = list(self._running)
         for running in left:
@@ -161,15 +157,14 @@ class Watch:
         return bool(found)
 
     def _look(self) -> None:
-        while not self._stop.wait(limits.FLIGHT_WATCH_S):
-            now = monotonic()
-            with self._lock:
-                gone = [each for each in self._running if each.context.is_cancelled()]
-                left = self._running.difference(gone)
-                stuck = [each for each in left if now - each.moved > limits.STALL_S_MAX]
-            for running in (*gone, *stuck):
-                running.cut()
-            for running in stuck:
-                self._hang_up(running.peer)  # else gRPC would wait for it for ever
-            for running in left:
-                running.look()
+        now = monotonic()
+        with self._lock:
+            gone = [each for each in self._running if each.context.is_cancelled()]
+            left = self._running.difference(gone)
+            stuck = [each for each in left if now - each.moved > limits.STALL_S_MAX]
+        for running in (*gone, *stuck):
+            running.cut()
+        for running in stuck:
+            self._hang_up(running.peer)  # else gRPC would wait for it for ever
+        for running in left:
+            running.look()
