@@ -92,11 +92,6 @@ class SigningKey:
     algorithm: str = EDDSA  # the JOSE name foreign peers know (RFC 8037)
 
     @cached_property
-    def jose(self) -> OKPKey:
-        """The private key as joserfc takes it: to import it costs more than to sign."""
-        return OKPKey.import_key(self.private)
-
-    @cached_property
     def _public(self) -> OKPKey:
         return _okp(self.private.public_key())
 
@@ -165,10 +160,6 @@ class CurrentKey(SigningKey):
     @property
     def kid(self) -> str:
         return self.now.kid
-
-    @property
-    def jose(self) -> OKPKey:
-        return self.now.jose
 
     def public_raw(self) -> bytes:
         """The 32 bytes of the public key."""
@@ -352,12 +343,9 @@ def jws_detached(
     `algorithm` is the JOSE name to write, one of ALGORITHMS.
     """
     key = key.now
-    header = {"alg": algorithm, "kid": kid or key.kid}
-    return str(jws.detach_content(_sign(key, header, payload)))
-
-
-def _sign(key: SigningKey, header: dict[str, Any], payload: bytes) -> str:
-    return jws.serialize_compact(header, payload, key.jose, registry=_REGISTRY)
+    made = suites.compact({"alg": algorithm, "kid": kid or key.kid}, payload, key.sign)
+    header, _, signature = made.split(".")
+    return f"{header}..{signature}"
 
 
 def verify_jws_detached(jwk: Jwk, compact: str, payload: bytes) -> dict[str, Any]:
@@ -383,7 +371,8 @@ def jwt(
     `algorithm` is the JOSE name to write, one of ALGORITHMS.
     """
     key = key.now
-    return _sign(key, {"alg": algorithm, "typ": typ, "kid": kid or key.kid}, dumps(claims))
+    header = {"alg": algorithm, "typ": typ, "kid": kid or key.kid}
+    return suites.compact(header, dumps(claims), key.sign)
 
 
 def read_jwt(

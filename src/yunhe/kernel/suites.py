@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -158,9 +159,14 @@ def verify(jwk: Jwk, algorithm: object, message: bytes, signature: bytes) -> boo
 def jwt(key: Signer, claims: dict[str, Any], kid: str, typ: str = "JWT") -> str:
     """A compact JWT by a key of any suite; the payload is canonical."""
     key = key.now
-    header = dumps({"alg": key.algorithm, "kid": kid, "typ": typ})
-    signed = f"{_text(header)}.{_text(dumps(claims))}"
-    return f"{signed}.{_text(key.sign(signed.encode()))}"
+    header = {"alg": key.algorithm, "kid": kid, "typ": typ}
+    return compact(header, dumps(claims), key.sign)
+
+
+def compact(header: dict[str, str], payload: bytes, sign: Callable[[bytes], bytes]) -> str:
+    """A compact JWS (RFC 7515 §7.1); `header` is the caller's word for what `sign` makes."""
+    signed = f"{_text(dumps(header))}.{_text(payload)}"
+    return f"{signed}.{_text(sign(signed.encode()))}"
 
 
 def _import(jwk: Jwk) -> Ed25519PublicKey | ec.EllipticCurvePublicKey:
