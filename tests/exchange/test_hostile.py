@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from yunhe.contracts import Price, TermNotUnderstood, Terms, policy_from_terms, terms_from_policy
-from yunhe.exchange import DocumentInvalid, reconcile
+from yunhe.exchange import BillUnknown, DocumentInvalid, NotAParty, reconcile
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
-from yunhe.kernel.keys import jws_detached
+from yunhe.kernel.keys import KeyStore, jws_detached
 
 PROVIDER, CONSUMER = "did:web:hospital.example", "did:web:research.example"
 TERMS = Terms(("research",), ("lab.value",), rows_max=100)
@@ -118,3 +118,31 @@ def test_a_part_of_the_uses_is_no_dispute_about_the_rest(pair, monkeypatch) -> N
     for statement in (first, second):
         assert pair.research.exchange.statement(statement.statement_id).state == "settled"
     assert pair.research.exchange.running_bill("c1").open_fen == 0
+
+
+def test_a_bill_is_its_providers_for_its_consumer_and_for_no_other(pair, tmp_path) -> None:
+    """Everybody signs what they like with a key of their own; the contract says who may bill."""
+    pair.use()
+    issued = pair.hospital.exchange.issue_statement("c1")
+    thief, other = "did:web:thief.example", "did:web:other.example"
+    stolen = KeyStore(tmp_path / "thief").key("did")
+    pair.keys[thief] = stolen.public_jwk()
+    hospital, research = pair.hospital, pair.research
+    bills = [
+        (research, thief, stolen, {"provider": thief}),  # a member, of another contract
+        (research, PROVIDER, hospital.key, {"consumer": other}),  # sent to the wrong one
+        (hospital, CONSUMER, research.key, {"provider": CONSUMER, "consumer": PROVIDER}),
+    ]
+    for node, sender, key, lie in bills:
+        body = issued.body | lie | {"id": f"by-{sender}-{len(lie)}"}
+        with pytest.raises(NotAParty):
+            node.exchange.reconcile(sender, body, jws_detached(key, dumps(body)))
+    unknown = issued.body | {"contract_id": "nobody-agreed-to-this"}
+    with pytest.raises(BillUnknown):
+        research.exchange.reconcile(PROVIDER, unknown, jws_detached(hospital.key, dumps(unknown)))
+    for nothing in (None, 7, [issued.provider_jws], {}):
+        with pytest.raises(DocumentInvalid):
+            research.exchange.reconcile(PROVIDER, issued.body, nothing)
+    assert research.exchange.statements() == []
+    assert [each.state for each in hospital.exchange.statements()] == ["issued"]
+    assert research.balance() == {}
