@@ -46,5 +46,12 @@ def test_bits_of_many_runs_at_once_never_pass_the_sum(db: Database, most: int) -
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(spend, range(16))) == most // 10
     assert db.read(lambda tx: store.bits_spent(tx, "c")) == most // 10 * 10
-    assert db.write(lambda tx: store.spend_bits(tx, "c", -10, 1 << 62))  # kept back
     assert db.read(lambda tx: store.bits_spent(tx, "other")) == 0
+
+
+def test_bits_of_a_result_that_was_kept_back_may_be_spent_by_another(db: Database) -> None:
+    assert db.write(lambda tx: store.spend_bits(tx, "c", 10, 10))
+    assert not db.write(lambda tx: store.spend_bits(tx, "c", 10, 10))
+    db.write(lambda tx: store.give_back_bits(tx, "c", 10))
+    assert db.read(lambda tx: store.bits_spent(tx, "c")) == 0
+    assert db.write(lambda tx: store.spend_bits(tx, "c", 10, 10))

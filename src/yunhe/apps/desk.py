@@ -110,6 +110,10 @@ class Desk:
         """The folder of a run at its host."""
         return self.folder / "jobs" / hashlib.sha256(job_id.encode()).hexdigest()[:32]
 
+    def jobs(self) -> list[Path]:
+        """The folders of all runs at this host that have one."""
+        return [*(self.folder / "jobs").glob("*")]
+
     def result(self, job_id: str) -> Path:
         """Where the author's node keeps what a run gave."""
         name = hashlib.sha256(job_id.encode()).hexdigest()[:32]

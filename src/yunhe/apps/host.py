@@ -11,7 +11,8 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from datetime import timedelta
+from pathlib import Path
 
 from yunhe.apps import store
 from yunhe.apps.box import printed
@@ -371,7 +372,7 @@ class Host:
             raise AppUnknown
         return printed(self._desk.job(job_id))
 
-    def held_output(self, job_id: str) -> Any:
+    def held_output(self, job_id: str) -> Path:
         """The file of a held result, for the person who decides; raises AppNotReleased."""
         job = self._desk.db.read(lambda tx: store.find_job(tx, job_id, Side.HOST))
         if job is None:
@@ -407,7 +408,7 @@ class Host:
                 "at": iso(tx.now),
             }
             if not let_go and Release.parse(job.rule).bits:  # what did not leave said nothing
-                store.spend_bits(tx, job.contract_id, -job.bits, 1 << 62)
+                store.give_back_bits(tx, job.contract_id, job.bits)
             entry = desk.evidence.record(tx, "app.released" if let_go else "app.refused", body)
             desk.control.post_held(job.id, job.contract_id, rows, size, complete=True)
             values = {
@@ -435,14 +436,14 @@ class Host:
 
     def sweep(self) -> None:
         """Remove the folders of runs that ended long ago; for the timer."""
-        now = self._desk.db.clock.now()
-        over = (JobState.RELEASED, JobState.REFUSED, JobState.FAILED)
-        for job in self._desk.db.read(lambda tx: store.jobs(tx, Side.HOST, over)):
-            gone = job.ended_at is not None and (
-                (now - job.ended_at).total_seconds() > limits.APP_RESULT_KEEP_S
-            )
-            if gone and self._desk.job(job.id).is_dir():
-                shutil.rmtree(self._desk.job(job.id), ignore_errors=True)
+        desk = self._desk
+        since = desk.db.clock.now() - timedelta(seconds=limits.APP_RESULT_KEEP_S)
+        # By what lies on the disk, and not by the runs: these are ever more, and never removed.
+        old = [each for each in desk.jobs() if each.stat().st_mtime < since.timestamp()]
+        if old:
+            lasting = desk.db.read(lambda tx: store.lasting(tx, since))
+            for folder in set(old).difference(map(desk.job, lasting)):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def runnable(tx: Tx, deployment_id: str) -> App:

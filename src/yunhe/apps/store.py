@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 
 from yunhe.apps.manifest import read
 from yunhe.apps.model import (
+    ENDED,
     App,
     AppState,
     Deployment,
@@ -302,12 +304,17 @@ def waiting(tx: Tx, contract_id: str = "") -> int:
 
 
 def spend_bits(tx: Tx, contract_id: str, amount: int, most: int) -> bool:
-    """Count what a run could have said against the contract's sum; whether it fits. Negative:
-    given back."""
+    """Count what a run could have said against the contract's sum; whether it fits."""
     tx.insert_once(bits, {"contract_id": contract_id, "spent": 0})
     c = bits.c
     fits = bits.update().where(c.contract_id == contract_id, c.spent + amount <= most)
     return tx.execute(fits.values(spent=c.spent + amount)).rowcount == 1
+
+
+def give_back_bits(tx: Tx, contract_id: str, amount: int) -> None:
+    """What a run could have said was not said after all."""
+    mine = bits.update().where(bits.c.contract_id == contract_id)
+    tx.execute(mine.values(spent=bits.c.spent - amount))
 
 
 def bits_spent(tx: Tx, contract_id: str) -> int:
@@ -328,6 +335,14 @@ def next_job(tx: Tx) -> str | None:
 def keys(tx: Tx, side: Side, states: Sequence[JobState]) -> set[str]:
     """The ids, which are the uses, of all runs in some states."""
     query = sa.select(job.c.id).where(job.c.side == side.value, job.c.state.in_(_said(states)))
+    return {row.id for row in tx.all(query)}
+
+
+def lasting(tx: Tx, since: datetime) -> set[str]:
+    """The runs at this host that are not over, or have ended after `since`."""
+    c = job.c
+    wanted = sa.or_(c.state.not_in(_said(ENDED)), c.ended_at > since)
+    query = sa.select(c.id).where(c.side == Side.HOST.value, wanted)
     return {row.id for row in tx.all(query)}
 
 
