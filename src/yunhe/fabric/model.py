@@ -83,7 +83,7 @@ class Member:
     terms: Terms
     uses_left: int | None
     tables: Mapping[str, Shape]  # by lower-case name
-    known: Known = field(default_factory=lambda: Known())
+    known: Known = field(default_factory=Known)
 
     @property
     def rows_mode(self) -> bool:
