@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from federation.nodes import (
 )
 from yunhe import catalog
 from yunhe.federation import NoParent, NotServed, NotTheParent
-from yunhe.kernel import ids
+from yunhe.kernel import ids, limits
 from yunhe.kernel.clock import ManualClock
+from yunhe.kernel.db import Tx, metadata
 from yunhe.protocols.tds import PeerRefused, PeerUnavailable
 
 
@@ -187,6 +188,58 @@ def test_a_resource_revoked_before_its_product_waits_for_it(
         hospital.federation.poll()
     net.until(lambda: hospital.federation.status().waiting == 0)
     assert hospital.holder.resource(resource.id).state == "withdrawn"
+
+
+def test_a_withdrawal_that_the_parent_did_not_take_is_told_again(
+    net: Net, office: Node, hospital: Node
+) -> None:
+    product = published(net, hospital)
+    [resource] = hospital.holder.resources()
+    for each in (product, resource):
+        hospital.holder.withdraw(each.id)
+        net.until(lambda key=each.id: key in revoked(office))
+    as_an_earlier_version_left_it(office, hospital, resource)
+    assert revoked(office) == {product.id}
+    net.held.add("RevokeDataResource")
+    hospital.federation.poll()
+    hospital.federation.poll()  # what is under way is not sent twice
+    net.held.clear()
+    net.until(lambda: revoked(office) == {product.id, resource.id})
+    net.until(lambda: unconfirmed(hospital) == [])
+    [found] = [row for row in registered(office) if row.code == resource.code]
+    assert found.state == "withdrawn"
+    # Confirmed, it is never told again.
+    told = net.names("office")
+    assert told.count("RevokeDataResource") == 2
+    net.clock.advance(limits.WITHDRAWN_AGAIN_S)
+    hospital.federation.poll()
+    assert net.names("office") == told
+
+
+def as_an_earlier_version_left_it(office: Node, hospital: Node, resource: catalog.Resource) -> None:
+    """The parent refused the resource's revocation, and the holder kept no note of that."""
+    own, sent, kept = (
+        metadata.tables[f"catalog_{name}"] for name in ("entry", "application", "register")
+    )
+
+    def refused(tx: Tx) -> None:
+        tx.execute(kept.update().where(kept.c.code == resource.code).values(state="registered"))
+        last = (sent.c.kind == "revoke", sent.c.local_id == resource.id)
+        tx.execute(sent.update().where(*last).values(state="returned"))
+
+    office.db.write(refused)
+    of = own.update().where(own.c.id == resource.id)
+    hospital.db.write(lambda tx: tx.execute(of.values(submitted_version=1)))
+
+
+def registered(office: Node) -> Sequence[Any]:
+    return office.db.read(lambda tx: tx.all(metadata.tables["catalog_register"].select()))
+
+
+def unconfirmed(hospital: Node) -> list[str]:
+    own = metadata.tables["catalog_entry"]
+    rows = hospital.db.read(lambda tx: tx.all(own.select().where(own.c.submitted_version != 0)))
+    return [row.id for row in rows]
 
 
 def test_messages_of_one_entry_keep_their_order_over_a_cut(net: Net, hospital: Node) -> None:

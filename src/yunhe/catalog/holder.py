@@ -180,10 +180,29 @@ class Holder:
             store.set_entry(tx, row.id, state=after)
             if row.code:
                 number = row.version + 1
+                # Of what is withdrawn: the number of its revocation, 0 once that is confirmed.
+                store.set_entry(tx, row.id, submitted_version=number)
                 self._take_back(tx, "revoke", row, number, reason)
             return self._resource(tx, row.id) if row.kind == "resource" else self._product(tx, key)
 
         return self._db.write(verb)
+
+    def withdraw_again(self, tx: Tx, under_way: Callable[[Tx, str], bool]) -> int:
+        """Tell the node once more of withdrawals that it did not confirm, or refused; how many.
+
+        An earlier version of the node refused the revocation of a resource that overtook its
+        products', and one that could not be delivered for days is given up. `under_way`: whether
+        one of an entry, by its id, still waits to be sent or decided.
+        """
+        found = store.unconfirmed(tx, limits.CATALOG_LIST_MAX)
+        lost = [row for row in found if not under_way(tx, row.id)][: limits.PENDING_ASKED_MAX]
+        for row in lost:
+            # The node answers a number it has seen as it did then.
+            number = max(row.submitted_version, row.version + 1) + 1
+            store.set_entry(tx, row.id, submitted_version=number)
+            record = _numbered({"code": row.code, "reason": ""}, row, number)
+            tx.emit(WithdrawalSubmitted("revoke", row.id, number, record))
+        return len(lost)
 
     def _delist(self, tx: Tx, row: store.Row, reason: str) -> None:
         after = step(LISTING, row.listing_state, "delist")
@@ -225,6 +244,11 @@ class Holder:
             return False
         if kind == "listing":
             return self._listing_reviewed(tx, row, version, decision, reasons)
+        if kind == "revoke":
+            confirmed = bool(row.state == "withdrawn" and version == row.submitted_version)
+            if confirmed and decision == "approve":
+                store.set_entry(tx, row.id, submitted_version=0)
+            return confirmed
         if kind != row.kind or version != row.submitted_version:
             return False
         if not can(ENTRY, row.state, _VERB[decision]):

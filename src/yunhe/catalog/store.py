@@ -208,6 +208,15 @@ def listed_code(tx: Tx, position: int) -> str | None:
     return found
 
 
+def unconfirmed(tx: Tx, rows_max: int) -> Sequence[Row]:
+    """Withdrawn entries of which the node has not confirmed so, the oldest change first."""
+    c = entries.c
+    query = sa.select(entries).where(
+        c.state == "withdrawn", c.code.is_not(None), c.submitted_version != 0
+    )
+    return tx.all(query.order_by(c.updated_at, c.id).limit(rows_max))
+
+
 def set_entry(tx: Tx, entry_id: str, **values: Any) -> None:
     """Change an entry's working columns; a code is set only where none was."""
     if "code" in values:

@@ -94,6 +94,12 @@ def undecided(tx: Tx, rows_max: int) -> Sequence[Row]:
     )
 
 
+def waits(tx: Tx, kind: str, local_id: str) -> bool:
+    """Whether the parent has yet to decide of a submission of this kind about an entry."""
+    query = sa.select(waiting).where(waiting.c.kind == kind, waiting.c.local_id == local_id)
+    return tx.one(query.limit(1)) is not None
+
+
 def count_waiting(tx: Tx) -> int:
     """How many submissions the parent has not decided."""
     return int(tx.scalar(sa.select(sa.func.count()).select_from(waiting)) or 0)

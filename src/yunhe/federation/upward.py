@@ -7,7 +7,7 @@ In: events of the catalogue, answers and results from the parent. Out: outbox me
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from yunhe import catalog
@@ -52,6 +52,7 @@ class Upward:
         self._wire = wire
         self._config = config
         self._parent = config.parent_did
+        self._reconciled: datetime | None = None  # when withdrawals were last looked through
 
     def install(self, box: Outbox) -> None:
         """Listen to the fate of what this side sends."""
@@ -222,9 +223,11 @@ class Upward:
 
     def poll(self) -> None:
         """Ask the parent after everything undecided: pushed results can be lost, and a node
-        behind a firewall gets none (GetApplication). Renews the credential in time."""
+        behind a firewall gets none (GetApplication). Renews the credential in time, and tells of
+        withdrawals again that the parent did not take."""
         if not self._parent:
             return
+        self._reconcile()
         row = self._db.read(lambda tx: store.standing(tx, self._parent))
         if row is not None and row.state == "submitted" and row.step in ("subject", "connector"):
             application = getattr(row, f"{row.step}_application")
@@ -234,6 +237,23 @@ class Upward:
         for each in self._db.read(lambda tx: store.undecided(tx, limits.PENDING_ASKED_MAX)):
             self._poll_entry(each)
         self._db.write(self._renew)
+
+    def _reconcile(self) -> None:
+        """At the start and now and then: what is withdrawn here is withdrawn at the parent."""
+        now = self._db.clock.now()
+        pause = timedelta(seconds=limits.WITHDRAWN_AGAIN_S)
+        if self._reconciled is not None and now - self._reconciled < pause:
+            return
+
+        def verb(tx: Tx) -> int:
+            row = store.standing(tx, self._parent)
+            if row is None or row.step != "done":
+                return 0
+            return self._holder.withdraw_again(tx, _under_way)
+
+        if told := self._db.write(verb):
+            log.info("%d withdrawals that the parent had not taken are told again", told)
+        self._reconciled = now
 
     def _poll_entry(self, row: Any) -> None:
         told = self._ask(row.application_id)
@@ -301,6 +321,11 @@ class Upward:
             payload,
             address=self._config.parent_address,
         )
+
+
+def _under_way(tx: Tx, local_id: str) -> bool:
+    waits = store.waits(tx, "revoke", local_id)
+    return waits or bool(outbox.pending(tx, f"catalog:{local_id}"))
 
 
 def _sentence(reason: object) -> str:

@@ -286,6 +286,7 @@ PUSH_ANSWER_S_MAX: Final = 120.0  # for the receiver, once it has all
 PUSH_CHUNK_BYTES: Final = 1 << 18
 PROBLEM_BYTES_MAX: Final = 65_536
 POLL_S: Final = 30  # how often an undecided application is asked after
+WITHDRAWN_AGAIN_S: Final = 3600  # how often an unconfirmed withdrawal is told again
 CREDENTIAL_ASK_HOURS: Final = 24  # the registrar renews when half its life is over
 CREDENTIAL_MISSED_S: Final = 120  # how often, while none of the present key is in force
 PENDING_ASKED_MAX: Final = 100
