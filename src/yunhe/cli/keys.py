@@ -24,5 +24,13 @@ def rotate(
     """Make a new key; it signs at once, the old one goes on verifying for 90 days."""
     with desk.space() as space:
         found = space.rotate_key(purpose)
+        vouches = purpose == "did" and "functional-node" in space.health()["roles"]
     old, new = found["old"], found["new"]
     desk.show(found, desk.say(f"{purpose}: {old} -> {new}", f"{purpose}：{old} -> {new}"))
+    if vouches:
+        desk.note(
+            "members that pin this node's key refuse its answers until their trust_roots name "
+            "the new one, too: docs/operating.md",
+            "固定了本节点密钥的成员，在其 trust_roots 中加入新密钥之前会拒绝本节点的应答，"
+            "见 docs/operating.md",
+        )

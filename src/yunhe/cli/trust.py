@@ -28,5 +28,5 @@ def trust(
         out.write_bytes(canonical.dumps(found))
     except OSError as error:
         raise unusable(out, error) from error
-    names = [each["did"] for each in found["roots"]] + list(found["parties"])
+    names = dict.fromkeys([each["did"] for each in found["roots"]] + list(found["parties"]))
     desk.show({"file": str(out), **found}, "\n".join([str(out), *names, *found["logs"]]))

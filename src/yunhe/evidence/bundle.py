@@ -8,7 +8,8 @@ Shape (`yunhe-bundle/1`; every member is required, none other is allowed in the 
     format        "yunhe-bundle/1"
     exporter      DID of the exporting party: the provider or the consumer
     exported_at   ISO time; the one field that nothing but the manifest vouches for
-    credentials   [VC-JWT of the provider, VC-JWT of the consumer]
+    credentials   [VC-JWT of the provider, VC-JWT of the consumer], those in force when the contract
+                  was logged; then those for the keys that either signed with later, if any
     contract      {agreement, provider_jws, consumer_jws, entry}
     uses          [{receipt, receipt_jws, entry}]          in the order of the statements' lines
     settlements   [{statement, provider_jws, consumer_jws, entry}]

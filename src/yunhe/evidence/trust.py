@@ -1,7 +1,8 @@
 """The keys one verifies with: they come from outside the bundle, always.
 
-In: `{roots: [{did, jwk}], parties: {did: jwk}, logs: {origin: vkey}, unsigned: [did]}`. Out: typed
-keys, or BadTrust. `parties` may be empty: a root's credential then vouches for a party's key.
+In: `{roots: [{did, jwk}], parties: {did: jwk or [jwk]}, logs: {origin: vkey}, unsigned: [did]}`.
+Out: typed keys, or BadTrust. `parties` may be empty: a root's credential then vouches for a party's
+keys.
 `unsigned` names foreign parties whose connectors sign no documents (signature level `transport`):
 only who verifies can accept that, never the bundle.
 """
@@ -21,10 +22,10 @@ _MEMBERS: Final = {"roots", "parties", "logs", "unsigned"}
 
 @dataclass(frozen=True)
 class Trust:
-    """Roots may have several keys (rotation); a log is known by its origin."""
+    """Roots and parties may have several keys (rotation); a log is known by its origin."""
 
     roots: dict[str, tuple[dict[str, Any], ...]]
-    parties: dict[str, dict[str, Any]]
+    parties: dict[str, tuple[dict[str, Any], ...]]
     logs: dict[str, VerifierKey]
     unsigned: frozenset[str] = frozenset()
 
@@ -57,10 +58,17 @@ def read_trust(said: Any) -> Trust:
         raise BadTrust(why="no trust root is given", why_zh="未给出可信根")
     return Trust(
         roots,
-        {did: _jwk(jwk, did) for did, jwk in parties.items()},
+        {did: _jwks(said, did) for did, said in parties.items()},
         {origin: _vkey(origin, text) for origin, text in logs.items()},
         frozenset(unsigned),
     )
+
+
+def _jwks(said: Any, of: str) -> tuple[dict[str, Any], ...]:
+    """One key, or the list of those that a party has had."""
+    if said == []:
+        raise BadTrust(why=f"{of} has no key", why_zh=f"{of} 没有密钥")
+    return tuple(_jwk(jwk, of) for jwk in (said if isinstance(said, list) else [said]))
 
 
 def _jwk(jwk: Any, of: str) -> dict[str, Any]:

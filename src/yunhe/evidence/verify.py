@@ -6,7 +6,7 @@ not hold. The checks after the manifest hold even against an exporter who signs 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -47,6 +47,27 @@ class _RootUnknown(_Refused):
         self.did = did
 
 
+@dataclass(frozen=True)
+class _Keys:
+    """The keys of one party: those of the time of the contract, and later ones (rotation)."""
+
+    then: tuple[Any, ...]
+    later: tuple[Any, ...] = ()
+
+    @property
+    def all(self) -> tuple[Any, ...]:
+        """Every key that may have signed something of this contract."""
+        return (*self.then, *self.later)
+
+
+def _is_by(jwk: Any, compact: str, document: bytes) -> bool:
+    try:
+        jws.verify_detached(jwk, compact, document)
+    except jws.BadJws:
+        return False
+    return True
+
+
 @dataclass
 class _Case:
     """One bundle under verification."""
@@ -56,19 +77,19 @@ class _Case:
     findings: Findings
     entries: Entries
     agreed: Agreed
-    keys: dict[str, Any] = field(default_factory=dict)  # DID -> JWK, vouched for
+    keys: dict[str, _Keys] = field(default_factory=dict)  # by DID, vouched for
 
-    def signed(self, at: str, did: str, compact: str, document: Any) -> None:
-        """Note unless `compact` (which stands at `at`) is by `did` over `document`."""
+    def signed(self, at: str, did: str, compact: str, document: Any, *, then: bool = False) -> None:
+        """Note unless `compact` (which stands at `at`) is by `did` over `document`; `then`: by a
+        key that was its own when the contract was logged."""
         if self.unsigned(did):
             if compact or not at.startswith("/contract/"):  # it has no key to sign with
                 self.findings.add(at, "SIGNATURE", did=did)
             return
         if did not in self.keys:
             return  # PARTY_KEY is noted once, with the credentials
-        try:
-            jws.verify_detached(self.keys[did], compact, dumps(document))
-        except jws.BadJws:
+        known, signs = self.keys[did], dumps(document)
+        if not any(_is_by(jwk, compact, signs) for jwk in (known.then if then else known.all)):
             self.findings.add(at, "SIGNATURE", did=did)
 
     def unsigned(self, did: str) -> bool:
@@ -138,14 +159,13 @@ def _shape(bundle: dict[str, Any], findings: Findings) -> None:
 
 def _manifest(bundle: dict[str, Any], trust: Trust, findings: Findings) -> None:
     exporter, compact = bundle.get("exporter"), bundle.get("manifest")
-    jwk = trust.parties.get(str(exporter)) or _vouched_keys(bundle, trust).get(str(exporter))
-    if jwk is None:
+    known = trust.parties.get(str(exporter)) or _vouched_keys(bundle, trust, str(exporter))
+    if not known:
         findings.add("/exporter", "NO_TRUSTED_KEY", did=str(exporter)[:200], has=trust.known())
         return
     try:
-        said = loads_strict(
-            jws.verify(jwk, str(compact)), limits.BUNDLE_BYTES_MAX, limits.JSON_DEPTH_MAX
-        )
+        payload = _payload(known, str(compact))
+        said = loads_strict(payload, limits.BUNDLE_BYTES_MAX, limits.JSON_DEPTH_MAX)
         if said.keys() != {"format", "fields"} or said["format"] != FORMAT:
             raise jws.BadJws("not a manifest")
         signed = {str(pointer): str(digest) for pointer, digest in said["fields"].items()}
@@ -158,17 +178,28 @@ def _manifest(bundle: dict[str, Any], trust: Trust, findings: Findings) -> None:
         fields.compare(fields.tree(found), fields.tree(signed), lists, findings)
 
 
-def _vouched_keys(bundle: dict[str, Any], trust: Trust) -> dict[str, Any]:
-    """DID -> key, out of credentials that a trusted root signed."""
-    found: dict[str, Any] = {}
+def _payload(known: Iterable[Any], compact: str) -> bytes:
+    """What one of these keys signed; raises BadJws where none did."""
+    for jwk in known:
+        try:
+            return jws.verify(jwk, compact)
+        except jws.BadJws:
+            continue
+    raise jws.BadJws("by none of these keys")
+
+
+def _vouched_keys(bundle: dict[str, Any], trust: Trust, did: str) -> tuple[Any, ...]:
+    """The keys of `did`, out of credentials that a trusted root signed."""
+    found: list[Any] = []
     listed = bundle.get("credentials")
     for token in listed if isinstance(listed, list) else []:
         try:
             claims = _credential(token, trust)
-            found[str(claims.get("sub"))] = claims["cnf"]["jwk"]
+            if claims.get("sub") == did:
+                found.append(claims["cnf"]["jwk"])
         except (_Refused, KeyError, TypeError):
             continue  # refused, and named, by the credentials' own check
-    return found
+    return tuple(found)
 
 
 def _credential(token: Any, trust: Trust) -> dict[str, Any]:
@@ -193,32 +224,48 @@ def _credential(token: Any, trust: Trust) -> dict[str, Any]:
 
 
 def _credentials(case: _Case) -> None:
+    """The first two say who the parties were; further ones, whose keys they signed with later."""
     tokens = case.bundle["credentials"]
     parties = (case.agreed.provider, case.agreed.consumer)
-    if len(tokens) != 2:
+    if not 2 <= len(tokens) <= limits.BUNDLE_CREDENTIALS_MAX:
         why = ("one for each party is needed", "双方各需一份")
         case.findings.add("/credentials", "CREDENTIAL_REFUSED", why=why)
-    at = _seconds(case.bundle["contract"]["entry"]["leaf"]["t"])
-    for number, (token, did) in enumerate(zip(tokens, parties, strict=False)):
-        if token == "" and case.unsigned(did):
+    for number, token in enumerate(tokens[: limits.BUNDLE_CREDENTIALS_MAX]):
+        did = parties[number] if number < len(parties) else _subject(token)
+        if token == "" and number < len(parties) and case.unsigned(did):
             continue
         try:
-            key = _party_key(_credential(token, case.trust), did, at, case.trust)
+            if did not in parties:
+                raise _Refused("it is about neither party", "并非关于任一方")
+            key = _party_key(case, _credential(token, case.trust), did, number < len(parties))
         except _RootUnknown as error:
             has = ", ".join(case.trust.roots)
             case.findings.add(f"/credentials/{number}", "ROOT_UNKNOWN", did=error.did, has=has)
         except _Refused as error:
             case.findings.add(f"/credentials/{number}", "CREDENTIAL_REFUSED", why=error.why)
         else:
-            case.keys[did] = key
+            known = case.keys.get(did, _Keys(()))
+            case.keys[did] = (
+                _Keys((key,), known.later)
+                if number < len(parties)
+                else _Keys(known.then, (*known.later, key))
+            )
     for did in parties:
         if did in case.trust.parties:
-            case.keys[did] = case.trust.parties[did]  # our own knowledge goes first
+            case.keys[did] = _Keys(case.trust.parties[did])  # our own knowledge goes first
         elif did not in case.keys and not case.unsigned(did):
             has = case.trust.known()
             case.findings.add("/contract/agreement", "PARTY_KEY", did=did, has=has)
     if case.bundle["exporter"] not in parties:
         case.findings.add("/exporter", "EXPORTER_UNKNOWN")
+
+
+def _subject(token: str) -> str:
+    """Whom a credential is about, as it says itself."""
+    try:
+        return str(jws.claims_of(token).get("sub"))
+    except jws.BadJws:
+        return ""
 
 
 def _seconds(text: str) -> float | None:
@@ -229,8 +276,11 @@ def _seconds(text: str) -> float | None:
         return None
 
 
-def _party_key(claims: dict[str, Any], did: str, at: float | None, trust: Trust) -> Any:
-    """The key that a credential gives `did`, checked; raises _Refused saying why not."""
+def _party_key(case: _Case, claims: dict[str, Any], did: str, then: bool) -> Any:
+    """The key that a credential gives `did`, checked; raises _Refused saying why not.
+
+    `then`: it must have been in force when the contract was logged; else at some time after.
+    """
     vc, cnf = claims.get("vc"), claims.get("cnf")
     subject = vc.get("credentialSubject") if isinstance(vc, dict) else None
     about = subject.get("id") if isinstance(subject, dict) else None
@@ -239,17 +289,19 @@ def _party_key(claims: dict[str, Any], did: str, at: float | None, trust: Trust)
     start, end = claims.get("nbf", 0), claims.get("exp")
     if not isinstance(start, int) or not isinstance(end, int):
         raise _Refused("it has no period of validity", "缺少有效期")
-    if at is None or not start <= at + limits.SI_TOKEN_SKEW_S or not at < end:
+    at = _seconds(case.bundle["contract"]["entry"]["leaf"]["t"])
+    begun = at is not None and start <= at + limits.SI_TOKEN_SKEW_S
+    if at is None or not at < end or (then and not begun):
         raise _Refused(
             "it was not valid when the contract was logged", "合同存证时凭证不在有效期内"
         )
-    jwk = cnf.get("jwk") if isinstance(cnf, dict) else None
+    jwk: Any = cnf.get("jwk") if isinstance(cnf, dict) else None
     try:
         jws.public_key(jwk)
     except jws.BadJws as error:
         raise _Refused("it names no usable key", "未给出可用密钥") from error
-    known = trust.parties.get(did)
-    if known is not None and isinstance(jwk, dict) and known.get("x") != jwk.get("x"):
+    known = case.trust.parties.get(did)
+    if known is not None and jwk["x"] not in [each["x"] for each in known]:
         raise _Refused("its key is not the one known of the party", "其密钥与已知密钥不符")
     return jwk
 
@@ -262,7 +314,7 @@ def _contract(case: _Case) -> None:
             case.findings.notice(at, "NOT_SIGNED", did=did)
         elif part[name] == "":
             case.findings.add(at, "SIGNATURE_ABSENT", did=did)
-        case.signed(at, did, part[name], part["agreement"])
+        case.signed(at, did, part[name], part["agreement"], then=True)
     case.entries.check("/contract/entry", part["entry"], ("contract.",))
     case.entries.binds("/contract/entry", part["entry"], part["agreement"])
 

@@ -62,6 +62,7 @@ class Upward:
         for name in KINDS:
             box.on_delivered(f"tds.{name}", self._submission_delivered)
             box.on_gave_up(f"tds.{name}", self._submission_refused)
+        self._identity.rotation.watch(self._rekeyed)
 
     # -- our own registration -------------------------------------------------------------------
 
@@ -275,8 +276,24 @@ class Upward:
         row = store.standing(tx, self._parent)
         if row is None or row.step != "done" or row.asked_at is None:
             return
-        if tx.now - row.asked_at >= timedelta(hours=limits.CREDENTIAL_ASK_HOURS):
+        # Without one in force (a rotation that a crash cut short) it is asked for much sooner.
+        held = bool(self._identity.own_credential())
+        often = timedelta(seconds=limits.CREDENTIAL_MISSED_S)
+        pause = timedelta(hours=limits.CREDENTIAL_ASK_HOURS) if held else often
+        if tx.now - row.asked_at >= pause:
             self._send_step(tx, "credential")
+
+    def _rekeyed(self) -> None:
+        """Our key is another: ask for the credential that binds it, or nobody takes us in."""
+        if not self._parent or self._identity.own_credential():
+            return
+
+        def verb(tx: Tx) -> None:
+            row = store.standing(tx, self._parent)
+            if row is not None and row.step == "done":
+                self._send_step(tx, "credential")
+
+        self._db.write(verb)
 
     # -- live questions ---------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from yunhe.identity import jwts, vcs
 from yunhe.identity.errors import CredentialExpired, CredentialRefused
-from yunhe.identity.model import Jwk, Membership, StatusEntry
+from yunhe.identity.model import Held, Jwk, Membership, StatusEntry
 from yunhe.kernel import ids, keys, limits
 
 CONTEXT: Final = "https://www.w3.org/2018/credentials/v1"
@@ -56,6 +56,13 @@ def is_for(token: str, jwk: Jwk) -> bool:
     cnf = jwts.read(token).claims.get("cnf")
     bound = cnf.get("jwk") if isinstance(cnf, dict) else None
     return isinstance(bound, dict) and bound.get("x") == jwk["x"]
+
+
+def held(token: str) -> Held:
+    """What a credential that was verified before says of itself; raises CredentialRefused."""
+    claims = jwts.read(token).claims
+    begins, ends = (datetime.fromtimestamp(jwts.seconds(claims, at), UTC) for at in ("nbf", "exp"))
+    return Held(token, begins, ends, _dig(claims, "cnf", "jwk"))
 
 
 def issuer_of(token: str) -> str:

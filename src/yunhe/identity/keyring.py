@@ -30,6 +30,7 @@ class KeyRing:
             # Two entries for one DID are two keys: how a root's rotation is announced.
             held = self._roots.get(root.did, ())
             self._roots[root.did] = held if root.jwk is None else (*held, _public(root.jwk))
+        self._pinned = frozenset(did for did, held in self._roots.items() if held)
         if self._rooted:
             self._roots[self._own_did] = self._own
 
@@ -68,6 +69,17 @@ class KeyRing:
             found = key_named(self._resolved(did, limits.DID_REFRESH_S), did, kid)
         if found is None:
             raise TokenKeyUnknown(detail=f"{did} has no key {kid!r}")
+        return found
+
+    def keys_anew(self, did: str) -> tuple[Jwk, ...]:
+        """The keys of `did` once one more was used than `keys_of` knows: its document is fetched
+        again, but never that of a root whose keys are pinned. Raises as `keys_of`.
+        """
+        if did == self._own_did or did in self._pinned:
+            return self.keys_of(did)
+        found = self._resolved(did, limits.DID_REFRESH_S)
+        if did in self._roots:
+            self._roots[did] = found
         return found
 
     def document(self, did: str, age_s_max: float = limits.DID_CACHE_S) -> DidDocument:

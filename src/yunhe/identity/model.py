@@ -179,6 +179,16 @@ class StatusEntry:
 
 
 @dataclass(frozen=True)
+class Held:
+    """A membership credential as it was verified when it came: of this key, for this time."""
+
+    token: str
+    begins_at: datetime
+    ends_at: datetime
+    jwk: Jwk
+
+
+@dataclass(frozen=True)
 class Membership:
     """What a membership credential says, once it is verified."""
 

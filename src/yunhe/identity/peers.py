@@ -36,7 +36,7 @@ from yunhe.identity.errors import (
 )
 from yunhe.identity.josenames import JoseNames
 from yunhe.identity.keyring import KeyRing
-from yunhe.identity.model import Jwk, Membership, Peer, State
+from yunhe.identity.model import Held, Jwk, Membership, Peer, State
 from yunhe.identity.status import StatusCheck
 from yunhe.kernel import keys, limits
 from yunhe.kernel.db import Database, Tx
@@ -262,6 +262,16 @@ class Peers:
     def credential_of(self, did: str) -> str:
         """The newest membership credential a peer has shown us; "" when it never did."""
         return self._db.read(lambda tx: store_access.peer_credential_of(tx, did))
+
+    def credentials_of(self, did: str) -> list[Held]:
+        """Every credential that we held or a peer has shown us, the oldest first."""
+
+        def read(tx: Tx) -> list[str]:
+            if did == self._own_did:
+                return store_access.own_credentials(tx)
+            return store_access.peer_credentials(tx, did)
+
+        return [credentials.held(token) for token in self._db.read(read)]
 
     def _pruned(self, next_at: datetime) -> None:
         self._prune_at = next_at

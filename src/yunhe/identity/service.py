@@ -87,7 +87,9 @@ class Identity:
         self.mint = self.peers.mint
         self.authenticate_peer = self.peers.authenticate_peer
         self.credential_of = self.peers.credential_of
+        self.credentials_of = self.peers.credentials_of
         self.keys_of = self.ring.keys_of
+        self.keys_anew = self.ring.keys_anew
         self.apply_subject = self.registrar.apply_subject
         self.apply_connector = self.registrar.apply_connector
         self.resubmit = self.registrar.resubmit

@@ -160,6 +160,16 @@ def peer_credential_of(tx: Tx, did: str) -> str:
     return tx.scalar(query) or ""
 
 
+def peer_credentials(tx: Tx, did: str) -> list[str]:
+    """Every credential a peer showed, the oldest first."""
+    query = (
+        sa.select(peer_credential.c.jwt)
+        .where(peer_credential.c.did == did)
+        .order_by(peer_credential.c.seen_at, peer_credential.c.digest)
+    )
+    return [row.jwt for row in tx.all(query)]
+
+
 # -- our own credential ----------------------------------------------------------------------
 
 
@@ -190,6 +200,14 @@ _OWN: Final = (
 def own_credentials_at(tx: Tx, now: datetime) -> list[tuple[str, datetime]]:
     """Our credentials in force at `now`, the one that lasts longest first: text and end."""
     return [(row.jwt, row.expires_at) for row in tx.all(_OWN, {"now": now})]
+
+
+def own_credentials(tx: Tx) -> list[str]:
+    """Every credential we ever held, the oldest first."""
+    query = sa.select(own_credential.c.jwt).order_by(
+        own_credential.c.stored_at, own_credential.c.id
+    )
+    return [row.jwt for row in tx.all(query)]
 
 
 _OWN_CODE: Final = (

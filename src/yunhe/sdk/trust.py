@@ -30,16 +30,19 @@ def gather_trust(
     for address in (*roots, *nodes):
         _check(address)
     with httpx.Client(trust_env=False, timeout=timeout_s, follow_redirects=False) as client:
-        known = [_did_key(client, address) for address in nodes]
+        known = [_did_keys(client, address) for address in nodes]
         logs = [_get(client, address, "/log/vkey").text.strip() for address in nodes]
+        vouching = [_did_keys(client, address) for address in roots]
         return {
-            "roots": [_did_key(client, address) for address in roots],
-            "parties": {each["did"]: each["jwk"] for each in known},
+            "roots": [{"did": did, "jwk": jwk} for did, jwks in vouching for jwk in jwks],
+            # One key as itself, several (a rotation) as their list.
+            "parties": {did: jwks[0] if len(jwks) == 1 else jwks for did, jwks in known},
             "logs": {key.partition("+")[0]: key for key in logs},
         }
 
 
-def _did_key(client: httpx.Client, address: str) -> dict[str, Any]:
+def _did_keys(client: httpx.Client, address: str) -> tuple[str, list[dict[str, Any]]]:
+    """The DID at an address and its Ed25519 keys: the present one, then those that retired."""
     parts = urlsplit(address.rstrip("/"))
     path = parts.path or "/.well-known"
     expected = ":".join(
@@ -47,14 +50,19 @@ def _did_key(client: httpx.Client, address: str) -> dict[str, Any]:
     )
     try:
         document = _get(client, f"{parts.scheme}://{parts.netloc}", f"{path}/did.json").json()
-        found = {"did": document["id"], "jwk": document["verificationMethod"][0]["publicKeyJwk"]}
-    except (ValueError, LookupError, TypeError) as error:
+        did = document["id"]
+        methods = [method["publicKeyJwk"] for method in document["verificationMethod"]]
+        found = [jwk for jwk in methods if jwk.get("crv") == "Ed25519"]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         en, zh = "its DID document cannot be read", "无法读取其 DID 文档"
         raise UnexpectedAnswer(url=address, why=en, why_zh=zh) from error
-    if found["did"] != expected:
+    if did != expected:
         en, zh = f"its DID document is not that of {expected}", f"其 DID 文档不属于 {expected}"
         raise UnexpectedAnswer(url=address, why=en, why_zh=zh)
-    return found
+    if not found:
+        en, zh = "its DID document holds no key", "其 DID 文档中没有密钥"
+        raise UnexpectedAnswer(url=address, why=en, why_zh=zh)
+    return did, found
 
 
 def _check(address: str) -> None:
