@@ -146,3 +146,18 @@ def test_a_bill_is_its_providers_for_its_consumer_and_for_no_other(pair, tmp_pat
     assert research.exchange.statements() == []
     assert [each.state for each in hospital.exchange.statements()] == ["issued"]
     assert research.balance() == {}
+
+
+def test_a_number_that_was_answered_is_no_other_bill(pair) -> None:
+    """The same statement again gets the same answer; another under its number gets none."""
+    pair.use()
+    issued = pair.hospital.exchange.issue_statement("c1")
+    answered = pair.research.exchange.reconcile(PROVIDER, issued.body, issued.provider_jws)
+    again = pair.research.exchange.reconcile(PROVIDER, issued.body, issued.provider_jws)
+    assert (again.state, again.consumer_jws) == (answered.state, answered.consumer_jws)
+    other = issued.body | {"total_fen": issued.total_fen + 1}
+    with pytest.raises(DocumentInvalid):
+        pair.research.exchange.reconcile(
+            PROVIDER, other, jws_detached(pair.hospital.key, dumps(other))
+        )
+    assert pair.research.balance() == {PROVIDER: issued.total_fen, CONSUMER: -issued.total_fen}
