@@ -83,7 +83,7 @@ def _offered(parts: Services, code: str, provider: str, address: str) -> Sequenc
 
 
 def _terms(policy: contracts.Policy) -> dict[str, Any]:
-    return terms_json(contracts.terms_from_policy(policy))
+    return terms_json(policy.terms)
 
 
 def _hit(hit: catalog.Hit) -> dict[str, Any]:

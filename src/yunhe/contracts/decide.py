@@ -13,7 +13,7 @@ from typing import Protocol
 from yunhe.contracts.bargain import beyond, nearest, short_of
 from yunhe.contracts.errors import TermNotUnderstood
 from yunhe.contracts.model import Negotiation, OfferedProduct, Side, State, Transfer, Why
-from yunhe.contracts.policy import Policy, policy_from_terms, terms_from_policy
+from yunhe.contracts.policy import Policy, policy_from_terms
 from yunhe.contracts.rules import TransferVerb, Verb
 from yunhe.kernel import limits
 
@@ -81,7 +81,7 @@ def answer_request(
             "PRODUCT_NOT_OFFERED", "The product is no longer offered.", "该产品已不再提供。"
         )
     try:
-        asked = terms_from_policy(negotiation.last_offer.policy)
+        asked = negotiation.last_offer.policy.terms
     except TermNotUnderstood as unknown:
         return _end(unknown.code, unknown.sentence("en"), unknown.sentence("zh"))
     furthest = product.negotiable or product.terms
@@ -104,7 +104,7 @@ def answer_offer(negotiation: Negotiation) -> Decision:
     if strategy is None:
         return HOLD
     try:
-        offered = terms_from_policy(negotiation.last_offer.policy)
+        offered = negotiation.last_offer.policy.terms
     except TermNotUnderstood:
         return HOLD
     if strategy.accept is not None and not short_of(offered, strategy.accept):

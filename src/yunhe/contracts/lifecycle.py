@@ -20,7 +20,7 @@ from yunhe.contracts.errors import (
 from yunhe.contracts.events import ContractEnded, ContractInForce, TransferMoved
 from yunhe.contracts.messages import TransferTermination
 from yunhe.contracts.model import Contract, Negotiation, Side, Why
-from yunhe.contracts.policy import Policy, terms_from_policy
+from yunhe.contracts.policy import Policy
 from yunhe.contracts.rules import TransferVerb, Verb
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.clock import iso
@@ -64,7 +64,7 @@ def put_in_force(desk: Desk, tx: Tx, n: Negotiation, said_by: Side) -> Negotiati
 
 def _expiry(policy: Policy) -> datetime | None:
     try:
-        return terms_from_policy(policy).expires_at
+        return policy.terms.expires_at
     except TermNotUnderstood:
         return None  # no use is ever allowed under such a policy, so nothing has to expire
 

@@ -7,14 +7,13 @@ through `yunhe.contracts`, by control, data plane, api and protocols. No wire fo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, Final, Protocol
 
-from yunhe.contracts.policy import Policy, Terms, terms_from_policy
+from yunhe.contracts.policy import Policy, Terms
 from yunhe.kernel.clock import iso, parse_iso
 
 
@@ -208,6 +207,18 @@ class Party(Protocol):
         ...
 
 
+# (DID, JWS) -> the public key by which the one signed the other
+SignerOf = Callable[[str, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Signer:
+    """A peer by the key that it signed a document with."""
+
+    did: str
+    jwk: Mapping[str, Any] | None
+
+
 @dataclass(frozen=True)
 class Negotiation:
     """One negotiation as this node sees it; `id` is our own pid.
@@ -288,10 +299,10 @@ class Contract:
         """`both` | `transport`."""
         return self.agreement.signature_level
 
-    @cached_property
+    @property
     def terms(self) -> Terms:
         """The typed reading of the policy; raises TermNotUnderstood, so that a use denies."""
-        return terms_from_policy(self.policy)
+        return self.policy.terms
 
 
 @dataclass(frozen=True)

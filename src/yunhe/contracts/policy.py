@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from yunhe.contracts.aggregates import RANKED, SPREAD, Aggregates
@@ -84,6 +85,11 @@ class Policy:
         """Read the stored form back; the inverse of `to_json`."""
         rules = tuple(_rule_from(rule) for rule in data["rules"])
         return cls(rules, data.get("inherit"), data.get("expansion", ""))
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The typed reading (`terms_from_policy`); raises TermNotUnderstood."""
+        return terms_from_policy(self)
 
     @property
     def unread_expansion(self) -> tuple[str, ...]:

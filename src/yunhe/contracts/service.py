@@ -8,7 +8,7 @@ negotiate_consumer.py, lifecycle.py, transfers.py, receive.py and sent.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,7 +31,14 @@ from yunhe.contracts.errors import (
     NegotiationUnknown,
     TransferUnknown,
 )
-from yunhe.contracts.messages import MESSAGES, Message, NegotiationMessage, TransferMessage
+from yunhe.contracts.messages import (
+    MESSAGES,
+    ContractAgreement,
+    ContractVerification,
+    Message,
+    NegotiationMessage,
+    TransferMessage,
+)
 from yunhe.contracts.model import (
     Access,
     Contract,
@@ -41,6 +48,8 @@ from yunhe.contracts.model import (
     OfferedProduct,
     Party,
     Side,
+    Signer,
+    SignerOf,
     Strategy,
     Transfer,
     Why,
@@ -50,7 +59,7 @@ from yunhe.contracts.pushes import Pushes
 from yunhe.contracts.rules import TransferVerb, Verb
 from yunhe.kernel import limits
 from yunhe.kernel.db import Database, Tx
-from yunhe.kernel.keys import JoseName, SigningKey, own_name
+from yunhe.kernel.keys import JoseName, SigningKey, jws_kid, own_name
 from yunhe.kernel.outbox import Outbox, pending
 
 _POLL_S = 0.05
@@ -72,12 +81,16 @@ class Contracts:
         decider: Decider | None = None,
         formats: tuple[str, ...] = (transfers.PULL,),
         jose_name: JoseName = own_name,
+        signer_of: SignerOf | None = None,
     ) -> None:
         """`key` is the node's did key; `products(code)` finds a listed product of ours;
         `callback` is our DSP base URL; `data_endpoint` is where our data plane answers, which
-        serves `formats` of transfers; `jose_name(did)` is the algorithm's name the peer reads."""
+        serves `formats` of transfers; `jose_name(did)` is the algorithm's name the peer reads;
+        `signer_of(did, jws)` the peer's key that made a signature, also one before its present
+        key, and may fetch."""
         self._db = db
         self._tokens = DataTokens(key, did)
+        self._signer_of = signer_of
         self._desk = Desk(
             db=db,
             evidence=evidence,
@@ -137,10 +150,11 @@ class Contracts:
 
         `admit` comes first in it: it spends the peer's token, and says who the peer is.
         """
-        known = peer
+        known, signer = peer, self._signer(message, peer)
 
         def hear(tx: Tx) -> Negotiation | Transfer:
             peer = known if admit is None else admit(tx)
+            peer = peer if signer is None else Signer(peer.did, signer)
             if isinstance(message, NegotiationMessage):
                 return receive.negotiation_message(self._desk, tx, message, peer)
             if isinstance(message, TransferMessage):
@@ -148,6 +162,18 @@ class Contracts:
             raise TypeError(type(message).__name__)
 
         return self._db.write(hear)
+
+    def _signer(self, message: Message, peer: Party) -> Mapping[str, Any] | None:
+        """The key of a peer that signed a document with another than its token.
+
+        Documents wait in an outbox, and keys are rotated meanwhile. Before the verb: it may fetch.
+        """
+        signed = isinstance(message, ContractAgreement | ContractVerification)
+        if not signed or not message.signature or self._signer_of is None or peer.jwk is None:
+            return None
+        if jws_kid(message.signature) in (None, peer.jwk.get("kid")):
+            return None
+        return self._signer_of(peer.did, message.signature)
 
     def act(self, negotiation_id: str, decision: Decision) -> Negotiation:
         """Say what a user or a script decided; raises NegotiationUnknown, VerbOutOfOrder."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from yunhe.contracts.columns import PolicyText
 from yunhe.contracts.model import (
     Agreement,
     Contract,
@@ -26,7 +27,7 @@ from yunhe.contracts.model import (
     Why,
     waiting_for,
 )
-from yunhe.contracts.policy import Policy, Terms, policy_from_terms, terms_from_policy
+from yunhe.contracts.policy import Policy, Terms, policy_from_terms
 from yunhe.kernel import limits
 from yunhe.kernel.db import Json, Tx, UtcTime, metadata
 
@@ -63,7 +64,7 @@ agreements = sa.Table(
     sa.Column("product_code", _ID, nullable=False),
     sa.Column("provider_did", _DID, nullable=False),
     sa.Column("consumer_did", _DID, nullable=False),
-    sa.Column("policy", Json, nullable=False),
+    sa.Column("policy", PolicyText, nullable=False),
     sa.Column("signed_at", UtcTime, nullable=False),
     sa.Column("provider_jws", sa.Text, nullable=False),
     sa.Column("consumer_jws", sa.Text, nullable=False),
@@ -181,7 +182,7 @@ def _terms_json(terms: Terms | None) -> dict[str, Any] | None:
 
 
 def _terms(data: dict[str, Any] | None) -> Terms | None:
-    return None if data is None else terms_from_policy(Policy.from_json(data))
+    return None if data is None else Policy.from_json(data).terms
 
 
 # --- negotiations ---------------------------------------------------------------------------
@@ -307,7 +308,7 @@ def _agreement(row: Any) -> Agreement:
         product_code=product_code,
         provider_did=provider,
         consumer_did=consumer,
-        policy=Policy.from_json(policy),
+        policy=policy,
         signed_at=signed_at,
         provider_jws=signatures[0],
         consumer_jws=signatures[1],
@@ -322,7 +323,7 @@ def insert_agreement(tx: Tx, a: Agreement) -> bool:
         "product_code": a.product_code,
         "provider_did": a.provider_did,
         "consumer_did": a.consumer_did,
-        "policy": a.policy.to_json(),
+        "policy": a.policy,
         "signed_at": a.signed_at,
         "provider_jws": a.provider_jws,
         "consumer_jws": a.consumer_jws,

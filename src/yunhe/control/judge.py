@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from yunhe.contracts import Policy, Term, TermNotUnderstood, Terms, terms_from_policy
+from yunhe.contracts import Policy, Term, TermNotUnderstood, Terms
 from yunhe.control import budget, store, values, volume
 from yunhe.control.again import again
 from yunhe.control.evaluate import Compiled, compile_policy
@@ -95,7 +95,7 @@ class Judge:
 def _stand(policy: Policy) -> Standing:
     compiled = compile_policy(policy)
     try:
-        return Standing(compiled, terms_from_policy(policy))
+        return Standing(compiled, policy.terms)
     except TermNotUnderstood as error:
         term, value = str(error.facts.get("term")), str(error.facts.get("value"))
         unread = Reason("", "", term, "", value, None, error.code)
