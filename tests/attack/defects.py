@@ -423,7 +423,7 @@ DEFECTS: Final[dict[str, Defect]] = {
         put(aggregate._Split, "_refuse_entity", nothing), ("probes",)
     ),
     "joins unchecked": Defect(put(aggregate._Split, "_check_joins", nothing), ("joins",)),
-    "audit told nothing": Defect(put(service, "_answered", nothing), (), ("inference",)),
+    "audit told nothing": Defect(put(service, "for_audit", nothing), (), ("inference",)),
     # the contract
     "purpose unchecked": Defect(_purpose_unchecked, (), ("terms",)),
     "expiry ignored": Defect(clock_stands, (), ("terms",)),

@@ -41,13 +41,13 @@ class Measured:
 @contextlib.contextmanager
 def _contract(aim: Target, mode: str) -> Iterator[Contract]:
     """A contract of its own, on a product of its own; `k`: nothing is told to the audit."""
-    answered: Callable[..., Any] = service._answered
+    answered: Callable[..., Any] = service.for_audit
     if mode == "k":
-        service._answered = lambda *_: None
+        service.for_audit = lambda *_: None
     try:
         yield aim.agree(replace(GROUPS, privacy=PRIVACY if mode == "privacy" else None))
     finally:
-        service._answered = answered
+        service.for_audit = answered
 
 
 def _targets(aim: Target, face: Face) -> list[tuple[str, int]]:

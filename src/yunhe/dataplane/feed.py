@@ -13,14 +13,14 @@ from pathlib import Path
 
 from yunhe.contracts import Contract
 from yunhe.control import Answered, Grant, Use
+from yunhe.dataplane.audit import for_audit
 from yunhe.dataplane.beside import Laid, Wanted, as_released, bounded, environment
 from yunhe.dataplane.errors import InputTooLarge, RowsOverLimit
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.parts import PartingPlane
 from yunhe.dataplane.pool import Job
-from yunhe.dataplane.process import Running
 from yunhe.dataplane.push import lay_down
-from yunhe.dataplane.service import Query, _answered
+from yunhe.dataplane.service import Query
 from yunhe.dataplane.stream import Watch
 from yunhe.kernel import limits
 from yunhe.kernel.errors import Denied, Invalid, TooLarge
@@ -129,26 +129,13 @@ class FeedingPlane(PartingPlane):
         path = folder / "groups.arrow"
         try:
             lay_down(_small(iter(running)), path, watch)
-            told = _answered(contract, grouped, running)
+            told = for_audit(contract, grouped, running)
             if told is not None:
                 # What a program adds up nobody knows: of all that it reads it may be a sum.
                 told = replace(told, summed=summed)
             return replace(fed, groups=path, answered=told)
         finally:
             running.close()
-
-    def _started(
-        self,
-        contract: Contract,
-        tables: Mapping[str, TableBinding],
-        governed: Governed,
-        job: Job,
-        watch: Watch,
-    ) -> Running:
-        binding = self._binding(contract, tables)
-        if self._databases is not None:
-            return self._databases.run(self._pool, binding, job, governed, tables, watch)
-        return self._pool.run(binding, job, watch)
 
 
 def _small(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -27,12 +27,11 @@ from yunhe.control import (
     Recorder,
     Use,
     answer_kept,
-    answered,
     check_hours,
 )
 from yunhe.dataplane import noise
+from yunhe.dataplane.audit import for_audit
 from yunhe.dataplane.beside import as_released, environment
-from yunhe.dataplane.bounding import buckets
 from yunhe.dataplane.fresh import Supply, fresh
 from yunhe.dataplane.kept import KeptGate
 from yunhe.dataplane.marking import marks
@@ -315,7 +314,7 @@ class DataPlane:
             self._void(grant, error)
             raise
         noised = running.noised if question is not None and kept is None else None
-        audited = _answered(contract, governed, running)
+        audited = for_audit(contract, governed, running)
         mark = None
         if (said := marks(terms, governed)) is not None:
             ours = self._marker.mark_id(contract.product_code, peer_did)
@@ -399,6 +398,17 @@ class DataPlane:
             grant.bytes_max,
             watermark=str(marks(contract.terms, governed) or ""),
         )
+        return self._started(contract, tables, governed, job, watch)
+
+    def _started(
+        self,
+        contract: Contract,
+        tables: Mapping[str, TableBinding],
+        governed: Governed,
+        job: Job,
+        watch: Watch,
+    ) -> Running:
+        """In a worker, or where a database or an engine does it, there."""
         binding = self._binding(contract, tables)
         if self._databases is not None:
             return self._databases.run(self._pool, binding, job, governed, tables, watch)
@@ -450,21 +460,6 @@ class DataPlane:
             self._evidence.record(tx, "use.denied", body)
 
         self._db.write(verb)
-
-
-def _answered(contract: Contract, governed: Governed, running: Running) -> Answered | None:
-    """What the overlap audit is told of an aggregate-only answer."""
-    if not governed.aggregate_only or governed.recipe is not None:
-        return None
-
-    def frame(tables: Collection[str]) -> str:
-        of = sorted(each for each in contract.terms.columns if each.partition(".")[0] in tables)
-        return sha256_hex({"tables": sorted(tables), "columns": of})
-
-    summed, k = governed.summed, governed.k
-    own = {column: frame([column.partition(".")[0]]) for column in summed}
-    whole = frame(governed.tables)
-    return answered(contract.product_code, k, whole, summed, running.prints, buckets(k), own)
 
 
 def version_of(path: str) -> tuple[str, str]:
