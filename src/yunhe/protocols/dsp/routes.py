@@ -1,8 +1,8 @@
 """The DSP 2025-1 HTTPS endpoints: version, catalogue, negotiation, transfer (spec §1.1).
 
 In: HTTP. Out: typed messages for `contracts`, and its state as DSP bodies. Provider and consumer
-share one base path; which side a message is for, the pid decides. Handlers are plain `def`: they
-run in worker threads, as the services below know no event loop.
+share one base path; which side a message is for, the pid decides. What a handler does runs in
+worker threads, as the services below know no event loop.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _FILTERS: Final = ("id", "keyword")
 
 Authenticate = Callable[[Request], Party]
 Read = Callable[[Body], contracts.Message]
+Tell = Callable[[Party, bytes], Response]  # the answer to a caller's body
 
 
 def _spent(peer: Party) -> Caller:
@@ -101,7 +102,15 @@ def _part(name: str, kind: type[APIRoute] = DspRoute) -> APIRouter:
 
 
 def _catalog_router(catalog: Catalog, caller: Authenticate) -> APIRouter:
-    router = _part("catalog")
+    router = _part("catalog", Bare)
+    hands = Hands(limits.DSP_HANDS)
+
+    async def told(request: Request, tell: Tell, body: bool = False) -> Response:
+        try:
+            raw = await raw_body(request) if body else b""
+            return await hands.run(lambda: tell(caller(request), raw))
+        except YunheError as error:
+            return refusal(request, error)
 
     def page(request: Request, peer: Party, filters: list[Filter]) -> Response:
         # A link of ours repeats the filter; a body beside it may say the same once more.
@@ -111,21 +120,22 @@ def _catalog_router(catalog: Catalog, caller: Authenticate) -> APIRouter:
         return answer(request, body, 200, **links)
 
     @router.post("/request", openapi_extra=json_body(required=False))
-    def request_catalog(
-        request: Request, peer: Party = Depends(caller), raw: bytes = Depends(raw_body)
-    ) -> Response:
-        # Some clients ask with an empty body, others without a context: both want everything.
-        body = Body(loads_strict(raw) if raw.strip() else {})
-        body.expect("CatalogRequestMessage")
-        return page(request, peer, read_filters(body.data.get("filter")))
+    async def request_catalog(request: Request) -> Response:
+        def first(peer: Party, raw: bytes) -> Response:
+            # Some clients ask with an empty body, others without a context: both want everything.
+            body = Body(loads_strict(raw) if raw.strip() else {})
+            body.expect("CatalogRequestMessage")
+            return page(request, peer, read_filters(body.data.get("filter")))
+
+        return await told(request, first, body=True)
 
     @router.get("/request")
-    def linked_page(request: Request, peer: Party = Depends(caller)) -> Response:
-        return page(request, peer, [])
+    async def linked_page(request: Request) -> Response:
+        return await told(request, lambda peer, _: page(request, peer, []))
 
     @router.get("/datasets/{id_:path}")
-    def dataset(request: Request, id_: str, peer: Party = Depends(caller)) -> Response:
-        return answer(request, catalog.dataset(id_, peer.did))
+    async def dataset(request: Request, id_: str) -> Response:
+        return await told(request, lambda peer, _: answer(request, catalog.dataset(id_, peer.did)))
 
     return router
 
