@@ -37,7 +37,7 @@ from yunhe import (
     vault,
 )
 from yunhe.kernel import limits
-from yunhe.kernel.asgi import Threads
+from yunhe.kernel.asgi import Hands, Threads
 from yunhe.kernel.chores import Chores
 from yunhe.kernel.clock import Clock, SystemClock
 from yunhe.kernel.crash import CrashPoints
@@ -275,6 +275,7 @@ class Node:
             sent=self.pusher.sent,
             bundle=self._bundle,
             waiters=self.waiters,
+            hands=Hands(limits.API_HANDS),
             queries=Threads(limits.QUERY_THREADS),
             streams=Threads(limits.STREAM_THREADS),
         )

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic_core import to_json
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from yunhe import contracts
@@ -38,11 +37,11 @@ async def negotiate(
 
     Held for up to `wait_s` as a look at the negotiation that it begins.
     """
-    asked = await run_in_threadpool(_asked, parts, form)
+    asked = await parts.hands.run(lambda: _asked(parts, form))
     if not wait_s:
         return _answer(_shown(asked, None), 202)
     await _until(parts, asked.id, wait_s, asked.version, settled)
-    return _answer(await run_in_threadpool(_look, parts, asked.id), 202)
+    return _answer(await parts.hands.run(lambda: _look(parts, asked.id)), 202)
 
 
 def _asked(parts: Parts, form: NegotiationForm) -> contracts.Negotiation:
@@ -79,14 +78,14 @@ async def negotiation(
     """
     if wait_s:
         await _until(parts, key, wait_s, since_version, settled)
-    return _answer(await run_in_threadpool(_look, parts, key))
+    return _answer(await parts.hands.run(lambda: _look(parts, key)))
 
 
 async def _until(parts: Parts, key: str, wait_s: float, since_version: int, settled: bool) -> None:
     await parts.waiters.until(
         key,
         wait_s,
-        lambda: run_in_threadpool(parts.contracts.standing, key),
+        lambda: parts.hands.run(lambda: parts.contracts.standing(key)),
         lambda now: now[0] > since_version and not (settled and now[1] == "peer"),
     )
 
@@ -232,6 +231,6 @@ def _terms(policy: contracts.Policy) -> dict[str, Any] | None:
 
 def _read(policy: contracts.Policy) -> contracts.Terms | None:
     try:
-        return contracts.terms_from_policy(policy)
+        return policy.terms
     except contracts.TermNotUnderstood:
         return None  # a foreign peer's word; every use under it is denied, and says which

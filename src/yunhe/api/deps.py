@@ -9,7 +9,7 @@ import functools
 from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -32,7 +32,7 @@ from yunhe import (
     identity,
 )
 from yunhe.api.wait import Waiters
-from yunhe.kernel.asgi import Chunks, Threads
+from yunhe.kernel.asgi import Chunks, Hands, Threads
 from yunhe.kernel.errors import Invalid, Unauthenticated
 from yunhe.kernel.settings import NodeConfig
 from yunhe.vault import Ask, Opened, Tracing, Vault
@@ -147,6 +147,7 @@ class Services:
     sent: Callable[[str], int | None]
     bundle: Callable[[str], dict[str, Any]]
     waiters: Waiters
+    hands: Hands  # what verbs run in
     queries: Threads
     streams: Threads
 
@@ -168,9 +169,10 @@ def _check_parameters(request: Request, known: Container[str]) -> None:
 
 
 class Verb(APIRoute):
-    """A route whose answer is written in the thread of its verb.
+    """A route whose answer is written in the thread of its verb, which is one of `Services.hands`.
 
-    FastAPI would look at the answer in one more thread, and these are plain objects of JSON.
+    FastAPI would look at the answer in one more thread, and these are plain objects of JSON. A
+    function that is not `async` names the services `parts`.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
@@ -192,13 +194,20 @@ class Verb(APIRoute):
 
 
 def _written(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
-    @functools.wraps(endpoint)
-    def verb(*args: Any, **named: Any) -> Response:
-        answer = endpoint(*args, **named)
+    if "parts" not in signature(endpoint).parameters:
+        raise TypeError(f"{endpoint.__name__} names no parts")
+
+    def written(named: dict[str, Any]) -> Response:
+        answer = endpoint(**named)
         if isinstance(answer, Response):
             return answer
         content = to_json(answer, inf_nan_mode="null")
         return Response(content, status, media_type="application/json")
+
+    @functools.wraps(endpoint)
+    async def verb(**named: Any) -> Response:
+        parts: Services = named["parts"]
+        return await parts.hands.run(lambda: written(named))
 
     return verb
 

@@ -40,7 +40,7 @@ def doctor(parts: Parts, _admin: Admin) -> dict[str, Any]:
 
 
 @router.get("/me")
-def me(principal: AnyCaller) -> dict[str, Any]:
+async def me(principal: AnyCaller) -> dict[str, Any]:
     """Who the token speaks for."""
     return {
         "id": principal.id,

@@ -269,6 +269,9 @@ RECEIPT_WAIT_S: Final = 3_600  # a cut delivery waits so long for the receipt th
 DOUBT_ASK_S: Final = 3_600  # how often the outcome of a use in doubt is asked for anew
 PROOF_WAIT_S_MAX: Final = 3.0  # for the sequencer, before a line counts as unproven
 
+# api
+API_HANDS: Final = 40  # verbs at once
+
 # protocols.arrow
 QUERY_THREADS: Final = 16
 STREAM_THREADS: Final = 32
