@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from yunhe.evidence import fields, jws
 from yunhe.evidence.bundle import manifest
+from yunhe.evidence.note import Checkpoint, Signer
+from yunhe.evidence.proof import TlogProof
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps, sha256_hex
 
@@ -27,9 +29,14 @@ class Attack:
     bundle: dict[str, Any]
 
 
-def attacks(bundle: dict[str, Any], stranger: jws.Signer) -> Iterator[Attack]:
+class Stranger(jws.Signer, Signer, Protocol):
+    """A key of nobody concerned: it signs documents and checkpoints alike."""
+
+
+def attacks(bundle: dict[str, Any], stranger: Stranger) -> Iterator[Attack]:
     """Every field changed, every member and item dropped, every list reordered, every signature
-    made by `stranger`. Copies in which the recomputation undid the change are left out.
+    (of documents, credentials, checkpoints, the manifest) made by `stranger`. Copies in which the
+    recomputation undid the change are left out.
     """
     for how, pointer, forged in _forged(bundle, stranger):
         recompute(bundle, forged)
@@ -38,15 +45,11 @@ def attacks(bundle: dict[str, Any], stranger: jws.Signer) -> Iterator[Attack]:
 
 
 def _forged(
-    bundle: dict[str, Any], stranger: jws.Signer
+    bundle: dict[str, Any], stranger: Stranger
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for pointer, value in fields.leaves(bundle, limits.BUNDLE_FIELDS_MAX, 64).items():
-        if pointer.endswith("_jws") and "/entry/" not in pointer:
-            document = bundle_at(bundle, _document_of(pointer))
-            yield "signed", pointer, _with(bundle, pointer, _detached(document, stranger))
-        if pointer == "/manifest":
-            body = {name: part for name, part in bundle.items() if name != "manifest"}
-            yield "signed", pointer, _with(bundle, pointer, manifest(body, stranger))
+        if value and (again := _signed_anew(bundle, pointer, str(value), stranger)):
+            yield "signed", pointer, _with(bundle, pointer, again)
         yield "changed", pointer, _with(bundle, pointer, other(value))
     for pointer in members(bundle):
         forged = copy.deepcopy(bundle)
@@ -57,6 +60,21 @@ def _forged(
         items = bundle_at(bundle, pointer)
         if items != items[::-1]:
             yield "reordered", pointer, _with(bundle, pointer, items[::-1])
+
+
+def _signed_anew(bundle: dict[str, Any], pointer: str, value: str, stranger: Stranger) -> str:
+    """The same words under the stranger's signature; "" where `pointer` is no signature."""
+    if pointer == "/manifest":
+        return manifest({name: bundle[name] for name in bundle if name != "manifest"}, stranger)
+    if pointer.startswith("/credentials/"):
+        return jws.sign(jws.decode(jws.parts(value)[1]), stranger)
+    if pointer.endswith("/entry/proof"):
+        proof = TlogProof.parse(value)
+        head = Checkpoint.parse(proof.checkpoint.partition("\n\n")[0] + "\n")
+        return str(replace(proof, checkpoint=head.sign(stranger)))
+    if pointer.endswith("_jws") and "/entry/" not in pointer:
+        return _detached(bundle_at(bundle, _document_of(pointer)), stranger)
+    return ""
 
 
 def other(value: Any) -> Any:
