@@ -10,8 +10,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from yunhe.kernel.db import Database, Tx
+from yunhe.kernel.db import Database, DatabaseNewer, Tx
 
 
 def config() -> Config:
@@ -22,10 +24,17 @@ def config() -> Config:
 
 
 def upgrade(db: Database) -> None:
-    """Bring `db` to the newest version, in one transaction where the engine has them."""
+    """Bring `db` to the newest version, in one transaction where the engine has them.
+
+    Raises DatabaseNewer for one that a later version of the program has migrated.
+    """
 
     def run(tx: Tx) -> None:
         made = config()
+        known = {each.revision for each in ScriptDirectory.from_config(made).walk_revisions()}
+        for found in MigrationContext.configure(tx.connection).get_current_heads():
+            if found not in known:
+                raise DatabaseNewer(found=found)
         made.attributes["connection"] = tx.connection
         command.upgrade(made, "head")
 

@@ -7,7 +7,13 @@ trace. Slices declare their tables on `metadata` in their `store.py` and keep al
 from __future__ import annotations
 
 from yunhe.kernel.db.base import Database
-from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, StorageFull
+from yunhe.kernel.db.errors import (
+    DatabaseBusy,
+    DatabaseDamaged,
+    DatabaseFailed,
+    DatabaseNewer,
+    StorageFull,
+)
 from yunhe.kernel.db.open import create_all, open_database
 from yunhe.kernel.db.tables import Json, UtcTime, by_name, metadata
 from yunhe.kernel.db.tx import Tx
@@ -15,7 +21,9 @@ from yunhe.kernel.db.tx import Tx
 __all__ = [
     "Database",
     "DatabaseBusy",
+    "DatabaseDamaged",
     "DatabaseFailed",
+    "DatabaseNewer",
     "Json",
     "StorageFull",
     "Tx",

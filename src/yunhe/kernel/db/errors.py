@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError
 
-from yunhe.kernel.errors import Internal, Unavailable
+from yunhe.kernel.errors import Conflict, Internal, Unavailable
 
 
 class StorageFull(Unavailable):
@@ -29,6 +29,24 @@ class DatabaseFailed(Internal):
     zh = "节点数据库拒绝了本次更改；没有任何改动。"
 
 
+class DatabaseDamaged(DatabaseFailed):
+    code = "DATABASE_DAMAGED"
+    en = "The node's database is damaged, or its file is no database. Nothing was changed."
+    zh = "节点数据库已损坏，或其文件不是数据库；没有任何改动。"
+    mend_en = (
+        "Stop the node, keep the files as they are, and restore the last backup: docs/operating.md."
+    )
+    mend_zh = "请停止节点，保留现有文件，并恢复最近的备份，见 docs/operating.md。"
+
+
+class DatabaseNewer(Conflict):
+    code = "DATABASE_NEWER"
+    en = "The database was written by a newer version of Yunhe (schema {found})."
+    zh = "该数据库由更新版本的运河写入（模式版本 {found}）。"
+    mend_en = "Run that version, or restore the backup of before the upgrade: docs/operating.md."
+    mend_zh = "请运行该版本，或恢复升级前的备份，见 docs/operating.md。"
+
+
 def translate(error: DBAPIError) -> StorageFull | DatabaseBusy | DatabaseFailed:
     """The house's word for a driver's error; the driver's text stays private."""
     text = str(error.orig)
@@ -37,4 +55,6 @@ def translate(error: DBAPIError) -> StorageFull | DatabaseBusy | DatabaseFailed:
         return StorageFull(detail=text)
     if "locked" in low or "busy" in low or "connection" in low or "timeout" in low:
         return DatabaseBusy(detail=text)
+    if "malformed" in low or "not a database" in low:
+        return DatabaseDamaged(detail=text)
     return DatabaseFailed(detail=text)

@@ -9,23 +9,37 @@ import sqlalchemy as sa
 from yunhe.kernel.clock import Clock, SystemClock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db.base import Database
-from yunhe.kernel.db.errors import DatabaseFailed
+from yunhe.kernel.db.errors import translate
 from yunhe.kernel.db.postgres import PostgresDatabase
 from yunhe.kernel.db.sqlite import SqliteDatabase
 from yunhe.kernel.db.tables import metadata
+from yunhe.kernel.settings import BadSetting
 
 
 def open_database(
     url: str, clock: Clock | None = None, crash: CrashPoints | None = None
 ) -> Database:
-    """The database at `url`; raises DatabaseFailed for an engine we do not support."""
+    """The database at `url`, which may hold a password: no message repeats it.
+
+    Raises BadSetting for a URL that names none we support, DatabaseDamaged, DatabaseBusy.
+    """
     clock, crash = clock or SystemClock(), crash or CrashPoints()
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        return SqliteDatabase(Path(parsed.database), clock, crash)
-    if parsed.get_backend_name() == "postgresql":
-        return PostgresDatabase(url, clock, crash)
-    raise DatabaseFailed(detail=f"no such engine: {parsed.get_backend_name()}")
+    try:
+        parsed = sa.make_url(url)
+        engine = parsed.get_backend_name()
+        if engine == "sqlite" and parsed.database:
+            return SqliteDatabase(Path(parsed.database), clock, crash)
+        if engine == "postgresql":
+            return PostgresDatabase(url, clock, crash)
+    except sa.exc.ArgumentError:
+        engine = "?"
+    except sa.exc.DBAPIError as error:
+        raise translate(error) from error
+    raise BadSetting(
+        name="database_url",
+        why=f"it is postgresql://… or sqlite:///PATH, not {engine}",
+        why_zh=f"应为 postgresql://… 或 sqlite:///路径，而不是 {engine}",
+    )
 
 
 def create_all(db: Database) -> None:
