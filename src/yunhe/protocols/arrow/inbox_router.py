@@ -17,8 +17,9 @@ from starlette.responses import Response
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import Threads, problem_response
 from yunhe.kernel.errors import Unauthenticated, YunheError
-from yunhe.protocols.arrow.inbox import PATH, Inbox, Sink
+from yunhe.protocols.arrow.inbox import PATH, Inbox
 from yunhe.protocols.arrow.sender import COMPLETE, OFFSET
+from yunhe.protocols.arrow.sink import Sink
 
 _GATHER_BYTES = 1 << 20  # what goes to the disk at once
 
