@@ -36,6 +36,7 @@ _FILTERS: Final = ("id", "keyword")
 
 Authenticate = Callable[[Request], Party]
 Read = Callable[[Body], contracts.Message]
+ReadLater = Callable[[Body, str], contracts.Message]  # the pid of its path beside it
 Tell = Callable[[Party, bytes], Response]  # the answer to a caller's body
 
 
@@ -229,7 +230,7 @@ def _opening_router(hearing: _Hearing, development: bool) -> APIRouter:
     return router
 
 
-_NEGOTIATION_POSTS: Final[tuple[tuple[str, Callable[[Body, str], contracts.Message]], ...]] = (
+_NEGOTIATION_POSTS: Final[tuple[tuple[str, ReadLater], ...]] = (
     ("request", wire.counter_request),
     ("offers", wire.counter_offer),
     ("agreement", wire.agreement),
@@ -249,14 +250,17 @@ def _negotiation_router(service: Contracts, hearing: _Hearing, caller: Authentic
             raise contracts.NegotiationUnknown
         return answer(request, wire.negotiation(n))
 
-    def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
-        @heard.post("/{pid}/" + tail, name=f"negotiation_{tail}", openapi_extra=json_body())
-        async def hear(request: Request, pid: str) -> Response:
-            return await hearing.heard(request, lambda body: read(body, pid))
-
     for tail, read in _NEGOTIATION_POSTS:
-        add(tail, read)
+        _add_later(heard, "negotiation", tail, read, hearing)
     return side_by_side(router, [heard])
+
+
+def _add_later(heard: APIRouter, what: str, tail: str, read: ReadLater, hearing: _Hearing) -> None:
+    """The route of a later message of a conversation, which our pid names."""
+
+    @heard.post("/{pid}/" + tail, name=f"{what}_{tail}", openapi_extra=json_body())
+    async def hear(request: Request, pid: str) -> Response:
+        return await hearing.heard(request, lambda body: read(body, pid))
 
 
 def _transfer_router(
@@ -270,10 +274,11 @@ def _transfer_router(
 
     @heard.post("/request", openapi_extra=json_body())
     async def first(request: Request) -> Response:
-        def read(body: Body) -> contracts.Message:
-            return wire.transfer_request(body, development, now())
-
-        return await hearing.opened(request, read, TransferState.REQUESTED.value)
+        return await hearing.opened(
+            request,
+            lambda body: wire.transfer_request(body, development, now()),
+            TransferState.REQUESTED.value,
+        )
 
     @router.get("/{pid}")
     def show(request: Request, pid: str, peer: Party = Depends(caller)) -> Response:
@@ -282,13 +287,12 @@ def _transfer_router(
             raise contracts.TransferUnknown
         return answer(request, wire.transfer(t))
 
-    def add(tail: str, read: Callable[[Body, str], contracts.Message]) -> None:
-        @heard.post("/{pid}/" + tail, name=f"transfer_{tail}", openapi_extra=json_body())
-        async def hear(request: Request, pid: str) -> Response:
-            return await hearing.heard(request, lambda body: read(body, pid))
-
-    add("start", lambda body, pid: wire.transfer_start(body, pid, now()))
-    add("completion", wire.transfer_completion)
-    add("suspension", wire.transfer_suspension)
-    add("termination", wire.transfer_termination)
+    later: tuple[tuple[str, ReadLater], ...] = (
+        ("start", lambda body, pid: wire.transfer_start(body, pid, now())),
+        ("completion", wire.transfer_completion),
+        ("suspension", wire.transfer_suspension),
+        ("termination", wire.transfer_termination),
+    )
+    for tail, read in later:
+        _add_later(heard, "transfer", tail, read, hearing)
     return side_by_side(router, [heard])

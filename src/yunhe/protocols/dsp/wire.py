@@ -175,46 +175,38 @@ def _common(body: Body) -> dict[str, Any]:
 def first_request(body: Body, development: bool) -> contracts.ContractRequest:
     """POST negotiations/request."""
     body.expect("ContractRequestMessage")
-    offer_id, target, policy = _offer_of(body)
-    if not target:
-        raise BadMessage(field="offer.target", why="is not a text")
-    said = _common(body)
-    if said["provider_pid"]:
-        raise BadMessage(field="providerPid", why="does not belong into a first request")
-    body.text("consumerPid")
-    address = body.text("callbackAddress", chars_max=limits.CALLBACK_CHARS_MAX)
-    return contracts.ContractRequest(
-        **said,
-        offer_id=offer_id,
-        product_code=target,
-        policy=policy,
-        address=check_address(address, development),
-        plain=_plain(body),
-    )
-
-
-def _plain(body: Body) -> bool:
-    return odrl.CONFLICT not in body.object("offer").data
+    said = _first(body, Side.CONSUMER, "first request", development)
+    return contracts.ContractRequest(**said, plain=_plain(body))
 
 
 def first_offer(body: Body, development: bool) -> contracts.ContractOffer:
     """POST negotiations/offers."""
     body.expect("ContractOfferMessage")
+    return contracts.ContractOffer(**_first(body, Side.PROVIDER, "first offer", development))
+
+
+def _first(body: Body, sender: Side, message: str, development: bool) -> dict[str, Any]:
+    """What opens a negotiation: an offer for a product, the sender's own pid and address."""
     offer_id, target, policy = _offer_of(body)
     if not target:
         raise BadMessage(field="offer.target", why="is not a text")
     said = _common(body)
-    if said["consumer_pid"]:
-        raise BadMessage(field="consumerPid", why="does not belong into a first offer")
-    body.text("providerPid")
+    if said[f"{sender.other.value}_pid"]:
+        field = f"{sender.other.value}Pid"
+        raise BadMessage(field=field, why=f"does not belong into a {message}")
+    body.text(f"{sender.value}Pid")
     address = body.text("callbackAddress", chars_max=limits.CALLBACK_CHARS_MAX)
-    return contracts.ContractOffer(
+    return {
         **said,
-        offer_id=offer_id,
-        product_code=target,
-        policy=policy,
-        address=check_address(address, development),
-    )
+        "offer_id": offer_id,
+        "product_code": target,
+        "policy": policy,
+        "address": check_address(address, development),
+    }
+
+
+def _plain(body: Body) -> bool:
+    return odrl.CONFLICT not in body.object("offer").data
 
 
 def _addressed(body: Body, receiver: Side, path_pid: str) -> dict[str, Any]:
