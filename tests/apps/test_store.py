@@ -16,7 +16,7 @@ DIGEST = "d" * 64
 MANY = limits.APP_LISTED_MAX + 50
 
 
-def test_every_node_is_told_however_many_they_are(db: Database) -> None:
+def test_every_node_is_told_however_many_they_are(any_db: Database) -> None:
     def many(tx: Tx) -> None:
         made = Deployment(
             *("dep-0", Side.AUTHOR, DIGEST, "c-0", "did:web:h0", DeploymentState.DEPLOYED),
@@ -30,28 +30,28 @@ def test_every_node_is_told_however_many_they_are(db: Database) -> None:
         store.add_holder(tx, DIGEST, "did:web:taker")
         assert not store.add_holder(tx, DIGEST, "did:web:taker")
 
-    db.write(many)
+    any_db.write(many)
     hosts = {f"did:web:h{n}" for n in range(MANY)} | {"did:web:taker"}
     but = (DeploymentState.REFUSED,)
-    assert db.read(lambda tx: store.peers_of(tx, DIGEST, but)) == hosts
-    assert db.read(lambda tx: store.peers_of(tx, DIGEST)) == hosts | {"did:web:refused"}
-    assert db.read(lambda tx: store.peers_of(tx, "e" * 64)) == set()
+    assert any_db.read(lambda tx: store.peers_of(tx, DIGEST, but)) == hosts
+    assert any_db.read(lambda tx: store.peers_of(tx, DIGEST)) == hosts | {"did:web:refused"}
+    assert any_db.read(lambda tx: store.peers_of(tx, "e" * 64)) == set()
 
 
 @pytest.mark.parametrize("most", [0, 30, 35])
-def test_bits_of_many_runs_at_once_never_pass_the_sum(db: Database, most: int) -> None:
+def test_bits_of_many_runs_at_once_never_pass_the_sum(any_db: Database, most: int) -> None:
     def spend(_: int) -> bool:
-        return db.write(lambda tx: store.spend_bits(tx, "c", 10, most))
+        return any_db.write(lambda tx: store.spend_bits(tx, "c", 10, most))
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(spend, range(16))) == most // 10
-    assert db.read(lambda tx: store.bits_spent(tx, "c")) == most // 10 * 10
-    assert db.read(lambda tx: store.bits_spent(tx, "other")) == 0
+    assert any_db.read(lambda tx: store.bits_spent(tx, "c")) == most // 10 * 10
+    assert any_db.read(lambda tx: store.bits_spent(tx, "other")) == 0
 
 
-def test_bits_of_a_result_that_was_kept_back_may_be_spent_by_another(db: Database) -> None:
-    assert db.write(lambda tx: store.spend_bits(tx, "c", 10, 10))
-    assert not db.write(lambda tx: store.spend_bits(tx, "c", 10, 10))
-    db.write(lambda tx: store.give_back_bits(tx, "c", 10))
-    assert db.read(lambda tx: store.bits_spent(tx, "c")) == 0
-    assert db.write(lambda tx: store.spend_bits(tx, "c", 10, 10))
+def test_bits_of_a_result_that_was_kept_back_may_be_spent_by_another(any_db: Database) -> None:
+    assert any_db.write(lambda tx: store.spend_bits(tx, "c", 10, 10))
+    assert not any_db.write(lambda tx: store.spend_bits(tx, "c", 10, 10))
+    any_db.write(lambda tx: store.give_back_bits(tx, "c", 10))
+    assert any_db.read(lambda tx: store.bits_spent(tx, "c")) == 0
+    assert any_db.write(lambda tx: store.spend_bits(tx, "c", 10, 10))

@@ -13,9 +13,10 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from apps import programs
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe import evidence
-from yunhe.sdk import connect
+from yunhe.sdk import Space, YunheRefused, connect
 
 
 @pytest.fixture
@@ -69,6 +70,46 @@ def test_from_publication_to_a_verified_bundle(world: World) -> None:
     assert report.ok, report.findings
     for key in ("a", "r"):
         world[key].node.evidence.verify_all()
+
+
+def test_an_application_runs_is_held_and_is_ended(world: World) -> None:
+    a, r = world["a"].space, world["r"].space
+    form = programs.manifest("on-postgresql")
+    app = r.apps.publish(form, programs.MEAN_AGE)
+    rule = f"{programs.AGGREGATE};bits=500"
+    contract = world.agree(world.product(programs.terms(rule, app["reference"])))
+    deployed = r.apps.deploy(app["digest"], contract)["id"]
+    jobs = r.apps.run_all([deployed], PURPOSE, {"least": 20})
+    assert [(job["state"], job["code"]) for job in jobs] == [("released", "")]
+    assert r.apps.result(jobs[0]["id"]).column("sex").to_pylist() == ["f", "m"]
+    left = r.budget(contract.id).bits_left
+    assert left == a.budget(contract.id).bits_left == 500 - jobs[0]["bits"]
+    assert [use.state for use in a.uses(contract)] == ["posted"]
+    whole = manifest_of_rows("held-on-postgresql")
+    looked = r.apps.publish(whole, "def run(i, p):\n    return {'n': [1, 2]}")
+    contract = world.agree(world.product(programs.terms(programs.REVIEW, looked["reference"])))
+    deployed = r.apps.deploy(looked["digest"], contract)["id"]
+    first, second = (r.apps.run_app(deployed, PURPOSE) for _ in range(2))
+    assert {first["state"], second["state"]} == {"held"}
+    a.apps.release(first["id"], "as agreed", let_go=True)
+    a.apps.release(second["id"], "not this one", let_go=False)
+    until("the word", lambda: r.apps.job(second["id"])["state"] == "refused")
+    assert r.apps.job(first["id"])["state"] == "released"
+    r.apps.step(looked["digest"], "revoke", "an error was found")
+    until("the end", lambda: states_at_host(a)[deployed] == "revoked")
+    with pytest.raises(YunheRefused) as refused:
+        r.apps.run_app(deployed, PURPOSE)
+    assert refused.value.code in ("APP_NOT_DEPLOYED", "APP_REVOKED")
+
+
+def states_at_host(host: Space) -> dict[str, str]:
+    """The state of each deployment, by its id."""
+    return {each["id"]: each["state"] for each in host.apps.deployments()}
+
+
+def manifest_of_rows(name: str) -> dict[str, Any]:
+    """A program whose output is a table of numbers that a person looks at."""
+    return programs.manifest(name, output={"columns": ["n"]})
 
 
 def test_two_replicas_never_allow_more_than_agreed(world: World, pg_url: str) -> None:
