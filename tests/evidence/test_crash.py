@@ -34,8 +34,8 @@ for number in range(600):
 @pytest.mark.parametrize(
     "armed",
     [
-        "before_tile:260",
-        "after_tile:256",
+        "before_tile:2",
+        "after_tile:1",
         "before_checkpoint:3",
         "after_checkpoint:3",
         "before_commit:4",

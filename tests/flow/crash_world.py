@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from yunhe.demo.errors import NodeDidNotStart
 from yunhe.demo.nodes import FUNCTIONAL, HOSPITAL_A, RESEARCH, NodeProcess, free_ports
 from yunhe.evidence import EvidenceLog
+from yunhe.evidence.tiles import WIDTH
 from yunhe.kernel import limits
 from yunhe.kernel.db import open_database
 from yunhe.kernel.errors import YunheError
@@ -205,6 +206,19 @@ class CrashWorld:
         """The provider states what is open."""
         with self.space(PROVIDER) as space:
             self.done.statements.add(space.issue_statement(self.contract_id).id)
+
+    def fill_tile(self, key: str) -> None:
+        """Entries of no meaning, until the next few fill a tile of the log."""
+        near = f"SELECT max(size) % {WIDTH} >= {WIDTH - 4} FROM evidence_checkpoint"
+        with self.space(key) as space:
+            while self.rows(key, near) != [(1,)]:
+                made = space.create_token("filler", ["auditor"], ttl_s=60)
+                space.revoke_token(made.token_id)
+
+    def tiles(self, key: str) -> int:
+        """How many tiles of 256 entries the node's log has written."""
+        ((found,),) = self.rows(key, "SELECT count(*) FROM evidence_tile WHERE level = 0")
+        return int(found)
 
     # -- what must hold ---------------------------------------------------------------------
 

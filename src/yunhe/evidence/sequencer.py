@@ -31,12 +31,10 @@ def sequence(tx: Tx, origin: str, signer: Signer, crash: CrashPoints) -> int:
     for hash_ in hashes:
         frontier.append(hash_)
     store.assign(tx, [seq for seq, _ in rows], old.size)
-    crash.at("before_tile")
-    tail = _write_full_tiles(tx, old, old.tail + b"".join(hashes))
+    tail = _write_full_tiles(tx, old, old.tail + b"".join(hashes), crash)
     new = store.State(frontier.size, b"".join(frontier.hashes()), tail)
     if not store.advance(tx, old.size, new):
         raise LogForked
-    crash.at("after_tile")
     crash.at("before_checkpoint")
     sign_head(tx, Checkpoint(origin, frontier.size, frontier.root()), signer)
     crash.at("after_checkpoint")
@@ -48,12 +46,14 @@ def sign_head(tx: Tx, head: Checkpoint, signer: Signer) -> None:
     store.insert_checkpoint(tx, store.Head(head.size, head.root, head.sign(signer)))
 
 
-def _write_full_tiles(tx: Tx, old: store.State, pending: bytes) -> bytes:
+def _write_full_tiles(tx: Tx, old: store.State, pending: bytes, crash: CrashPoints) -> bytes:
     """Store every tile that has become full; the leaf hashes left over."""
     index = old.size // WIDTH
     while len(pending) >= _TILE_BYTES:
         tile, pending = pending[:_TILE_BYTES], pending[_TILE_BYTES:]
+        crash.at("before_tile")
         _write_tile(tx, index, tile)
+        crash.at("after_tile")
         index += 1
     return pending
 
