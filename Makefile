@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+OFFLINE := echo "pip could not install. Without the internet, name a mirror: PIP_INDEX_URL=https://… make …, \
+	or a folder of wheels: PIP_NO_INDEX=1 PIP_FIND_LINKS=/path make …" >&2; exit 1
 N ?= 100
 
 .DEFAULT_GOAL := help
@@ -51,17 +53,22 @@ crash: .venv/.dev ## Kill nodes at random crash points N times (N=1000).
 
 # A stamp file a set of extras: running again is fast, a changed dependency installs anew.
 .venv/bin/python:
-	$(PYTHON) -m venv .venv || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	  echo "Python 3.11 or newer is needed; found: $$($(PYTHON) --version 2>&1) ($(PYTHON))." >&2; \
+	  echo "Install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { \
 	  echo "no ensurepip here: making .venv without it, with this machine's pip"; \
 	  $(PYTHON) -m venv --clear --without-pip .venv && \
 	  $(PYTHON) -m pip --python .venv/bin/python install --quiet pip; }
 
 .venv/.demo: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e '.[demo]'
+	@echo "Installing into .venv (once; some 700 MB, a minute on a fast line) ..."
+	@$(PIP) install -c constraints.txt -e '.[demo]' || { $(OFFLINE); }
 	@touch $@
 
 .venv/.dev: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	@echo "Installing into .venv everything for development (once; a few minutes) ..."
+	@$(PIP) install -c constraints.txt -e '.[dev]' || { $(OFFLINE); }
 	@touch .venv/.demo $@
 
 # The stock Delta Sharing client pins older pandas and pyarrow than ours: an environment of its own.

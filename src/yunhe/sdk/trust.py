@@ -6,6 +6,7 @@ file of `yunhe verify`. Nothing is sent but two public GETs a node.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -29,7 +30,11 @@ def gather_trust(
     roots, nodes = list(roots), list(nodes)
     for address in (*roots, *nodes):
         _check(address)
-    with httpx.Client(trust_env=False, timeout=timeout_s, follow_redirects=False) as client:
+    # As for one's own node: the CAs of the system, or of SSL_CERT_FILE; no proxy.
+    tls = ssl.create_default_context()
+    with httpx.Client(
+        trust_env=False, timeout=timeout_s, follow_redirects=False, verify=tls
+    ) as client:
         known = [_did_keys(client, address) for address in nodes]
         logs = [_get(client, address, "/log/vkey").text.strip() for address in nodes]
         vouching = [_did_keys(client, address) for address in roots]
