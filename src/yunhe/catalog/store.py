@@ -442,6 +442,14 @@ def _listed_rows(back: bool, beside: bool) -> sa.Select[Any]:
     return found
 
 
+# Asked for every second, by the search (kernel.db.prepared).
+_HEAD_SEQ: Final = sa.select(counters.c.value).where(counters.c.name == "register")
+_CHANGED_SINCE: Final = (
+    sa.select(register)
+    .where(register.c.seq > sa.bindparam("position"), register.c.kind == "product")
+    .order_by(register.c.seq)
+    .limit(sa.bindparam("rows_max"))
+)
 _LISTED_HERE: Final = {
     (back, beside): _listed_rows(back, beside) for back in (False, True) for beside in (False, True)
 }
@@ -467,17 +475,14 @@ def listed_applications(tx: Tx, digest: str, rows_max: int) -> Sequence[Row]:
 
 def changed_since(tx: Tx, position: int, rows_max: int) -> Sequence[Row]:
     """Products changed after `position`, in the order of the change log."""
-    return tx.all(
-        sa.select(register)
-        .where(register.c.seq > position, register.c.kind == "product")
-        .order_by(register.c.seq)
-        .limit(rows_max)
-    )
+    found = tx.rows(_CHANGED_SINCE, {"position": position, "rows_max": rows_max})
+    return [_register_row(row) for row in found]
 
 
 def head_seq(tx: Tx) -> int:
     """The last change number given."""
-    return tx.scalar(sa.select(counters.c.value).where(counters.c.name == "register")) or 0
+    found = tx.rows(_HEAD_SEQ, {})
+    return found[0][0] if found else 0
 
 
 def rows_of(tx: Tx, codes: Iterable[str]) -> dict[str, Row]:

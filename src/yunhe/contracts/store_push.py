@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from yunhe.contracts import store
 from yunhe.contracts.model import DataAddress, Side, Transfer
 from yunhe.kernel import limits
-from yunhe.kernel.db import Tx, UtcTime, metadata
+from yunhe.kernel.db import Tx, UtcTime, by_name, metadata
 
 
 class PushState(StrEnum):
@@ -123,6 +123,17 @@ pushes = sa.Table(
     sa.Index("contract_pushes_open", "role", "state"),
 )
 _NAMES: Final = tuple(field.name for field in fields(Push))
+_by_name = by_name(pushes)
+# Built once: it is asked for every second (kernel.db.prepared).
+_UNFINISHED: Final = (
+    sa.select(pushes)
+    .where(
+        pushes.c.role == sa.bindparam("of_role"),
+        sa.or_(*(pushes.c.state == state.value for state in OPEN)),
+    )
+    .order_by(pushes.c.created_at, pushes.c.transfer_id)
+    .limit(limits.CONTRACT_LIST_MAX)
+)
 
 
 def _row(push: Push) -> dict[str, Any]:
@@ -171,7 +182,5 @@ def sealed_under(tx: Tx, contract_id: str) -> list[Push]:
 
 def unfinished(tx: Tx, role: Side) -> list[Push]:
     """The open pushes of one side, the oldest first."""
-    c = pushes.c
-    query = sa.select(pushes).where(c.role == role.value, c.state.in_([s.value for s in OPEN]))
-    query = query.order_by(c.created_at, c.transfer_id).limit(limits.CONTRACT_LIST_MAX)
-    return [_push(row) for row in tx.all(query)]
+    found = tx.rows(_UNFINISHED, {"of_role": role.value})
+    return [_push(_by_name(row)) for row in found]

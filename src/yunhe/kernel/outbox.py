@@ -75,6 +75,12 @@ _WAITING: Final = (
     .where(outbox.c.conversation == sa.bindparam("of"), outbox.c.state != "sent")
     .order_by(outbox.c.seq)
 )
+_DUE: Final = (
+    sa.select(outbox.c.conversation, outbox.c.peer)
+    .where(outbox.c.state == "pending", outbox.c.next_at <= sa.bindparam("now"))
+    .distinct()
+    .limit(limits.OUTBOX_SCAN_MAX)
+)
 _CLAIM: Final = (
     sa.update(outbox)
     .where(outbox.c.message_id == sa.bindparam("key"))
@@ -293,13 +299,7 @@ class Outbox:
 
     def _due(self) -> list[tuple[str, str]]:
         def due(tx: Tx) -> list[tuple[str, str]]:
-            rows = tx.all(
-                sa.select(outbox.c.conversation, outbox.c.peer)
-                .where(outbox.c.state == "pending", outbox.c.next_at <= tx.now)
-                .distinct()
-                .limit(limits.OUTBOX_SCAN_MAX)
-            )
-            return [(row.conversation, row.peer) for row in rows]
+            return [(conversation, peer) for conversation, peer in tx.rows(_DUE, {"now": tx.now})]
 
         try:
             return self._db.read(due)
