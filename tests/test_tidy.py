@@ -23,7 +23,7 @@ FILES = [
     *MODULES,
     *(
         path
-        for folder in ("tests", "benchmarks", "docs", "tck")
+        for folder in ("tests", "benchmarks", "docs", "interop", "tck")
         for path in (ROOT / folder).rglob("*.py")
     ),
 ]
