@@ -42,7 +42,7 @@ from yunhe.kernel.chores import Chores
 from yunhe.kernel.clock import Clock, SystemClock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Tx, open_database
-from yunhe.kernel.errors import NotFound, YunheError
+from yunhe.kernel.errors import YunheError
 from yunhe.kernel.head import bounded_server
 from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
@@ -128,6 +128,7 @@ class Node:
             data_endpoint=self.config.data_address + arrow.ENDPOINT,
             formats=(contracts.PULL, contracts.PUSH),
             jose_name=self.identity.jose_name,
+            signer_of=self.identity.ring.signer_of,
         )
         self.contracts.install(self.outbox)
         self._http = identity.guarded_client(self.config.development, limits.PEER_CALL_S_MAX)
@@ -157,7 +158,7 @@ class Node:
             self.ledger,
             config.did,
             self.keys.key("did"),
-            self._jwk_of,
+            self.identity.ring.signer_of,
             self.identity.jose_name,
         )
         self.pool = dataplane.Pool(
@@ -182,7 +183,8 @@ class Node:
             region_of=self.identity.region_of,
         )
         parts = (self.db, self.evidence, self.contracts, self.control, self.keys.key("did"))
-        self.vault = vault.of_node(*parts, self.identity, self._jwk_of, self.exchange, config)
+        signer_of = self.identity.ring.signer_of
+        self.vault = vault.of_node(*parts, self.identity, signer_of, self.exchange, config)
         self.sealed = dataplane.SealedSql(self.vault, self.pool)
         self.relay = arrow.Relay(
             self.contracts, self.identity.mint, self.exchange, self._received, config.development
@@ -311,12 +313,6 @@ class Node:
     def _tables(self, contract: contracts.Contract) -> Mapping[str, dataplane.TableBinding]:
         product = self.holder.product(contract.product_code)
         return dataplane.bindings(product.tables)
-
-    def _jwk_of(self, did: str) -> Mapping[str, Any]:
-        keys = self.identity.keys_of(did)
-        if not keys:
-            raise NotFound(what=f"key of {did}")
-        return keys[0]
 
     def _ask(
         self, contract_id: str, sql: str, purpose: str, use_id: str, principal: str

@@ -117,13 +117,15 @@ class Node:
         db: Database | None = None,
         formats: tuple[str, ...] = (PULL,),
         jose_name: JoseName = own_name,
+        signer_of: Callable[[str, str], Any] | None = None,
     ) -> None:
         self.did = f"did:web:{name}.example"
         self.url = f"https://{name}.example/dsp/2025-1"
         self.db = db or open_database(f"sqlite:///{folder / name}.db", clock)
         if db is None:
             create_all(self.db)
-        self.key = KeyStore(folder / name).key("did")
+        self.keys = KeyStore(folder / name)
+        self.key = self.keys.key("did")
         self.log = Log()
         self.products = {CODE: Product()}
         self.events: list[object] = []
@@ -139,7 +141,13 @@ class Node:
             decider=decider,
             formats=formats,
             jose_name=jose_name,
+            signer_of=signer_of,
         )
+
+    def rotate(self) -> None:
+        """Another key signs from here on, tokens and documents."""
+        self.keys.prepare("did", "Ed25519")
+        self.keys.promote("did", "Ed25519")
 
     @property
     def peer(self) -> Peer:

@@ -26,7 +26,7 @@ from yunhe.evidence import EvidenceLog
 from yunhe.exchange import Exchange
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database, create_all, open_database
-from yunhe.kernel.keys import KeyStore, own_name
+from yunhe.kernel.keys import KeyStore, jws_kid, own_name
 from yunhe.kernel.outbox import Message, Outbox, outbox
 from yunhe.ledger import Ledger
 
@@ -44,11 +44,13 @@ TERMS = Terms(
 class Node:
     """One node with its log, gate, books and exchange."""
 
-    def __init__(self, db: Database, folder: Path, did: str, jwk_of: Callable[[str], Any]) -> None:
+    def __init__(
+        self, db: Database, folder: Path, did: str, jwk_of: Callable[[str, str], Any]
+    ) -> None:
         self.db, self.did = db, did
-        keys = KeyStore(folder / "keys")
-        self.key = keys.key("did")
-        self.log = EvidenceLog(db, keys.key("log"), did.removeprefix("did:web:") + "/log")
+        self.keys = KeyStore(folder / "keys")
+        self.key = self.keys.key("did")
+        self.log = EvidenceLog(db, self.keys.key("log"), did.removeprefix("did:web:") + "/log")
         self.log.install()
         self.log.start()
         self.control = Control(db, self.log)
@@ -79,12 +81,25 @@ class Pair:
 
     def __init__(self, hospital_db: Database, research_db: Database, folder: Path) -> None:
         self.keys: dict[str, Any] = {}
-        self.hospital = Node(hospital_db, folder / "h", PROVIDER, self.keys.__getitem__)
-        self.research = Node(research_db, folder / "r", CONSUMER, self.keys.__getitem__)
+        self.earlier: dict[str, Any] = {}  # by kid
+        self.hospital = Node(hospital_db, folder / "h", PROVIDER, self.signer_of)
+        self.research = Node(research_db, folder / "r", CONSUMER, self.signer_of)
         for node in (self.hospital, self.research):
             self.keys[node.did] = node.key.public_jwk()
         self.contract()
         self.count = 0
+
+    def signer_of(self, did: str, jws: str) -> Any:
+        """As the documents of the two say it: each key a node has had, by its name."""
+        return self.earlier.get(str(jws_kid(jws)), self.keys[did])
+
+    def rotate(self, node: Node) -> None:
+        """The node signs with another key from here on; the one before still verifies."""
+        before = self.keys[node.did]
+        self.earlier[before["kid"]] = before
+        node.keys.prepare("did", "Ed25519")
+        node.keys.promote("did", "Ed25519")
+        self.keys[node.did] = node.key.public_jwk()
 
     def contract(self, terms: Terms = TERMS, contract_id: str = "c1") -> None:
         policy = policy_from_terms(terms)

@@ -104,6 +104,27 @@ def test_uses_that_one_transfer_cannot_pay_go_on_several_statements(any_pair) ->
     assert pair.hospital.balance()[PROVIDER] == 180 * DEAR > limits.TRANSFER_FEN_MAX
 
 
+@pytest.mark.parametrize("who", ["hospital", "research"])
+@pytest.mark.parametrize("before", ["the receipt", "the statement", "the answer"])
+def test_a_key_rotated_on_the_way_forges_nothing(pair, who: str, before: str) -> None:
+    """Documents wait in an outbox, and receipts for the bill, longer than a rotation takes."""
+    node = getattr(pair, who)
+    pair.use(deliver=False)
+    if before == "the receipt":
+        pair.rotate(node)
+    pair.deliver()
+    issued = pair.hospital.exchange.issue_statement("c1")
+    if before == "the statement":
+        pair.rotate(node)
+    pair.research.exchange.receive_statement(PROVIDER, issued.body, issued.provider_jws)
+    if before == "the answer":
+        pair.rotate(node)
+    pair.deliver()
+    for found in (pair.hospital, pair.research):
+        assert found.exchange.statement(issued.statement_id).differences == ()
+        assert found.exchange.statement(issued.statement_id).state == "settled"
+
+
 def test_a_part_of_the_uses_is_no_dispute_about_the_rest(pair, monkeypatch) -> None:
     """Neither a consumer's slow clock nor a receipt on its way makes the next lines missing."""
     monkeypatch.setattr(limits, "STATEMENT_LINES_MAX", 2)

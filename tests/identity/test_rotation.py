@@ -124,6 +124,30 @@ def test_a_key_that_is_rotated_while_others_sign_never_makes_a_mixed_token(tmp_p
         assert draft.verifies(known[draft.header["kid"]])
 
 
+@pytest.mark.parametrize("purpose", ["did", "dcp"])
+def test_two_rotations_at_once_leave_no_key_that_nobody_knows(
+    world: World, hospital: Identity, purpose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each key that ever signed stands in the document, and in the log."""
+    prepare, first = KeyStore.prepare, threading.Event()
+
+    def slow(store: KeyStore, of: str, suite: str) -> suites.Signer:
+        if not first.is_set():  # the first has read the old key, and the second overtakes it
+            first.set()
+            other.start()
+            other.join(0.5)
+        return prepare(store, of, suite)
+
+    monkeypatch.setattr(KeyStore, "prepare", slow)
+    seen: list[str] = []
+    other = threading.Thread(target=lambda: seen.extend(hospital.rotation.rotate(purpose)))
+    seen.extend(hospital.rotation.rotate(purpose))
+    other.join()
+    assert len(set(seen)) == 3
+    assert set(seen) <= set(kids(hospital))
+    assert {body["new"] for body in logged(world, hospital)} == set(seen) - {seen[0]}
+
+
 def test_after_the_overlap_the_old_key_is_gone(world: World, hospital: Identity) -> None:
     old, new = hospital.rotation.rotate("dcp")
     world.clock.advance(limits.KEY_OVERLAP_DAYS * 86_400 + 1)

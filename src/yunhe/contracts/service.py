@@ -168,8 +168,9 @@ class Contracts:
 
         Documents wait in an outbox, and keys are rotated meanwhile. Before the verb: it may fetch.
         """
-        signed = isinstance(message, ContractAgreement | ContractVerification)
-        if not signed or not message.signature or self._signer_of is None or peer.jwk is None:
+        if not isinstance(message, ContractAgreement | ContractVerification):
+            return None
+        if not message.signature or self._signer_of is None or peer.jwk is None:
             return None
         if jws_kid(message.signature) in (None, peer.jwk.get("kid")):
             return None

@@ -40,11 +40,10 @@ from yunhe.exchange.model import (
 )
 from yunhe.exchange.receipts import apply_corrections
 from yunhe.kernel import limits
-from yunhe.kernel.canonical import dumps, sha256_hex
+from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import YunheError
-from yunhe.kernel.keys import verify_jws_detached
 from yunhe.kernel.outbox import enqueue
 
 _TICK: Final = timedelta(microseconds=1)
@@ -259,14 +258,13 @@ def acknowledged(desk: Desk, peer_did: str, answer: Any) -> dict[str, Any]:
     if found.body["consumer"] != peer_did:
         raise NotAParty
     if found.state == ISSUED:
-        jwk = dict(desk.jwk_of(peer_did))
         if answer["outcome"] == SETTLED:
-            verify_jws_detached(jwk, jws, dumps(found.body))
+            desk.check(peer_did, jws, found.body)
             _bear_out(desk, found)
             found = desk.db.write(lambda tx: _settle(desk, tx, statement_id, jws))
         else:
             said = read_differences(answer.get("differences"))
-            verify_jws_detached(jwk, jws, dumps(dispute_body(found.body, said)))
+            desk.check(peer_did, jws, dispute_body(found.body, said))
             found = desk.db.write(lambda tx: _dispute(desk, tx, statement_id, said, jws))
     return {"statement_id": statement_id, "outcome": found.state}
 

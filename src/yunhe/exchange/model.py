@@ -15,14 +15,21 @@ from yunhe.control import Control
 from yunhe.evidence import EvidenceLog
 from yunhe.kernel.canonical import dumps
 from yunhe.kernel.db import Database
-from yunhe.kernel.keys import JoseName, SigningKey, jws_detached, own_name
+from yunhe.kernel.keys import (
+    JoseName,
+    SigningKey,
+    jws_detached,
+    own_name,
+    verify_jws_detached,
+)
 from yunhe.ledger import Ledger
 
 RECEIPT, STATEMENT, DISPUTE = "yunhe-receipt/1", "yunhe-statement/1", "yunhe-dispute/1"
 ISSUED, SETTLED, DISPUTED = "issued", "settled", "disputed"
 ACCOUNT: Final = "data"  # the kind of account that pays and earns for data
 
-JwkOf = Callable[[str], Mapping[str, Any]]
+# (DID, JWS) -> the public key by which the one signed the other
+JwkOf = Callable[[str, str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,19 @@ class Desk:
     ledger: Ledger
     own_did: str
     key: SigningKey  # of purpose `did`
-    jwk_of: JwkOf  # the public key of a DID; may fetch, so never called inside a verb
+    jwk_of: JwkOf  # may fetch, so never called inside a verb
     jose_name: JoseName = own_name  # the name of our algorithm that a peer reads
 
     def sign(self, body: dict[str, Any], peer_did: str) -> str:
         """Our detached JWS over a document that goes to `peer_did`."""
         return jws_detached(self.key, dumps(body), algorithm=self.jose_name(peer_did))
+
+    def check(self, signer_did: str, jws: str, body: dict[str, Any]) -> None:
+        """Refuse unless `jws` is by `signer_did` over the document; raises BadSignature.
+
+        Of the keys that still verify for it: a receipt waits longer than a rotation takes.
+        """
+        verify_jws_detached(dict(self.jwk_of(signer_did, jws)), jws, dumps(body))
 
 
 @dataclass(frozen=True)

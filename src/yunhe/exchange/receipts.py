@@ -13,10 +13,8 @@ from yunhe.exchange import store
 from yunhe.exchange.documents import read_receipt, receipt_body
 from yunhe.exchange.errors import BillUnknown, DocumentInvalid, NotAParty, ReceiptDiffers
 from yunhe.exchange.model import Desk, SignedReceipt
-from yunhe.kernel.canonical import dumps
 from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.db import Tx
-from yunhe.kernel.keys import verify_jws_detached
 from yunhe.kernel.outbox import enqueue
 
 _SAID = ("contract_id", "rows", "bytes", "digest", "purpose")
@@ -65,7 +63,7 @@ def receive(desk: Desk, peer_did: str, body: Any, jws: Any) -> dict[str, Any]:
         raise DocumentInvalid(what="receipt", why="jws is missing or malformed")
     if body["consumer"] != peer_did or body["provider"] != desk.own_did:
         raise NotAParty
-    verify_jws_detached(dict(desk.jwk_of(peer_did)), jws, dumps(body))
+    desk.check(peer_did, jws, body)
 
     def verb(tx: Tx) -> bool:
         """Whether the receiver's word is lower than what was posted."""

@@ -28,9 +28,8 @@ from yunhe.exchange.model import (
     Statement,
 )
 from yunhe.kernel import limits
-from yunhe.kernel.canonical import dumps
 from yunhe.kernel.db import Tx
-from yunhe.kernel.keys import BadSignature, verify_jws_detached
+from yunhe.kernel.keys import BadSignature
 from yunhe.kernel.money import charge
 from yunhe.kernel.outbox import enqueue
 
@@ -55,7 +54,7 @@ def reconcile(desk: Desk, peer_did: str, statement: Any, jws: Any) -> Statement:
         raise DocumentInvalid(what="statement", why="jws is missing or malformed")
     if body["provider"] != peer_did or body["consumer"] != desk.own_did:
         raise NotAParty
-    verify_jws_detached(dict(desk.jwk_of(peer_did)), jws, dumps(body))
+    desk.check(peer_did, jws, body)
     before = desk.db.read(lambda tx: store.find_statement(tx, body["id"]))
     if before is not None:
         if before.body != body:
@@ -125,7 +124,7 @@ def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
         yield Difference(use_id, "RECEIPT_MISSING", claimed, "–")
         return
     try:
-        verify_jws_detached(desk.key.public_jwk(), receipt.jws, dumps(receipt.body))
+        desk.check(desk.own_did, receipt.jws, receipt.body)
     except BadSignature as error:
         yield Difference(use_id, "RECEIPT_FORGED", claimed, error.sentence("en"))
         return

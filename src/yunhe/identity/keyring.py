@@ -82,6 +82,20 @@ class KeyRing:
             self._roots[did] = found
         return found
 
+    def signer_of(self, did: str, compact: str) -> Jwk:
+        """The key of `did` that a JWS says it was made with: documents outlive the key they were
+        signed by, and wait in an outbox while it is rotated.
+
+        The first key where the JWS names none of them, so that it does not verify. Raises
+        TokenKeyUnknown for a DID without such keys, DidUnresolvable.
+        """
+        try:
+            return self.key_of(did, keys.jws_kid(compact))
+        except TokenKeyUnknown:
+            if not (known := self.keys_of(did)):
+                raise
+            return known[0]
+
     def document(self, did: str, age_s_max: float = limits.DID_CACHE_S) -> DidDocument:
         """The DID document of a peer; raises DidUnresolvable, AddressForbidden."""
         return self._resolver.resolve(did, age_s_max)

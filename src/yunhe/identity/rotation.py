@@ -6,6 +6,7 @@ document until it retires. Two steps that a crash may part: the commit, then the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,7 @@ class Rotation:
         self._evidence = evidence
         self._keys = key_store
         self._watchers: list[Callable[[], None]] = []
+        self._turn = threading.Lock()  # of two at once the second would replace a key nobody knows
 
     def finish(self) -> None:
         """At a start: put keys in place whose rotation was committed before a crash."""
@@ -48,7 +50,10 @@ class Rotation:
         """
         if purpose not in SUITE_OF:
             raise keys.KeyUnreadable(purpose=purpose)
-        suite = SUITE_OF[purpose]
+        with self._turn:
+            return self._rotate(purpose, SUITE_OF[purpose])
+
+    def _rotate(self, purpose: str, suite: str) -> tuple[str, str]:
         old, new = self._current(purpose).now, self._keys.prepare(purpose, suite)
 
         def verb(tx: Tx) -> None:

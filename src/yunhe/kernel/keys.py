@@ -348,6 +348,19 @@ def jws_detached(
     return f"{header}..{signature}"
 
 
+def jws_kid(compact: str) -> str | None:
+    """The name of the key in a JWS header that nobody has verified; None where none is read."""
+    if len(compact) > limits.JWS_BYTES_MAX:
+        return None
+    head = compact.partition(".")[0]
+    try:
+        header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    kid = header.get("kid") if isinstance(header, dict) else None
+    return kid if isinstance(kid, str) else None
+
+
 def verify_jws_detached(jwk: Jwk, compact: str, payload: bytes) -> dict[str, Any]:
     """The protected header of a detached JWS that verifies over `payload`; else BadSignature."""
     if len(compact) > limits.JWS_BYTES_MAX:

@@ -89,7 +89,7 @@ def of_node(
     control: Control,
     key: SigningKey,
     trust: Trust,
-    jwk_of: Callable[[str], Mapping[str, Any]],
+    jwk_of: Callable[[str, str], Mapping[str, Any]],
     books: Books,
     config: NodeConfig,
 ) -> Vault:

@@ -30,11 +30,12 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class Keys:
-    """How this node signs and whom it believes: `sign(payload, for whom)`, `jwk_of(did)`."""
+    """How this node signs and whom it believes: `sign(payload, for whom)`,
+    `jwk_of(did, jws)`: the key by which it signed."""
 
     did: str
     sign: Callable[[bytes, str], str]
-    jwk_of: Callable[[str], Mapping[str, Any]]
+    jwk_of: Callable[[str, str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Provider:
         return [(each, note, note is not None and self._verified(note)) for each, note in found]
 
     def _verified(self, note: Note) -> bool:
-        jwk = dict(self._keys.jwk_of(str(note.body["receiver"])))
+        jwk = dict(self._keys.jwk_of(str(note.body["receiver"]), note.jws))
         verify_jws_detached(jwk, note.jws, dumps(note.body))
         return True
 
@@ -129,7 +129,7 @@ class Provider:
         sealed = self._db.read(lambda tx: self._contracts.pushes.sealed_under(tx, contract.id))
         if note["kind"] == DESTROYED and note.get("key") not in {push.seal for push in sealed}:
             raise Invalid(why="the vault's note proves nothing of a key we sealed for")
-        verify_jws_detached(dict(self._keys.jwk_of(peer_did)), jws, dumps(note))
+        verify_jws_detached(dict(self._keys.jwk_of(peer_did, jws)), jws, dumps(note))
 
         def verb(tx: Tx) -> None:
             if store.find(tx, note["id"], "provider") is not None:

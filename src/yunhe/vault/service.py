@@ -177,7 +177,7 @@ class Vault:
             return found
 
         def verify(provider: str, payload: bytes, jws: str) -> None:
-            verify_jws_detached(dict(self._keys.jwk_of(provider)), jws, payload)
+            verify_jws_detached(dict(self._keys.jwk_of(provider, jws)), jws, payload)
 
         made = seal.examine(file, verify)
         told = (made.facts.contract_id, made.facts.use_id, made.facts.receiver, made.facts.key)

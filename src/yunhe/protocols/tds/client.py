@@ -12,11 +12,17 @@ from typing import Any
 
 import httpx
 
-from yunhe.identity import Identity, guarded_client
+from yunhe.identity import Identity, MemberOnly, guarded_client
 from yunhe.kernel import canonical, limits
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.tds import framing
-from yunhe.protocols.tds.errors import AnswerUntrusted, BadSignValue, PeerUnavailable, raise_for
+from yunhe.protocols.tds.errors import (
+    AnswerUntrusted,
+    BadSignValue,
+    PeerRefused,
+    PeerUnavailable,
+    raise_for,
+)
 
 
 class TdsClient:
@@ -47,6 +53,7 @@ class TdsClient:
         """
         sequence = uuid.uuid4().hex
         frame = framing.sign(self._identity.key, body, name, sequence, self._identity.clock.now())
+        carried = self._identity.own_credential() if credential else ""
         token = self._identity.mint(did, credential)
         headers = {
             **frame.headers(),
@@ -59,8 +66,17 @@ class TdsClient:
         data = envelope.get("data")
         data = data if isinstance(data, dict) else {}
         message = str(envelope.get("message", ""))[: limits.TDS_MESSAGE_CHARS_MAX]
-        raise_for(did, str(envelope.get("code", "")), message, data)
+        try:
+            raise_for(did, str(envelope.get("code", "")), message, data)
+        except PeerRefused as refused:
+            if credential and not carried and self._between_credentials(refused):
+                raise PeerUnavailable(detail=message, did=did) from refused
+            raise
         return data
+
+    def _between_credentials(self, refused: PeerRefused) -> bool:
+        """Whether we are a member, and only without a credential for our newest key as yet."""
+        return refused.peer_code == MemberOnly.code and bool(self._identity.own_code())
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,0 +1,62 @@
+"""What a peer refuses of our token passes, and loses no message: it is said again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from federation.nodes import HOSPITAL, REGION, Net, Node, joined, resource_form
+from yunhe.kernel import limits
+from yunhe.kernel.clock import ManualClock
+from yunhe.kernel.outbox import outbox
+
+
+@pytest.fixture
+def net(tmp_path: Path, clock: ManualClock) -> Iterator[Net]:
+    made = Net(tmp_path, clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def office(net: Net) -> Node:
+    return net.node("office", REGION, "functional-node")
+
+
+@pytest.fixture
+def hospital(net: Net, office: Node) -> Node:
+    return joined(net, net.node("hospital", HOSPITAL, parent=office))
+
+
+def waiting(node: Node) -> list[str]:
+    """Why what waits at a node was not taken yet."""
+    query = sa.select(outbox.c.last_error).where(outbox.c.state == "pending")
+    return [row.last_error for row in node.db.read(lambda tx: tx.all(query)) if row.last_error]
+
+
+def test_a_peer_that_has_just_read_the_old_document_is_told_again(
+    net: Net, hospital: Node, clock: ManualClock
+) -> None:
+    """It reads a document once in five seconds, and the key may be younger than that."""
+    hospital.identity.rotation.rotate("did")
+    net.until(lambda: any("TOKEN_KEY_UNKNOWN" in why for why in waiting(hospital)))
+    clock.advance(limits.DID_REFRESH_S + 1)
+    net.until(lambda: hospital.identity.own_credential() != "")
+
+
+def test_a_member_between_two_credentials_loses_no_message(
+    net: Net, office: Node, hospital: Node, clock: ManualClock
+) -> None:
+    clock.advance(limits.DID_REFRESH_S + 1)
+    hospital.identity.rotation._watchers.pop()  # it does not ask for the new one yet
+    hospital.identity.rotation.rotate("did")
+    resource = hospital.holder.add_resource(resource_form(hospital))
+    hospital.holder.submit_resource(resource.id)
+    net.until(lambda: waiting(hospital))
+    assert hospital.holder.resource(resource.id).state == "submitted"
+    clock.advance(limits.CREDENTIAL_MISSED_S)
+    hospital.federation.poll()
+    net.until(lambda: hospital.holder.resource(resource.id).state == "registered")
