@@ -6,33 +6,24 @@ service. Keys come from the sender's DID document, of any suite we know; nothing
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
 
 from yunhe.identity import jwts, store_access
+from yunhe.identity.bearer import SKEW, audience, ends_at, new_claims, nonce_id, read_bearer
 from yunhe.identity.errors import (
     TokenAlgorithm,
     TokenAudience,
-    TokenExpired,
     TokenIssuer,
-    TokenLifetime,
     TokenMalformed,
     TokenMissing,
-    TokenNotYet,
     TokenReplayed,
     TokenSignature,
 )
 from yunhe.identity.keyring import KeyRing
 from yunhe.identity.model import Jwk
-from yunhe.identity.peers import nonce_id
 from yunhe.kernel import limits, suites
 from yunhe.kernel.db import Database, Tx
-
-_SKEW: Final = timedelta(seconds=limits.SI_TOKEN_SKEW_S)
-_LIFE: Final = timedelta(seconds=limits.SI_TOKEN_S_MAX)
-_FOREIGN_LIFE: Final = timedelta(seconds=limits.FOREIGN_TOKEN_S_MAX)
 
 
 @dataclass(frozen=True)
@@ -53,17 +44,9 @@ class ForeignTokens:
         self._key = key
         self._ring = ring
 
-    def mint(self, audience: str, token: str = "") -> str:
-        """A token for one request to `audience`; `token` is what it shows our wallet, or its."""
-        now = self._db.clock.now()
-        claims: dict[str, Any] = {
-            "iss": self._own_did,
-            "sub": self._own_did,
-            "aud": audience,
-            "jti": uuid.uuid4().hex,
-            "iat": int(now.timestamp()),
-            "exp": int((now + _LIFE).timestamp()),
-        }
+    def mint(self, audience_did: str, token: str = "") -> str:
+        """A token for one request; `token` is what `audience_did` shows our wallet, or we its."""
+        claims = new_claims(self._own_did, audience_did, self._db.clock.now())
         if token:
             claims["token"] = token
         key = self._key.now
@@ -75,13 +58,13 @@ class ForeignTokens:
         Checks in order (DCP 1.0 §4.3.3): form, algorithm, iss = sub, DID, key and its relation,
         signature, audience, times, replay. Raises Token*, Did*, AddressForbidden.
         """
-        draft = _draft(authorization)
+        draft = read_bearer(authorization)
         try:
             found, ends = self._verify(draft)
             spent = nonce_id("si", found.did, jwts.text(draft.claims, "jti"))
         except jwts.JwtUnreadable as error:
             raise TokenMalformed(why=str(error)) from error
-        self._db.write(lambda tx: _spend(tx, spent, ends + _SKEW))
+        self._db.write(lambda tx: _spend(tx, spent, ends + SKEW))
         return found
 
     def _verify(self, draft: jwts.Draft) -> tuple[SelfIssued, datetime]:
@@ -96,7 +79,7 @@ class ForeignTokens:
             raise TokenSignature
         if audience(claims) != self._own_did:
             raise TokenAudience
-        ends = times(claims, self._db.clock.now())
+        ends = ends_at(claims, self._db.clock.now(), limits.FOREIGN_TOKEN_S_MAX)
         token = claims.get("token", "")
         if not isinstance(token, str):
             raise jwts.JwtUnreadable("the claim token is not text")
@@ -104,7 +87,7 @@ class ForeignTokens:
 
     def spend(self, did: str, jti: str, ends: datetime) -> None:
         """Remember the jti of a presentation; raises TokenReplayed."""
-        self._db.write(lambda tx: _spend(tx, nonce_id("vp", did, jti), ends + _SKEW))
+        self._db.write(lambda tx: _spend(tx, nonce_id("vp", did, jti), ends + SKEW))
 
 
 def carries_access_token(authorization: str) -> bool:
@@ -119,48 +102,12 @@ def carries_access_token(authorization: str) -> bool:
 def told_apart(authorization: str) -> tuple[bool, jwts.Draft | None]:
     """`carries_access_token`, and the token as it was read for that; None where there is none."""
     try:
-        draft = _draft(authorization)
+        draft = read_bearer(authorization)
     except (TokenMissing, TokenMalformed):
         return False, None
     return "token" in draft.claims and "credential" not in draft.claims, draft
 
 
-def _draft(authorization: str) -> jwts.Draft:
-    scheme, _, token = authorization.strip().partition(" ")
-    if not scheme:
-        raise TokenMissing
-    if scheme.lower() != "bearer" or not token:
-        raise TokenMalformed(why="it is no bearer token")
-    try:
-        return jwts.read(token.strip())
-    except jwts.JwtUnreadable as error:
-        raise TokenMalformed(why=str(error)) from error
-
-
 def _spend(tx: Tx, nonce: str, ends: datetime) -> None:
     if not store_access.spend_nonce(tx, nonce, ends):
         raise TokenReplayed
-
-
-def audience(claims: dict[str, Any]) -> str:
-    """The one audience of a token; a list of one counts as that one."""
-    found = claims.get("aud")
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
-    return found if isinstance(found, str) else ""
-
-
-def times(claims: dict[str, Any], now: datetime) -> datetime:
-    """When a token ends; raises TokenExpired, TokenNotYet, TokenLifetime, JwtUnreadable."""
-    issued = datetime.fromtimestamp(jwts.seconds(claims, "iat"), UTC)
-    ends = datetime.fromtimestamp(jwts.seconds(claims, "exp"), UTC)
-    begins = issued
-    if "nbf" in claims:
-        begins = datetime.fromtimestamp(jwts.seconds(claims, "nbf"), UTC)
-    if ends + _SKEW <= now:
-        raise TokenExpired
-    if max(issued, begins) > now + _SKEW:
-        raise TokenNotYet(skew_s=limits.SI_TOKEN_SKEW_S)
-    if not timedelta(0) < ends - issued <= _FOREIGN_LIFE:
-        raise TokenLifetime(limit_s=limits.FOREIGN_TOKEN_S_MAX)
-    return ends

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import uuid
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime, timedelta
 
 from yunhe.identity import credentials, jwts, store, store_access
+from yunhe.identity.bearer import SKEW, ends_at, new_claims, nonce_id, read_bearer
 from yunhe.identity.did import key_named
 from yunhe.identity.errors import (
     CredentialExpired,
@@ -24,13 +23,9 @@ from yunhe.identity.errors import (
     PeerSuspended,
     TokenAlgorithm,
     TokenAudience,
-    TokenExpired,
     TokenIssuer,
     TokenKeyUnknown,
-    TokenLifetime,
     TokenMalformed,
-    TokenMissing,
-    TokenNotYet,
     TokenReplayed,
     TokenSignature,
 )
@@ -40,9 +35,6 @@ from yunhe.identity.model import Held, Jwk, Membership, Peer, State
 from yunhe.identity.status import StatusCheck
 from yunhe.kernel import keys, limits
 from yunhe.kernel.db import Database, Tx
-
-_SKEW: Final = timedelta(seconds=limits.SI_TOKEN_SKEW_S)
-_LIFE: Final = timedelta(seconds=limits.SI_TOKEN_S_MAX)
 
 
 @dataclass(frozen=True)
@@ -91,14 +83,7 @@ class Peers:
         `credential=False`, as a connector does that registers anew).
         """
         now = self._db.clock.now()
-        claims: dict[str, object] = {
-            "iss": self._own_did,
-            "sub": self._own_did,
-            "aud": audience_did,
-            "jti": uuid.uuid4().hex,
-            "iat": int(now.timestamp()),
-            "exp": int((now + _LIFE).timestamp()),
-        }
+        claims = new_claims(self._own_did, audience_did, now)
         held = self.own_credential(now) if credential else None
         if held is not None:
             claims["credential"] = held
@@ -138,13 +123,9 @@ class Peers:
 
         `read`: the token of this very header, where it was read already.
         """
-        scheme, _, token = authorization.strip().partition(" ")
-        if not scheme:
-            raise TokenMissing
-        if scheme.lower() != "bearer" or not token:
-            raise TokenMalformed(why="it is no bearer token")
+        draft = read or read_bearer(authorization)
         try:
-            return self._verify(read or jwts.read(token.strip()))
+            return self._verify(draft)
         except jwts.JwtUnreadable as error:
             raise TokenMalformed(why=str(error)) from error
 
@@ -162,7 +143,7 @@ class Peers:
             raise TokenSignature
         if jwts.text(claims, "aud") != self._own_did:
             raise TokenAudience
-        expires_at = _check_times(draft, now)
+        expires_at = ends_at(claims, now, limits.SI_TOKEN_S_MAX)
         self._names.heard(did, str(draft.header["alg"]))
         root = self._ring.is_root(did)
         peer = Peer(
@@ -179,7 +160,7 @@ class Peers:
         return Verified(
             peer,
             nonce_id("si", did, jwts.text(claims, "jti")),
-            expires_at + _SKEW,
+            expires_at + SKEW,
             peer.code,
             str(claims["credential"]) if member else "",
         )
@@ -305,23 +286,3 @@ def require_member(peer: Peer) -> None:
     """Refuse a peer no trust root vouches for; raises MemberOnly."""
     if not peer.member:
         raise MemberOnly
-
-
-def nonce_id(scope: str, did: str, value: str) -> str:
-    """The key of a nonce in the replay store: fixed width, whatever a stranger sends."""
-    return hashlib.sha256(f"{scope}\n{did}\n{value}".encode()).hexdigest()
-
-
-def _check_times(draft: jwts.Draft, now: datetime) -> datetime:
-    issued = datetime.fromtimestamp(jwts.seconds(draft.claims, "iat"), UTC)
-    expires = datetime.fromtimestamp(jwts.seconds(draft.claims, "exp"), UTC)
-    begins = issued
-    if "nbf" in draft.claims:
-        begins = datetime.fromtimestamp(jwts.seconds(draft.claims, "nbf"), UTC)
-    if expires + _SKEW <= now:
-        raise TokenExpired
-    if max(issued, begins) > now + _SKEW:
-        raise TokenNotYet(skew_s=limits.SI_TOKEN_SKEW_S)
-    if not timedelta(0) < expires - issued <= _LIFE:
-        raise TokenLifetime(limit_s=limits.SI_TOKEN_S_MAX)
-    return expires

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from yunhe.identity import jwts, vcs
+from yunhe.identity.bearer import audience, ends_at
 from yunhe.identity.errors import (
     CredentialExpired,
     CredentialHolder,
@@ -22,7 +23,7 @@ from yunhe.identity.errors import (
     PresentationRefused,
     TokenKeyUnknown,
 )
-from yunhe.identity.foreign import ForeignTokens, audience, times
+from yunhe.identity.foreign import ForeignTokens
 from yunhe.identity.keyring import KeyRing
 from yunhe.identity.status import StatusCheck
 from yunhe.kernel import limits, suites
@@ -153,7 +154,7 @@ class PresentationCheck:
             raise PresentationRefused(why="its signature is not of the holder")
         if audience(claims) != self._own_did:
             raise PresentationRefused(why="it is for another verifier")
-        ends = times(claims, self._clock.now())
+        ends = ends_at(claims, self._clock.now(), limits.FOREIGN_TOKEN_S_MAX)
         old = claims.get("vp")
         body = old if isinstance(old, dict) else claims
         if "VerifiablePresentation" not in _texts(body.get("type")):

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from yunhe.identity import jwts, presentations, store_claims, vcs
+from yunhe.identity.bearer import audience, ends_at
 from yunhe.identity.errors import (
     AccessTokenMissing,
     AccessTokenRefused,
@@ -22,7 +23,7 @@ from yunhe.identity.errors import (
     IssuerUntrusted,
     QueryInvalid,
 )
-from yunhe.identity.foreign import SelfIssued, audience, times
+from yunhe.identity.foreign import SelfIssued
 from yunhe.identity.keyring import KeyRing
 from yunhe.identity.presentations import PresentationCheck
 from yunhe.kernel import limits, suites
@@ -138,7 +139,7 @@ class Wallet:
                 self._key.public_of(draft.header.get("kid"))
             ):
                 raise AccessTokenRefused(why="it is not of this holder")
-            times(draft.claims, self._db.clock.now())
+            ends_at(draft.claims, self._db.clock.now(), limits.FOREIGN_TOKEN_S_MAX)
         except jwts.JwtUnreadable as error:
             raise AccessTokenRefused(why=str(error)) from error
         if audience(draft.claims) != asker.did:
