@@ -29,7 +29,6 @@ _HEAD_BYTES_MAX: Final = 100 * 1024
 _IDLE_S_MAX: Final = 15.0
 _WHOLE_TIMES: Final = 3  # how often the wait for one part the whole answer may take
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
-_UNSAFE: Final = (b"\r", b"\n", b"\0")
 
 
 class _Answer:
@@ -277,9 +276,10 @@ def framed(
 ) -> bytes:
     """The bytes of a request; raises httpx.LocalProtocolError for what would say more than one."""
     lines = [b"%b %b HTTP/1.1" % (method, target), *(b"%b: %b" % pair for pair in headers)]
-    if any(mark in line for line in lines for mark in _UNSAFE):
+    head, ends = b"\r\n".join(lines), len(lines) - 1
+    if b"\0" in head or head.count(b"\r") != ends or head.count(b"\n") != ends:
         raise httpx.LocalProtocolError("a line of the head holds more than one")
-    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+    return head + b"\r\n\r\n" + body
 
 
 def _close(sock: socket.socket | None) -> None:
