@@ -23,6 +23,7 @@ import struct
 import sys
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
@@ -172,6 +173,7 @@ def environment() -> dict[str, str]:
     }
 
 
+@cache
 def runtime() -> tuple[Path, ...]:
     """Where this Python, its packages and the system's libraries lie: code, to be read only."""
     import sysconfig

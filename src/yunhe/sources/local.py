@@ -7,7 +7,9 @@ them nobody learns what there is.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -45,6 +47,8 @@ class Roots:
 
     def __init__(self, roots: Iterable[Path]) -> None:
         self._roots = tuple(Path(root).resolve() for root in roots)
+        self._named = ", ".join(root.name for root in self._roots) or "-"
+        self._tops = tuple(os.path.join(root, "") for root in self._roots)  # ending in "/"
 
     def open(self, locator: Locator) -> LocalSource:
         """What a locator of this machine names, its kind decided and its path absolute.
@@ -84,21 +88,20 @@ class Roots:
 
     def allowed(self, path: Path, given: str) -> Path:
         """`path` with its links resolved, if it lies under a root; errors name what was `given`."""
-        roots = ", ".join(root.name for root in self._roots) or "-"
         try:
             real = self._found(path)
             if real is None:
-                raise SourceMissing(path=given, roots=roots)
+                raise SourceMissing(path=given, roots=self._named)
         except (OSError, RuntimeError, ValueError) as error:
-            raise PathNotAllowed(str(error), path=given, roots=roots) from error
+            raise PathNotAllowed(str(error), path=given, roots=self._named) from error
         if not self._inside(real):
-            raise PathNotAllowed(str(real), path=given, roots=roots)
+            raise PathNotAllowed(str(real), path=given, roots=self._named)
         return real
 
     def _found(self, path: Path) -> Path | None:
         """Where `path` leads; None where it would lead into a root and nothing is there."""
         if path.is_absolute():
-            if path.exists():
+            with suppress(FileNotFoundError, NotADirectoryError):
                 return path.resolve(strict=True)
         else:
             # A relative path is meant under a root, never under wherever the node was started.
@@ -119,7 +122,7 @@ class Roots:
         return None
 
     def _inside(self, real: Path) -> bool:
-        return any(real.is_relative_to(root) for root in self._roots)
+        return f"{real}/".startswith(self._tops)
 
 
 def _below(top: Path) -> list[Path]:
