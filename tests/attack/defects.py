@@ -30,6 +30,7 @@ from yunhe.dataplane import (
     total,
     views,
 )
+from yunhe.fabric import semijoin
 from yunhe.identity import guard, jwts, store_access
 from yunhe.kernel import asgi, canonical, clock, limits
 from yunhe.protocols.arrow import wire
@@ -373,6 +374,19 @@ def _first_header() -> None:
     callers._one = lambda headers, name: one({name: list(headers.get(name, ()))[:1]}, name)
 
 
+def _sides_unread() -> None:
+    """Every join is taken for an inner one."""
+    links = semijoin.links
+
+    def inner(select: exp.Select) -> Any:
+        made = select.copy()
+        for join in made.args.get("joins") or []:
+            join.set("side", None)
+        return links(made)
+
+    semijoin.links = inner
+
+
 DEFECTS: Final[dict[str, Defect]] = {
     # the policy subqueries
     "masks off": Defect(_masks_off, ("masks", "whole_row")),
@@ -423,6 +437,9 @@ DEFECTS: Final[dict[str, Defect]] = {
         put(aggregate._Split, "_refuse_entity", nothing), ("probes",)
     ),
     "joins unchecked": Defect(put(aggregate._Split, "_check_joins", nothing), ("joins",)),
+    "values picked by a filter": Defect(
+        put(aggregate, "check_ranges", nothing), ("values_picked",)
+    ),
     "audit told nothing": Defect(put(service, "for_audit", nothing), (), ("inference",)),
     # the contract
     "purpose unchecked": Defect(_purpose_unchecked, (), ("terms",)),
@@ -435,6 +452,9 @@ DEFECTS: Final[dict[str, Defect]] = {
     "nothing owed": Defect(_no_fee, (), ("terms",)),
     "rows unbounded": Defect(job(rows_max=None), (), ("terms",)),
     "refusals leave no evidence": Defect(_refusals_unwritten, (), ("terms",)),
+    # the fabric
+    "keys of a join to anybody": Defect(put(semijoin, "may_see", lambda *_: True), (), ("fabric",)),
+    "keys bind what a join keeps": Defect(_sides_unread, (), ("fabric",)),
     # the worker
     "external access on": Defect(
         _worker(('self.con.execute("SET enable_external_access = false")', "pass")), (), ("engine",)

@@ -73,16 +73,14 @@ def cell(value: object) -> str:
 
 
 def groups(con: duckdb.DuckDBPyConnection, governed: Governed) -> tuple[object, object]:
-    """Names and types of `groups`, and those that are shown, with their prints; of rows without a
-    value a database leaves none."""
+    """Names and types of `groups`, and those that are shown, with their prints."""
     con.execute(f"CREATE OR REPLACE TEMP TABLE groups AS {governed.groups_sql}")
     types = con.execute("DESCRIBE groups").fetchall()
     shown = con.execute(f"FROM groups WHERE __entities >= {governed.k}").fetchall()
     names = [row[0] for row in types]
     at = names.index("__entities")
     said = sorted(
-        (*map(cell, row[:at]), row[-1]["n"], repr(sorted(each[:3] for each in row[-1]["places"])))
-        for row in shown
+        (*map(cell, row[:at]), row[-1]["n"], repr(sorted(row[-1]["places"]))) for row in shown
     )
     return [row[:2] for row in types[:at]], said
 

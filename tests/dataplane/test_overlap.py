@@ -134,7 +134,7 @@ def _second(plane: Plane, sql: str, use_id: str) -> list[dict[str, object]]:
 )
 def test_another_table_beside_it_hides_no_row(visits: Plane, join: str, turned: bool) -> None:
     """The people are the same, and one row of one of them is not."""
-    one = f"day = 3 AND cost = {(1000 * 31 + 3 * 7919) % 997} AND {TARGET}"
+    one = f"day = 3 AND {TARGET}"
     asked = [
         "SELECT sum(cost) AS s FROM visit WHERE day < 2",
         f"SELECT sum(cost) AS s FROM visit {join} WHERE day < 2 OR ({one})",
@@ -169,7 +169,7 @@ def test_a_person_whose_number_has_two_widths_is_one_person(
     """Alone the table counts by its own type, beside another by that of the other."""
     _keyed(visits, "pay", "-pid", "BIGINT")
     _keyed(visits, "visit", "-pid", kind)
-    one = f"day = 3 AND cost = {(1000 * 31 + 3 * 7919) % 997} AND {TARGET}"
+    one = f"day = 3 AND {TARGET}"
     _second(visits, "SELECT sum(cost) AS s FROM visit WHERE day < 2", "one")
     more = f"SELECT sum(cost) AS s FROM {beside} USING (pid) WHERE day < 2 OR ({one})"
     with pytest.raises(QueryOverlap):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,10 @@ import sqlalchemy as sa
 
 from dataplane.twins import CLEAR, QUERIES, TERMS, Twin, fill, frames, make_twin, opened
 from yunhe.contracts import Aggregates, Terms
+from yunhe.control import Answered, answered
+from yunhe.control.overlap import overlaps
 from yunhe.dataplane import Pool, TableBinding, govern
+from yunhe.dataplane.bounding import buckets
 from yunhe.dataplane.pushdown_fetch import Databases
 from yunhe.sources.connections import Connection
 from yunhe.sources.database import Failed
@@ -182,13 +186,61 @@ def test_places_in_an_order_are_made_of_rows(twin: Twin, sql: str) -> None:
     key = head.removeprefix("SELECT ").partition(",")[0] + ", " if "GROUP BY" in sql else ""
     _, pushed, due = twin.printed(f"SELECT {key}count(*) FROM {tail}", terms)
     assert all("COUNT(" in asked for asked, _ in pushed)
-    shown = sorted(map(_print, prints))
+    shown = sorted(_print([of, [place[:3] for place in places]]) for of, places in prints)
     assert shown
     assert [each for each in sorted(map(_print, due)) if each in shown] == shown
 
 
 def _print(group: list[Any]) -> tuple[int, list[list[int]]]:
     return group[0], sorted(group[1])
+
+
+def _answer(twin: Twin, sql: str, pulled: bool) -> Answered:
+    """What the audit is told of a query, its groups made there; or here, of rows pulled."""
+    if pulled:
+        sql += " AND length(CAST(l.seen AS TEXT)) > 0"
+    terms = replace(CLEAR, minimum_group=10)
+    made = govern(sql, twin.stored, terms)
+    _, shipped, prints = twin.printed(sql, terms)
+    assert prints
+    assert any("COUNT(" in asked for asked, _ in shipped) != pulled
+    own = dict.fromkeys(made.summed, "labs")
+    whole = "+".join(sorted(made.tables))
+    return answered("d", made.k, whole, made.summed, prints, buckets(made.k), own)
+
+
+def _at(*hours: int) -> str:
+    first = datetime(2020, 1, 1)  # noqa: DTZ001 - as the column has it
+    return ", ".join(f"'{first + timedelta(hours=hour)}'" for hour in hours)
+
+
+# Hours of LABS: those that 5 divides have no `rare`; of person 12 are the hours 11, 321 and 631.
+EARLY = f"l.seen < {_at(300)}"
+LATER = _at(*range(305, 405, 5), 401)
+ONE_OF_MANY = (
+    f"SELECT sum(l.rare) FROM labs l WHERE {EARLY}",
+    f"SELECT sum(l.rare) FROM labs l WHERE ({EARLY} OR l.seen IN ({LATER}))",
+)
+BESIDE = "labs l LEFT JOIN patients p ON p.id = l.id"
+BESIDE_ANOTHER = (
+    f"SELECT sum(l.value) FROM labs l WHERE {EARLY}",
+    f"SELECT sum(l.value) FROM {BESIDE} WHERE ({EARLY} OR l.seen = {_at(321)})",
+)
+
+
+@pytest.mark.parametrize("pulled", [(False, False), (False, True), (True, False)], ids=str)
+@pytest.mark.parametrize("asked", [ONE_OF_MANY, BESIDE_ANOTHER], ids=["nulls", "join"])
+def test_one_value_more_is_seen_in_a_database_too(
+    twin: Twin, asked: tuple[str, str], pulled: tuple[bool, bool]
+) -> None:
+    """Among twenty people without a value, or of somebody who is there already, beside a table."""
+    one, other = (_answer(twin, *each) for each in zip(asked, pulled, strict=True))
+    assert overlaps(other, [one])
+    assert overlaps(one, [other])
+    again = _answer(twin, asked[0], pulled[1])
+    assert not overlaps(again, [one])
+    wholly = replace(other, valued={}), [replace(one, valued={})]
+    assert not overlaps(*wholly), "else the answers themselves were too near"
 
 
 def test_a_text_that_sqlite_takes_for_a_number_passes_no_filter(tmp_path: Path, pool: Pool) -> None:

@@ -35,6 +35,7 @@ from yunhe.dataplane.errors import (
 from yunhe.dataplane.functions import AGGREGATE_NAMES
 from yunhe.dataplane.noise import Bounds, Stat
 from yunhe.dataplane.partials import Partials
+from yunhe.dataplane.ranges import check_ranges
 from yunhe.dataplane.ranks import Cell, Collected, cell, refuse_sifted, share
 from yunhe.dataplane.total import make_total, never_over
 from yunhe.dataplane.views import ENTITY, ROW, View
@@ -124,6 +125,7 @@ class _Split:
     def statements(self) -> Split:
         final = self._final()
         refuse_sifted(self.tree, self.keys, self.told)
+        check_ranges(self.tree, self.keys, self.summed)
         self.aggregates = [never_over(node) for node in self.aggregates]
         counted, summed = self._bounded()
         beside = Collected()
@@ -132,6 +134,7 @@ class _Split:
         for column in summed:
             self._value(column)
         fields = sorted((self.views[alias].field(name), (alias, name)) for alias, name in told)
+        valued = [(list(self.values).index(key), key) for _, key in fields]
         shape = Shape(
             len(self.keys),
             tuple(self._value(column) for column in counted),
@@ -139,9 +142,9 @@ class _Split:
             frozenset(at for at, column in enumerate(self.values.values()) if _is_double(column)),
             figures,
             beside.made(),
-            tuple((list(self.values).index(key), self._hashed(key[0])) for _, key in fields),
+            tuple((at, self._hashed(key[0])) for at, key in valued),
         )
-        people, partials = self._people()
+        people, partials = self._people([list(self.values.values())[at] for at, _ in valued])
         return Split(
             self._rows(),
             self._whole(figures),
@@ -312,9 +315,10 @@ class _Split:
             rows.append("expressions", item)
         return rows
 
-    def _people(self) -> tuple[exp.Select, Partials]:
+    def _people(self, valued: list[exp.Column]) -> tuple[exp.Select, Partials]:
         """One row per group and entity: `__e`, its rows `__n`, a hash of them `__r`, how often each
-        joined table or aggregated column is there (see `_bounded`), and the size of each sum."""
+        joined table or aggregated column is there (see `_bounded`), the size of each sum, and a
+        hash of the rows of its own table that have a value of each of `valued`."""
         people = make_total(self._grouped(self.keys))
         assert isinstance(people, exp.Select)  # noqa: S101 - a Select has no parent to swap
         presences: list[exp.Expr] = []
@@ -337,12 +341,14 @@ class _Split:
             _named(exp.Sum(this=hashed), "__r"),
             *(_named(part, f"p{at}") for at, part in enumerate(presences)),
             *(_named(part, f"s{at}") for at, part in enumerate(sums)),
+            *(_named(_rows_with(column), f"x{at}") for at, column in enumerate(valued)),
         ]
         for item in items:
             people.append("expressions", item)
         keys = [key.this.copy() for key in people.selects[: len(self.keys)]]
         people.set("group", exp.Group(expressions=[*keys, entity.copy()]))
-        return people, Partials(len(self.keys), len(presences), len(sums), self._narrow())
+        counts = len(self.keys), len(presences), len(sums), len(valued)
+        return people, Partials(*counts, self._narrow())
 
     def _entity(self) -> exp.Expr:
         """The entity of a row. All joins equate entities; an outer one may leave out either."""
@@ -466,6 +472,16 @@ def _is_number(node: exp.Expr) -> bool:
 
 def _is_double(node: exp.Expr) -> bool:
     return node.type is not None and node.type.is_type(exp.DType.FLOAT, exp.DType.DOUBLE)
+
+
+def _rows_with(column: exp.Column) -> exp.Expr:
+    """The hash of those rows of a column's table that have a value of it."""
+    row = exp.column(ROW, table=column.table, quoted=True)
+    has: exp.Expr = exp.Not(this=exp.Is(this=column.copy(), expression=exp.Null()))
+    if _is_double(column):
+        has = exp.and_(has, exp.Anonymous(this="ISFINITE", expressions=[column.copy()]))
+    hashed = exp.Anonymous(this="HASH", expressions=[row])
+    return exp.Sum(this=exp.Case(ifs=[exp.If(this=has, true=hashed)]))
 
 
 def _lifted(name: str, source: exp.Expr) -> exp.Expr:

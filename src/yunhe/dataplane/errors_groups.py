@@ -11,3 +11,13 @@ class EntityKeysUnlike(AggregateOnly):
     zh = "{table} 与 {other} 的主体键类型不一致：{kind} 与 {other_kind}。"
     mend_en = "Ask the tables one by one, or ask the provider to give their keys one type."
     mend_zh = "请分别查询各表，或请提供方统一主体键的类型。"
+
+
+class AggregatePicked(AggregateOnly):
+    code = "AGGREGATE_VALUES_PICKED"
+    en = "{column} is summed, and its values are picked other than by one range: {got}."
+    zh = "列 {column} 用于求和，而其取值不是按单一区间选取：{got}。"
+    mend_en = (
+        "Filter it by one range beside the rest (AND v >= 10 AND v < 20), or by other columns."
+    )
+    mend_zh = "请用 AND 按单一区间过滤该列（如 AND v >= 10 AND v < 20），或改用其他列过滤。"

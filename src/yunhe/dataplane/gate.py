@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from sqlglot import TokenType, exp
 from sqlglot.dialects.dialect import Dialect
@@ -77,8 +76,6 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
             text = _render(parts.final)
             # What stands in no sum is made of rows, wherever these lie.
             away = any(located(tables[name]) for name in used)
-            if away:  # of rows without a value a database leaves no print
-                parts = replace(parts, shape=replace(parts.shape, valued=()))
             stored = away and not parts.shape.beside
             groups_text: str | None = _groups(parts, seen, terms.minimum_group, stored=stored)
             summed = parts.summed

@@ -15,7 +15,8 @@ from yunhe.dataplane.entities import WHOLE
 
 @dataclass(frozen=True)
 class Partials:
-    """Of a `people` statement: keys k0.., columns p0.. (presence counts) and s0.. (sums).
+    """Of a `people` statement: keys k0.., columns p0.. (presence counts), s0.. (sums) and x0..
+    (hashes of the rows that have a value).
 
     `narrow`: its entities are whole numbers that may be of less than entities.WHOLE.
     """
@@ -23,6 +24,7 @@ class Partials:
     keys: int
     presences: int
     sums: int
+    valued: int = 0
     narrow: bool = False
 
 
@@ -46,6 +48,7 @@ def statement(figures: str, people: str, shape: Partials, k: int) -> str:
     ]
     per_bucket.append("count(*) AS __all")
     per_bucket.append(f"sum({entity}) AS __es, sum(__r) AS __rs")
+    per_bucket += [f"sum(x{at}) AS x{at}" for at in range(shape.valued)]
     inner = ", ".join([*keys, "__b"])
     bucketed = (
         f"SELECT {', '.join(per_bucket)} FROM ({people}) AS people "  # noqa: S608 our own names
@@ -55,10 +58,12 @@ def statement(figures: str, people: str, shape: Partials, k: int) -> str:
     counts = ["sum(__all)", *(f"sum(p{at}_entities)" for at in range(shape.presences))]
     fewest = f"least({', '.join(counts)})" if len(counts) > 1 else counts[0]
     kept = f"CASE WHEN {outweighed} THEN 0 ELSE {fewest} END" if outweighed else fewest
+    words = ["__es", "__rs", *(f"COALESCE(x{at}, 0)" for at in range(shape.valued))]
+    listed = ", ".join(["__b", *(f"{each} % {WORD}" for each in words)])
     judged = (
         f"SELECT {', '.join([*keys, ''])}CAST({kept} AS BIGINT) AS __kept, "  # noqa: S608
         "CAST(sum(__all) AS BIGINT) AS __all, "
-        f"list([__b, __es % {WORD}, __rs % {WORD}]) AS __list "
+        f"list([{listed}]) AS __list "
         f"FROM ({bucketed}) AS bucketed" + (f" GROUP BY {', '.join(keys)}" if keys else "")
     )
     on = " AND ".join(f"f.{key} IS NOT DISTINCT FROM j.{key}" for key in keys) or "true"

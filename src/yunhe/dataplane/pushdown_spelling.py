@@ -56,6 +56,10 @@ class Spelling(ABC):
     def double(self, said: str) -> str:
         """A number as DOUBLE."""
 
+    def finite(self, said: str) -> str:
+        """Whether a DOUBLE is neither infinite nor no number: there is none such, or it is NULL."""
+        return f"({said} IS NOT NULL)"
+
     @abstractmethod
     def row(self, key: str, said: Sequence[str]) -> str:
         """A keyed hash of a row's values, a whole number below 2^60; by any fast means."""
@@ -136,6 +140,9 @@ class _Sqlite(Spelling):
 
     def double(self, said: str) -> str:
         return f"CAST({said} AS REAL)"
+
+    def finite(self, said: str) -> str:
+        return f"(ABS({said}) < 9e999)"
 
     def row(self, key: str, said: Sequence[str]) -> str:
         made = self.print(key, ())

@@ -107,6 +107,8 @@ class Words:
             return self._left(node)
         if isinstance(node, exp.Anonymous) and node.name == PRINT:
             return self._print(node)
+        if isinstance(node, exp.Anonymous) and node.name == "ISFINITE":
+            return self.spelling.finite(self.say(node.expressions[0]))
         raise NotPushed(f"{node.key.upper()} stays here")
 
     def ordered(self, node: exp.Expr) -> str:

@@ -10,6 +10,7 @@ names are ours, texts with any other letter than plain ones go as bytes.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -124,7 +125,7 @@ class Words:
         if len(families) > 1 and families <= {"int", "decimal", "double"}:
             if "double" in families:
                 return [double(part) for part in parts]
-        elif len(families) > 1 or families & {"other"}:
+        elif len(families) > 1 or ("other" in families and not _prints(parts)):
             raise NotSent(f"values of kinds {', '.join(sorted(families))} stay here")
         if families and families <= {"int", "decimal"}:
             known = [part for part in parts if part.family != "null"]
@@ -419,6 +420,9 @@ class Words:
 
     def _named(self, node: exp.Expr) -> Said:
         """HASH of a row, keyed; of hashes, plain. It is compared with its like only."""
+        if node.name.upper() == "ISFINITE":
+            value = self.say(node.expressions[0])
+            return Said(f"(ABS({value.sql}) <= {sys.float_info.max!r}D)", "BOOLEAN")
         if node.name.upper() != "HASH" or not node.expressions:
             raise NotSent(f"{node.name.upper()} stays here")
         first, *others = node.expressions
@@ -433,6 +437,10 @@ class Words:
                 raise NotSent(f"a print of {value.kind} stays here")
             said += [f"({value.sql} IS NULL)", settled(value).sql]
         return Said(f"(XXHASH64({', '.join(said)}) & 9223372036854775807L)", HASHED)
+
+
+def _prints(parts: list[Said]) -> bool:
+    return {part.kind for part in parts} <= {HASHED, "NULL"}
 
 
 def _variable(node: exp.Expr) -> str:
