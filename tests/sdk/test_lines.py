@@ -1,15 +1,16 @@
-"""Queries of one client share a connection, and one that died costs nothing but a new one."""
+"""What one client asks shares a connection, and one that died costs nothing but a new one."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs
 
 import pyarrow as pa
 import pytest
 
-from sdk.fake_node import PROBLEM, FakeNode, arrow_bytes, fake_node
+from sdk.fake_node import CONTRACT, PROBLEM, FakeNode, arrow_bytes, fake_node, negotiation
 from yunhe import sdk
 from yunhe.sdk.lines import KEPT_MAX
 
@@ -70,6 +71,59 @@ def test_a_connection_that_dies_on_the_query_asks_the_same_use_anew(
     assert space.sql("SELECT 1", "c-1", "p", use_id="u-7").num_rows == 3
     assert [body["use_id"] for _, _, body, _ in node.seen[1:]] == ["u-7"]
     assert node.ports[1] != node.ports[0]
+
+
+def test_calls_and_queries_share_a_connection(node: FakeNode, space: sdk.Space) -> None:
+    node.answers["GET /contracts/c-1"] = (200, CONTRACT)
+    space.contract("c-1")
+    space.sql("SELECT 1", "c-1", "p")
+    with pytest.raises(sdk.YunheRefused):
+        space.contract("c-2")
+    space.contract("c-1")
+    assert len(set(node.ports)) == 1
+
+
+def test_a_call_that_only_reads_is_asked_anew_when_its_connection_dies(
+    node: FakeNode, space: sdk.Space
+) -> None:
+    node.answers["GET /contracts/c-1"] = (200, CONTRACT)
+    space.contract("c-1")
+    node.deaf_from = node.ports[0]
+    assert space.contract("c-1").id == "c-1"
+    assert node.ports[1] != node.ports[0]
+
+
+def test_a_call_that_changes_something_is_never_sent_twice(
+    node: FakeNode, space: sdk.Space
+) -> None:
+    """The node may have done it before the connection died."""
+    node.answers["GET /contracts/c-1"] = node.answers["POST /contracts/c-1/terminate"] = (
+        200,
+        CONTRACT,
+    )
+    space.contract("c-1")
+    node.deaf_from = node.ports[0]
+    with pytest.raises(sdk.NodeUnreachable):
+        space.terminate("c-1", "done")
+    assert [key for key, *_ in node.seen] == ["GET /contracts/c-1"]
+    assert len(node.ports) == 1
+
+
+def test_parameters_are_written_as_the_node_reads_them(node: FakeNode, space: sdk.Space) -> None:
+    seen: list[str] = []
+
+    def answer(query: str, _body: object) -> tuple[int, object]:
+        seen.append(query)
+        return 200, {"items": [], "total": 0}
+
+    node.answers["GET /search"] = answer
+    space.search("心电 a&b=1", limit=5)
+    node.answers["GET /negotiations/n-1"] = lambda query, _: (
+        seen.append(query) or (200, negotiation("REQUESTED", 1, waiting_for="you"))
+    )
+    space.negotiation("n-1", settled=True)
+    assert parse_qs(seen[0])["q"] == ["心电 a&b=1"]
+    assert parse_qs(seen[1])["settled"] == ["true"]
 
 
 def test_a_node_that_is_gone_is_unreachable(node: FakeNode, space: sdk.Space) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from http.client import HTTPException
 from typing import Any, Final
 
 import httpx
@@ -62,7 +63,7 @@ _WHYS: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], ...]] = (
     ((TimeoutError, httpx.TimeoutException), "no answer in time", "未及时应答"),
     ((httpx.ConnectError,), "no connection", "无法建立连接"),
     (
-        (ConnectionError, httpx.NetworkError, httpx.RemoteProtocolError),
+        (ConnectionError, HTTPException, httpx.NetworkError, httpx.RemoteProtocolError),
         "the connection broke off",
         "连接中断",
     ),

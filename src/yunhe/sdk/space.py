@@ -22,7 +22,7 @@ from yunhe.sdk import transfers as verbs
 from yunhe.sdk.apps import Apps, AsyncApps
 from yunhe.sdk.call import Call, Flow, Pause, id_of
 from yunhe.sdk.errors import YunheRefused, unreachable
-from yunhe.sdk.lines import Lines
+from yunhe.sdk.lines import CONNECT_TIMEOUT_S, Lines
 from yunhe.sdk.model import Contract, Transfer
 from yunhe.sdk.receive import Received
 from yunhe.sdk.stream import Batches
@@ -39,7 +39,6 @@ T = TypeVar("T")
 TIMEOUT_S = 30.0
 QUERY_TIMEOUT_S = 120.0
 RECEIVE_TIMEOUT_S = 3600.0
-CONNECT_TIMEOUT_S = 5.0
 
 
 class _Verbs:
@@ -184,11 +183,8 @@ class Space(_Verbs, Blocking):
                 refused = error
 
     def _send(self, call: Call[T]) -> T:
-        try:
-            response = self._http.request(**_request(self.target, call))
-        except httpx.HTTPError as error:
-            raise unreachable(self.target.base, error) from error
-        return read_answer(self.target, call, response.status_code, response.content)
+        status, body = self._lines.call(call)
+        return read_answer(self.target, call, status, body)
 
     def sql(
         self,
