@@ -219,7 +219,7 @@ def test_concurrent_callers_share_commits(db: Database) -> None:
 
 
 def test_a_locked_database_is_a_clear_error_and_no_half_state(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(limits, "SQLITE_BUSY_S_MAX", 0.1)
     database = open_database(f"sqlite:///{tmp_path / 'l.db'}", ManualClock())
@@ -231,21 +231,32 @@ def test_a_locked_database_is_a_clear_error_and_no_half_state(
             database.write(put(1))
         connection.exec_driver_sql("ROLLBACK")
     other.dispose()
+    _one_line("DATABASE_BUSY", caplog)
     database.write(put(2))
     assert count(database) == 1
     database.close()
 
 
-def test_a_full_disk_is_a_clear_error_and_no_half_state(db: Database) -> None:
+def test_a_full_disk_is_a_clear_error_and_no_half_state(
+    db: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     db.write(put(1))
     pages = db.write(lambda tx: tx.scalar(sa.text("PRAGMA page_count")))
     db.write(lambda tx: tx.execute(sa.text(f"PRAGMA max_page_count = {pages + 4}")))
     with pytest.raises(StorageFull) as refused:
         db.write(lambda tx: [put(number, "x" * 4000)(tx) for number in range(2, 60)])
     assert refused.value.sentence("zh").startswith("节点磁盘已满")
+    _one_line("STORAGE_FULL", caplog)
     db.write(lambda tx: tx.execute(sa.text("PRAGMA max_page_count = 100000")))
     db.write(put(2))
     assert count(db) == 2
+
+
+def _one_line(code: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The operator reads what happened, and no traceback: nothing in the code is wrong."""
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert code in told.getMessage()
+    assert told.exc_info is None
 
 
 def test_a_failing_commit_hook_fails_every_caller(db: Database) -> None:

@@ -32,7 +32,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db.base import Database
-from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, translate
+from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, StorageFull, translate
 from yunhe.kernel.db.prepared import Prepared
 from yunhe.kernel.db.tx import Tx
 
@@ -235,9 +235,9 @@ class SqliteDatabase(Database):
         try:
             self._gather(group, patience_s)
             self._group(group)
-        except BaseException as error:
-            # The writer must outlive any verb: everyone in the group hears of it.
-            log.exception("a group failed")
+        except BaseException as error:  # noqa: BLE001  the log and every caller hear of it
+            # The writer must outlive any verb.
+            _told("a group failed", error)
             self._fail(group, _as_house(error))
 
     def _gather(self, group: list[_Job], patience_s: float) -> None:
@@ -316,8 +316,8 @@ class SqliteDatabase(Database):
                 self.crash.at("before_commit")
             self._raw.execute("COMMIT")
             self.commits += 1
-        except BaseException as error:
-            log.exception("commit failed")
+        except BaseException as error:  # noqa: BLE001  the log and every caller hear of it
+            _told("commit failed", error)
             self._fail(group, _as_house(error))
             return
         if good:
@@ -353,6 +353,15 @@ def _release(job: _Job) -> None:
         job.then(job.error is None)
     except Exception:
         log.exception("what follows a verb that nobody waited for failed")
+
+
+def _told(what: str, error: BaseException) -> None:
+    """Write to the log that `what`; no traceback explains a full disk or a lock."""
+    house = _as_house(error)
+    if isinstance(house, StorageFull | DatabaseBusy):
+        log.error("%s: %s (%s)", what, house.code, error)
+    else:
+        log.error(what, exc_info=error)
 
 
 def _as_house(error: BaseException) -> BaseException:
