@@ -297,7 +297,7 @@ class Node:
             self._tables,
             apps.keys(self.config.did, sign, who.keys_of),
             self.exchange,
-            lambda *told: self._received(arrow.Consumed(*told)),
+            self._received,
             lambda did, name, body: wire.call(who.address_of(did), did, name, body),
             self.holder.add_resource,
             self.config,
@@ -320,11 +320,9 @@ class Node:
         asked = arrow.Asked(use_id, sql, purpose, principal)
         return self.relay.open(contract_id, asked)
 
-    def _received(self, consumed: arrow.Consumed) -> None:
-        c = consumed
-        told = (c.use_id, c.contract_id, c.rows, c.bytes, c.digest, c.purpose)
-        marked = self._watermark(c.contract_id)
-        self.db.write(lambda tx: self.exchange.record_receipt(tx, *told, marked))
+    def _received(self, consumed: control.Consumed) -> None:
+        marked = self._watermark(consumed.contract_id)
+        self.db.write(lambda tx: self.exchange.record_receipt(tx, consumed, marked))
 
     def _mark_of(self, contract_id: str) -> str:
         return str(self.contracts.contract(contract_id).terms.watermark or "")

@@ -21,7 +21,7 @@ from yunhe.contracts import (
     Terms,
     policy_from_terms,
 )
-from yunhe.control import Control, Grant, Use
+from yunhe.control import Consumed, Control, Grant, Use
 from yunhe.evidence import EvidenceLog
 from yunhe.exchange import Exchange
 from yunhe.kernel.clock import ManualClock
@@ -133,7 +133,7 @@ class Pair:
         digest = hashlib.sha256(use_id.encode()).hexdigest()
         self.research.db.write(
             lambda tx: self.research.exchange.record_receipt(
-                tx, use_id, contract_id, rows, rows * 8, digest, "research"
+                tx, Consumed(use_id, contract_id, "research", rows, rows * 8, digest)
             )
         )
 

@@ -21,7 +21,7 @@ from yunhe.apps.manifest import Manifest
 from yunhe.apps.model import Deployment, Job
 from yunhe.catalog import Resource, ResourceForm
 from yunhe.contracts import Contracts
-from yunhe.control import Control
+from yunhe.control import Consumed, Control
 from yunhe.dataplane import FeedingPlane, TableBinding
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
@@ -78,8 +78,8 @@ class Desk:
     tables: Callable[[Any], Mapping[str, TableBinding]]
     keys: Keys
     books: Books
-    # (use id, contract id, purpose, rows, bytes, digest): sign for what came
-    receipt: Callable[[str, str, str, int, int, str], None]
+    # sign for what came
+    receipt: Callable[[Consumed], None]
     # (peer, message, body) -> the peer's signed answer
     call: Callable[[str, str, Body], Body]
     # (form, who) -> a draft resource of this node

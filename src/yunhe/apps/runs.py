@@ -31,6 +31,7 @@ from yunhe.apps.errors import (
 from yunhe.apps.manifest import arguments
 from yunhe.apps.model import ENDED, AppState, Deployment, DeploymentState, Job, JobState, Side
 from yunhe.contracts import Contract, ReleaseKind
+from yunhe.control import Consumed
 from yunhe.dataplane import count_file
 from yunhe.kernel import limits
 from yunhe.kernel.db import Tx
@@ -263,8 +264,8 @@ class Runs:
             if state is JobState.FAILED:
                 self._desk.books.forget_use(job.id)
             else:
-                told = (job.id, job.contract_id, job.purpose, rows, byte_count, digest)
-                self._desk.receipt(*told)
+                told = (job.id, job.contract_id, job.purpose)
+                self._desk.receipt(Consumed(*told, rows, byte_count, digest))
 
         self._desk.db.write(verb)
         self._due.pop(job.id, None)

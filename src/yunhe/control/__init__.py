@@ -36,6 +36,7 @@ from yunhe.control.events import (
 from yunhe.control.grant import Grant
 from yunhe.control.left import Left
 from yunhe.control.model import (
+    Consumed,
     Context,
     Denial,
     EntryReceipt,
@@ -58,6 +59,7 @@ __all__ = [
     "AnswersTooMany",
     "Budget",
     "Compiled",
+    "Consumed",
     "Context",
     "Control",
     "CorrectionRefused",

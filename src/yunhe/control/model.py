@@ -208,6 +208,21 @@ class EntryReceipt(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """What one use brought to its consumer, as counted there: what its receipt signs for.
+
+    `digest`: SHA-256, hex, of the Arrow stream as received.
+    """
+
+    use_id: str
+    contract_id: str
+    purpose: str
+    rows: int
+    bytes: int
+    digest: str
+
+
 class Recorder(Protocol):
     """The part of the evidence log that verbs write to."""
 

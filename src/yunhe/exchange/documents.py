@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from yunhe.control import Consumed
 from yunhe.exchange.errors import DocumentInvalid
 from yunhe.exchange.model import RECEIPT, STATEMENT, Bill, Meter
 from yunhe.kernel import limits
@@ -18,20 +19,18 @@ from yunhe.kernel.clock import iso, parse_iso
 _COUNT_MAX = 1 << 53  # beyond, JSON numbers are not exact
 
 
-def receipt_body(
-    bill: Bill, use_id: str, rows: int, byte_count: int, digest: str, purpose: str, at: datetime
-) -> dict[str, Any]:
-    """What the consumer signs about one use; `digest`: SHA-256 of what passed, hex."""
+def receipt_body(bill: Bill, consumed: Consumed, at: datetime) -> dict[str, Any]:
+    """What the consumer signs about one use."""
     return {
         "type": RECEIPT,
-        "use_id": use_id,
+        "use_id": consumed.use_id,
         "contract_id": bill.contract_id,
         "provider": bill.provider_did,
         "consumer": bill.consumer_did,
-        "rows": rows,
-        "bytes": byte_count,
-        "digest": digest,
-        "purpose": purpose,
+        "rows": consumed.rows,
+        "bytes": consumed.bytes,
+        "digest": consumed.digest,
+        "purpose": consumed.purpose,
         "at": iso(at),
     }
 

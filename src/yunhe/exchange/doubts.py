@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import Any
 
-from yunhe.control import UseAlreadySpent, UseIdTaken, arrived
+from yunhe.control import Consumed, UseAlreadySpent, UseIdTaken, arrived
 from yunhe.exchange import receipts, store
 from yunhe.exchange.documents import read_outcome
 from yunhe.exchange.errors import (
@@ -164,14 +164,5 @@ def resolved(desk: Desk, tx: Tx, message: Message, reply: dict[str, Any] | None)
         if not found.bytes:
             # We died, or nothing came: what buffers cannot have held did arrive (control.arrived).
             rows = min(arrived(told["rows"], told["bytes"]), most)
-    receipts.record(
-        desk,
-        tx,
-        use_id,
-        found.contract_id,
-        rows,
-        found.bytes,
-        found.digest,
-        found.purpose,
-        extra,
-    )
+    of_use = (use_id, found.contract_id, found.purpose)
+    receipts.record(desk, tx, Consumed(*of_use, rows, found.bytes, found.digest), extra)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yunhe.control import CorrectionRefused, UseRecord
+from yunhe.control import Consumed, CorrectionRefused, UseRecord
 from yunhe.exchange import store
 from yunhe.exchange.documents import read_receipt, receipt_body
 from yunhe.exchange.errors import BillUnknown, DocumentInvalid, NotAParty, ReceiptDiffers
@@ -21,24 +21,17 @@ _SAID = ("contract_id", "rows", "bytes", "digest", "purpose")
 
 
 def record(
-    desk: Desk,
-    tx: Tx,
-    use_id: str,
-    contract_id: str,
-    rows: int,
-    byte_count: int,
-    digest: str,
-    purpose: str,
-    extra: dict[str, Any] | None = None,
+    desk: Desk, tx: Tx, consumed: Consumed, extra: dict[str, Any] | None = None
 ) -> SignedReceipt:
     """Sign, store, evidence and send the receipt of one use; again with the same: no effect.
 
-    `extra`: members of a receipt given in doubt (`doubts.resolved`).
+    `extra`: further members, of what is marked for us or was in doubt (`doubts.resolved`).
     """
-    bill = store.find_bill(tx, contract_id)
+    use_id = consumed.use_id
+    bill = store.find_bill(tx, consumed.contract_id)
     if bill is None or bill.role != "consumer":
         raise BillUnknown
-    body = receipt_body(bill, use_id, rows, byte_count, digest, purpose, tx.now) | (extra or {})
+    body = receipt_body(bill, consumed, tx.now) | (extra or {})
     read_receipt(body)
     store.forget_asked(tx, use_id)
     before = store.find_receipt(tx, use_id)
@@ -49,7 +42,7 @@ def record(
     jws = desk.sign(body, bill.provider_did)
     kept = _keep(desk, tx, body, jws, "use.receipt")
     payload = {"receipt": body, "jws": jws}
-    enqueue(tx, "tds.SendReceipt", bill.provider_did, f"bill:{contract_id}", payload)
+    enqueue(tx, "tds.SendReceipt", bill.provider_did, f"bill:{bill.contract_id}", payload)
     return kept
 
 

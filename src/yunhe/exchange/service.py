@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from yunhe.contracts import ContractInForce, TermNotUnderstood
-from yunhe.control import Control, UseCorrected, UsePosted
+from yunhe.control import Consumed, Control, UseCorrected, UsePosted
 from yunhe.evidence import EvidenceLog
 from yunhe.exchange import doubts, issue, receipts, reconcile, store
 from yunhe.exchange.errors import BillUnknown, StatementUnknown
@@ -105,34 +105,15 @@ class Exchange:
 
     # -- receipts ---------------------------------------------------------------------------
 
-    def record_receipt(
-        self,
-        tx: Tx,
-        use_id: str,
-        contract_id: str,
-        rows: int,
-        byte_count: int,
-        digest: str,
-        purpose: str,
-        watermark: str = "",
-    ) -> SignedReceipt:
+    def record_receipt(self, tx: Tx, consumed: Consumed, watermark: str = "") -> SignedReceipt:
         """The consumer's connector signs what one use delivered, and sends it to the provider.
 
-        `digest`: SHA-256, hex, of the Arrow stream as received; `watermark`: the term by which
-        what came is marked for us, so that the receipt says so. Idempotent; another content for
-        the same use raises ReceiptDiffers. Raises BillUnknown for a contract we do not consume.
+        `watermark`: the term by which what came is marked for us, so that the receipt says so.
+        Idempotent; another content for the same use raises ReceiptDiffers. Raises BillUnknown for
+        a contract we do not consume.
         """
-        return receipts.record(
-            self._desk,
-            tx,
-            use_id,
-            contract_id,
-            rows,
-            byte_count,
-            digest,
-            purpose,
-            {"watermark": watermark} if watermark else None,
-        )
+        extra = {"watermark": watermark} if watermark else None
+        return receipts.record(self._desk, tx, consumed, extra)
 
     def receive_receipt(self, peer_did: str, body: Any, jws: Any) -> dict[str, Any]:
         """`SendReceipt` at the provider; raises DocumentInvalid, NotAParty, BadSignature."""

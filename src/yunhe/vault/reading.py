@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from yunhe.contracts import Contract, Contracts, Term
-from yunhe.control import Control, Given, Grant, Made, Use, hold, known, learn
+from yunhe.control import Consumed, Control, Given, Grant, Made, Use, hold, known, learn
 from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import Internal, Unavailable, YunheError
@@ -44,17 +44,7 @@ class Books(Protocol):
         """How many these are."""
         ...
 
-    def record_receipt(
-        self,
-        tx: Tx,
-        use_id: str,
-        contract_id: str,
-        rows: int,
-        byte_count: int,
-        digest: str,
-        purpose: str,
-        watermark: str = "",
-    ) -> Any:
+    def record_receipt(self, tx: Tx, consumed: Consumed, watermark: str = "") -> Any:
         """Sign for what one use delivered, and send it to the provider."""
         ...
 
@@ -172,9 +162,9 @@ class Readings:
             self._control.release(grant)
             self._control.post(grant, figures.rows, figures.bytes)
             note = self._notebook.write(tx, grant.use_id, READ, item, said)
-            marked = str(grant.terms.watermark or "")
-            told = (figures.rows, figures.bytes, figures.digest, grant.purpose, marked)
-            self._books.record_receipt(tx, grant.use_id, grant.contract_id, *told)
+            told = (grant.use_id, grant.contract_id, grant.purpose)
+            consumed = Consumed(*told, figures.rows, figures.bytes, figures.digest)
+            self._books.record_receipt(tx, consumed, str(grant.terms.watermark or ""))
             return note
 
         try:

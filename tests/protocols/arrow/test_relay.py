@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 from yunhe.contracts import Access
+from yunhe.control import Consumed
 from yunhe.kernel import limits
 from yunhe.kernel.db import StorageFull
 from yunhe.kernel.errors import YunheError
@@ -113,7 +114,7 @@ class Books:
     def cut_use(self, use_id: str, rows: int, byte_count: int, digest: str) -> None:
         self.told.append(("cut", use_id, rows, byte_count))
 
-    def receipt(self, consumed: arrow.Consumed) -> None:
+    def receipt(self, consumed: Consumed) -> None:
         self.told.append(("receipt", consumed.use_id, consumed.rows, consumed.bytes))
 
 
@@ -221,7 +222,7 @@ def test_bytes_after_the_end_are_on_no_receipt(desk: Desk) -> None:
 
 
 def test_a_receipt_that_cannot_be_kept_is_told_and_ends_the_connection(desk: Desk) -> None:
-    def full(_consumed: arrow.Consumed) -> None:
+    def full(_consumed: Consumed) -> None:
         raise StorageFull
 
     desk.relay._receipt = full

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from yunhe.contracts import Contracts
-from yunhe.control import Control
+from yunhe.control import Consumed, Control
 from yunhe.dataplane import DataPlane
 from yunhe.kernel.db import Database
 from yunhe.kernel.settings import NodeConfig
 from yunhe.protocols.arrow.inbox import Inbox
 from yunhe.protocols.arrow.inbox_router import inbox_router
 from yunhe.protocols.arrow.pusher import Pusher
-from yunhe.protocols.arrow.relay import Books, Consumed, Passing, Relay
+from yunhe.protocols.arrow.relay import Books, Passing, Relay
 from yunhe.protocols.arrow.router import ENDPOINT, router
 from yunhe.protocols.arrow.wire import Asked
 from yunhe.vault import Vault
@@ -25,7 +25,6 @@ from yunhe.vault import Vault
 __all__ = [
     "ENDPOINT",
     "Asked",
-    "Consumed",
     "Inbox",
     "Passing",
     "Pusher",

@@ -27,6 +27,7 @@ from yunhe.contracts import (
     TransferUnknown,
     Wish,
 )
+from yunhe.control import Consumed
 from yunhe.dataplane import IpcCount, PushNeedsSql, count_file, one_purpose
 from yunhe.kernel import limits
 from yunhe.kernel.db import Database
@@ -39,7 +40,7 @@ from yunhe.protocols.arrow.errors import (
     NothingReceived,
     halted,
 )
-from yunhe.protocols.arrow.relay import Books, Consumed
+from yunhe.protocols.arrow.relay import Books
 from yunhe.protocols.arrow.sink import Place, Sink, size_of
 
 PATH: Final = "/data/v1/inbox"

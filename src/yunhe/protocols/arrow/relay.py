@@ -13,12 +13,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from yunhe.contracts import Access
-from yunhe.control import UseAlreadySpent
+from yunhe.control import Consumed, UseAlreadySpent
 from yunhe.dataplane import IpcCount
 from yunhe.exchange import UseInDoubt
 from yunhe.identity import AddressForbidden, guarded_socket
@@ -85,18 +84,6 @@ class RefusedByProvider(YunheError):
     def problem(self) -> dict[str, Any]:
         """The provider's problem body."""
         return self._problem
-
-
-@dataclass(frozen=True)
-class Consumed:
-    """What one use delivered to us, as we counted it."""
-
-    use_id: str
-    contract_id: str
-    purpose: str
-    rows: int
-    bytes: int
-    digest: str
 
 
 class Books(Protocol):
