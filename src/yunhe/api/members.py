@@ -28,6 +28,14 @@ def change_standing(code: str, form: StandingForm, parts: Parts, who: Reviewer) 
     return _connector(verb(code, tuple(form.reasons), who))
 
 
+@router.post("/keys/next")
+def next_key(form: RotationForm, parts: Parts, _who: Admin) -> dict[str, Any]:
+    """The key that the next rotation takes, for those who pin this node's; nothing signs with it
+    yet."""
+    jwk = parts.identity.rotation.announce(form.purpose)
+    return {"purpose": form.purpose, "did": parts.identity.own_did, "jwk": jwk}
+
+
 @router.post("/keys/rotation")
 def rotate_key(form: RotationForm, parts: Parts, _who: Admin) -> dict[str, Any]:
     """Make a new key; it signs at once, the old one goes on verifying."""

@@ -14,6 +14,7 @@ import typer
 import yunhe
 from yunhe.cli import (
     apps,
+    backup,
     contracts,
     demo,
     doctor,
@@ -70,7 +71,9 @@ def _root(
     """Root options; --version acts in its callback."""
 
 
-for single in (init, serve, doctor, demo, register, publish, search, negotiate, sql, verify, trust):
+for single in (init, serve, doctor, backup, demo, register, publish, search, negotiate, sql):
+    app.add_typer(single.app)
+for single in (verify, trust):
     app.add_typer(single.app)
 app.add_typer(fabric.lineage_app)
 for noun, group in {

@@ -59,6 +59,10 @@ _NODE: Final = {
     "Replace an existing node.toml.": "替换已有的 node.toml。",
     "Run a node in the foreground.": "在前台运行节点。",
     "The node's settings.": "节点配置文件。",
+    "Copy a node's database, keys and vault into a new folder, while it runs.": (
+        "将节点的数据库、密钥与保险库复制到新目录；节点可照常运行。"
+    ),
+    "The folder to make; it holds the node's keys.": "要新建的目录；其中含节点密钥。",
     "Run the whole story on this machine; exits 0 only when every step held.": (
         "在本机演示全流程；每一步均达成时才以 0 退出。"
     ),
@@ -230,6 +234,10 @@ _PROOF: Final = {
         "检查节点所在机器对工作进程的各道隔离是否有效（管理员）。"
     ),
     "Keys of this node (admin).": "本节点的密钥（管理员）。",
+    "Show the key that the next rotation takes, for those who pin this node's.": (
+        "显示下次轮换将使用的密钥，供固定本节点密钥的各方提前加入。"
+    ),
+    "Which key.": "哪一把密钥。",
     "Which key to replace.": "要更换的密钥。",
     "Make a new key; it signs at once, the old one goes on verifying for 90 days.": (
         "更换密钥：新密钥立即签名，旧密钥 90 天内仍可验证。"

@@ -16,6 +16,19 @@ def keys() -> None:
     """Keys of this node (admin)."""
 
 
+@command(app, "next")
+def next_(
+    desk: Desk,
+    purpose: Annotated[str, typer.Argument(metavar="did|dcp", help="Which key.")],
+) -> None:
+    """Show the key that the next rotation takes, for those who pin this node's."""
+    with desk.space() as space:
+        found = space.next_key(purpose)
+    said = ", ".join(f'{name} = "{found["jwk"][name]}"' for name in sorted(found["jwk"]))
+    table = f'[[trust_roots]]\ndid = "{found["did"]}"\njwk = {{ {said} }}'
+    desk.show(found, table if purpose == "did" else f"jwk = {{ {said} }}")
+
+
 @command(app)
 def rotate(
     desk: Desk,

@@ -25,7 +25,7 @@ GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ),
     ("Have data or programs travel", "数据与应用的流动", ("transfers", "vault", "apps")),
     ("Settle and prove", "结算与存证", ("statement", "verify", "trust")),
-    ("Look after a node", "运维节点", ("doctor", "tokens", "keys")),
+    ("Look after a node", "运维节点", ("doctor", "backup", "tokens", "keys")),
     ("Be a functional node", "功能节点", ("review", "members")),
 )
 _TITLES: Final = {

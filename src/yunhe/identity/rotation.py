@@ -53,6 +53,16 @@ class Rotation:
         with self._turn:
             return self._rotate(purpose, SUITE_OF[purpose])
 
+    def announce(self, purpose: str) -> dict[str, Any]:
+        """The public key that the next `rotate` of `purpose` will take, made now if need be.
+
+        Whoever pins our key is told it before it signs. Raises KeyUnreadable.
+        """
+        if purpose not in SUITE_OF:
+            raise keys.KeyUnreadable(purpose=purpose)
+        with self._turn:
+            return self._keys.prepare(purpose, SUITE_OF[purpose]).public_jwk()
+
     def _rotate(self, purpose: str, suite: str) -> tuple[str, str]:
         old, new = self._current(purpose).now, self._keys.prepare(purpose, suite)
 

@@ -81,6 +81,11 @@ def rotate_key(purpose: str) -> Call[dict[str, Any]]:
     return Call("POST", "/keys/rotation", plain, body={"purpose": purpose})
 
 
+def next_key(purpose: str) -> Call[dict[str, Any]]:
+    """The key that the next `rotate_key` takes (admin): purpose, did, jwk; it signs nothing yet."""
+    return Call("POST", "/keys/next", plain, body={"purpose": purpose})
+
+
 def register_self() -> Call[Registration]:
     """Register this node's subject and connector at its parent (admin)."""
     return Call("POST", "/registration", one(Registration), body={})

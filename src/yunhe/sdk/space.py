@@ -53,6 +53,7 @@ class _Verbs:
     members = Verb(calls.members)
     change_standing = Verb(calls.change_standing)
     rotate_key = Verb(calls.rotate_key)
+    next_key = Verb(calls.next_key)
     register_self = Verb(calls.register_self)
     registration = Verb(calls.registration)
 
