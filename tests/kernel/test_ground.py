@@ -140,6 +140,9 @@ def test_time_is_text_ordered_and_zoned() -> None:
     assert to_second(moment) == f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     with pytest.raises(ValueError, match="no time zone"):
         parse_iso("2026-11-21T09:00:00")
+    for beyond in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
+        with pytest.raises(ValueError, match="years 1 to 9999"):
+            parse_iso(beyond)
 
 
 def test_the_clock_never_runs_backwards(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ term that bears on money and is not understood is a finding, never a free use.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from yunhe.evidence.report import Findings
 from yunhe.evidence.report_why import both
@@ -39,15 +40,17 @@ def read_agreed(agreement: dict[str, Any], findings: Findings) -> Agreed:
         # A count beside a quota window is so many a window, not in all (T14 4.1).
         said = {(constraint["term"], constraint["operator"]) for constraint in rule["constraints"]}
         windowed = ("timeWindow", "eq") in said and ("frequency", "lteq") not in said
-        for constraint in rule["constraints"]:
+        typed = POLICY in agreement  # else the places of ODRL are known by their rule alone
+        for number, constraint in enumerate(rule["constraints"]):
             key, value = (constraint["term"], constraint["operator"]), constraint["value"]
             if key == ("purpose", "isAnyOf"):
                 purposes += (value,) if isinstance(value, str) else tuple(map(str, value))
-            elif key == ("count", "lteq") and isinstance(value, str) and value.isdecimal():
-                uses_max = uses_max if windowed else int(value)
+            elif key == ("count", "lteq") and not windowed:
+                below = f"{at}/constraints/{number}/value" if typed else at
+                uses_max = _least(uses_max, _count(value, below, findings))
         for number, duty in enumerate(rule["duties"]):
             if duty["action"] == "compensate":
-                below = at if POLICY not in agreement else f"{at}/duties/{number}"
+                below = f"{at}/duties/{number}" if typed else at
                 _read_price(duty, prices, below, findings)
     return Agreed(
         agreement["@id"],
@@ -58,6 +61,22 @@ def read_agreed(agreement: dict[str, Any], findings: Findings) -> Agreed:
         purposes,
         uses_max,
     )
+
+
+_COUNT: Final = re.compile(r"[0-9]{1,15}", re.ASCII)  # as a node reads it
+
+
+def _count(value: Any, at: str, findings: Findings) -> int | None:
+    if isinstance(value, str) and _COUNT.fullmatch(value):
+        return int(value)
+    why = ("a number of uses is a whole number", "使用次数应为整数")
+    findings.add(at, "AGREEMENT_UNREADABLE", why=why)
+    return None
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    said = [count for count in (one, other) if count is not None]
+    return min(said) if said else None
 
 
 def _rules(agreement: dict[str, Any], findings: Findings) -> list[tuple[str, dict[str, Any]]]:

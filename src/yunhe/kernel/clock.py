@@ -56,8 +56,13 @@ def to_second(moment: datetime) -> str:
 
 
 def parse_iso(text: str) -> datetime:
-    """Read an ISO 8601 instant with a zone; raises ValueError where the zone is missing."""
+    """Read an ISO 8601 instant with a zone; raises ValueError where the zone is missing, or puts
+    the instant before the year 1 or after 9999.
+    """
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if moment.tzinfo is None:
         raise ValueError(f"no time zone in {text!r}")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"no instant of the years 1 to 9999: {text!r}") from error
