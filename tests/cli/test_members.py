@@ -69,7 +69,7 @@ def test_the_doctor_says_which_walls_stand(world: World, monkeypatch: pytest.Mon
     monkeypatch.setattr(sandbox, "available", sandbox.Report)
     assert "Landlock: MISSING" in run(world, "a", "doctor").stdout
     assert found["confined"][-1] == "ingest"
-    assert "Landlock: 缺失" in run(world, "a", "doctor", "--lang", "zh").stdout
+    assert "Landlock：缺失" in run(world, "a", "doctor", "--lang", "zh").stdout
     monkeypatch.setattr(walls, "told", lambda _, report: {"mode": "require", "whole": False,
                                                           "confined": [],
                                                           **asdict(report)})  # fmt: skip

@@ -106,7 +106,7 @@ def test_every_fault_of_a_form_is_told(node: FakeNode) -> None:
     facts = {"kind": "resource", "faults": [fault], "fields": "title_zh"}
     node.answers["GET /products"] = (400, {**PROBLEM, "code": "X_FORM", "facts": facts})
     assert "title_zh: is long (K1)" in run(node, "products", "list").stderr
-    assert "title_zh: 过长 (K1)" in run(node, "products", "list", "--lang", "zh").stderr
+    assert "title_zh：过长 (K1)" in run(node, "products", "list", "--lang", "zh").stderr
 
 
 def test_a_missing_token_is_told_as_the_command_takes_it(node: FakeNode) -> None:

@@ -44,7 +44,7 @@ def test_a_line_that_is_no_command_is_told_in_the_readers_language(
     assert (code, out) == (2, "")
     assert first.startswith(f"BAD_USAGE  命令无法识别：{LINES[line]}")
     assert not LATIN.search(first), first
-    assert remedy.startswith("建议: 用法：yunhe ")
+    assert remedy.startswith("建议：用法：yunhe ")
     monkeypatch.setenv("YUNHE_LANG", "en")
     code, out, err = _said(line, capsys)
     assert (code, out) == (2, "")

@@ -95,7 +95,7 @@ def test_a_bundle_that_holds_is_shown_check_by_check(tmp_path: Path, trust: Path
     assert "holds" in result.stdout
     assert "FAILS" not in result.stdout
     assert "signatures: both parties signed" in result.stdout
-    assert "签名: 双方已签名" in verify(bundle, trust, "--lang", "zh").stdout
+    assert "签名：双方已签名" in verify(bundle, trust, "--lang", "zh").stdout
     found = json.loads(verify(bundle, trust, "--json").stdout)
     assert found["ok"] is True
     assert found["findings"] == []

@@ -56,7 +56,7 @@ def test_a_contract_is_shown_in_words(node: FakeNode) -> None:
         assert silent not in shown
 
     zh = run(node, "contracts", "show", "c-1", "--lang", "zh").stdout
-    assert "签名: 双方已签名" in zh
+    assert "签名：双方已签名" in zh
 
 
 def test_a_use_that_may_begin_may_begin_now(node: FakeNode) -> None:

@@ -168,7 +168,7 @@ def explain(desk: Desk, contract: Contract, text: Sql) -> None:
 def _say(desk: Desk, lines: Mapping[str, str | None]) -> None:
     for name, value in lines.items():
         if value:
-            desk.out.print(f"{name}: {value}", markup=False)
+            desk.out.print(desk.labelled(name, value), markup=False)
 
 
 def _facts(desk: Desk, found: sdk.Contract, left: Left | None) -> None:

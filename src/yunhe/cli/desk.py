@@ -114,6 +114,10 @@ class Desk:
         """The text of the chosen language."""
         return zh if self.lang == "zh" else en
 
+    def labelled(self, name: str, value: object) -> str:
+        """`name: value`, with the colon of the chosen language."""
+        return self.say(f"{name}: {value}", f"{name}：{value}")
+
     def show(self, value: Any, human: Callable[[], None] | str) -> None:
         """Write a result: `value` as JSON, or what people read."""
         if self.json:
@@ -178,7 +182,7 @@ class Desk:
             return tongues.of(str(why), self.lang)
         field, rule = str(why.get("field", "")), str(why.get("rule", ""))
         text = str(why.get(self.lang) or why.get("en") or "")
-        known = text if not field or text.startswith(field) else f"{field}: {text}"
+        known = text if not field or text.startswith(field) else self.labelled(field, text)
         return f"{known} ({rule})" if rule else known
 
     def instant(self, at: datetime | str | None) -> str:
@@ -256,7 +260,7 @@ class Desk:
             self.err.print(error.sentence(self.lang), markup=False)
             for fault in _faults(error):
                 self.err.print(f"  - {self.reason(fault)}", markup=False)
-            self.err.print(f"{heading}: {remedy}", markup=False)
+            self.err.print(self.labelled(heading, remedy), markup=False)
         return exit_code(error)
 
 

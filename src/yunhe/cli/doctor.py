@@ -37,6 +37,6 @@ def doctor(desk: Desk) -> None:
         ),
         "worker_sandbox": walls["mode"],
     }
-    desk.show(found, "\n".join(f"{name}: {text}" for name, text in lines.items()))
+    desk.show(found, "\n".join(desk.labelled(name, text) for name, text in lines.items()))
     if walls["mode"] == "require" and not walls["whole"]:
         raise typer.Exit(1)

@@ -219,7 +219,9 @@ def _tree(desk: Desk, plan: dict[str, Any]) -> None:
     )
     for each in policy["noise"]:
         en, zh = "answers with noise", "结果含噪声"
-        tree.add(escape(f"{desk.say(en, zh)}: {each['privacy']} · {each['contract_id']}"))
+        tree.add(
+            escape(f"{desk.labelled(desk.say(en, zh), each['privacy'])} · {each['contract_id']}")
+        )
     sees = tree.add(desk.say("who sees what", "谁能看到什么"))
     for each in plan["disclosures"]:
         sees.add(

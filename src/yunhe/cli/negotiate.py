@@ -133,7 +133,8 @@ def tell(desk: Desk, found: Negotiation) -> None:
         if found.error:
             detail = found.error.get("detail", "")
             zh = (found.error.get("zh") or {}).get("detail", detail)
-            desk.out.print(f"{found.error.get('code', '–')}: {desk.say(detail, zh)}", markup=False)
+            code = found.error.get("code", "–")
+            desk.out.print(desk.labelled(code, desk.say(detail, zh)), markup=False)
         desk.stuck(found.stuck_because, found.next_retry_at)
 
     desk.show(found, human)

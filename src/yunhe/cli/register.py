@@ -68,6 +68,6 @@ def _print(desk: Desk, found: Registration) -> None:
         desk.say("last error", "最近错误"): tongues.of(found.last_error or "", desk.lang),
     }
     for name, value in lines.items():
-        desk.out.print(f"{name}: {value or '–'}", markup=False)
+        desk.out.print(desk.labelled(name, value or "–"), markup=False)
     for reason in found.reasons:
         desk.err.print(f"  - {desk.reason(reason)}", markup=False)

@@ -35,7 +35,7 @@ def show(desk: Desk, resource: Id) -> None:
         desk.out.print(f"{found.id}  {found.code or '–'}  {desk.state(found.state)}", markup=False)
         desk.out.print(f"{found.title_zh} / {found.title_en}", markup=False)
         for table, drift in found.drift.items():
-            desk.out.print(f"  ! {table}: {_drift(desk, drift)}", markup=False)
+            desk.out.print(f"  ! {desk.labelled(table, _drift(desk, drift))}", markup=False)
         for reason in found.reasons:
             desk.out.print(f"  - {desk.reason(reason)}", markup=False)
         columns = (
@@ -57,9 +57,9 @@ def _drift(desk: Desk, drift: dict[str, Any]) -> str:
         "extra": desk.say("new, ignored", "新增，已忽略"),
         "partial": desk.say("not in every file", "部分文件缺失"),
     }
-    told = [f"{words[kind]}: {', '.join(drift[kind])}" for kind in words if drift.get(kind)]
+    told = [desk.labelled(words[kind], ", ".join(drift[kind])) for kind in words if drift.get(kind)]
     since = desk.instant(drift["since"])
-    return "; ".join([*told, desk.say(f"since {since}", f"自 {since} 起")])
+    return desk.say("; ", "；").join([*told, desk.say(f"since {since}", f"自 {since} 起")])
 
 
 @command(app)

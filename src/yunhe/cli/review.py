@@ -59,10 +59,10 @@ def show(desk: Desk, item: Id) -> None:
         for name, value in plain(found).items():
             if isinstance(value, list):
                 for each in value:
-                    desk.out.print(f"{name}: {desk.reason(each)}", markup=False)
+                    desk.out.print(desk.labelled(name, desk.reason(each)), markup=False)
             elif value:
                 shown = desk.instant(value) if name.endswith("_at") else value
-                desk.out.print(f"{name}: {shown}", markup=False)
+                desk.out.print(desk.labelled(name, shown), markup=False)
 
     desk.show(found, human)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 
 from yunhe.cli import words
 from yunhe.cli.desk import Desk, command
@@ -81,7 +82,8 @@ def _block(desk: Desk, facts: dict[str, Any]) -> None:
     }
     desk.out.print(desk.say("The node is up.", "节点已启动。"), markup=False)
     for heading, text in lines.items():
-        desk.out.print(f"  {heading + ':':<12}{text}", markup=False)
+        label = desk.labelled(heading, "").rstrip()
+        desk.out.print(f"  {label}{' ' * (12 - cell_len(label))}{text}", markup=False)
     file = facts["token_file"]
     secret = f"$(cat {shlex.quote(file)})" if file else "…"
     desk.out.print(desk.say("In another terminal:", "在另一个终端中执行："), markup=False)

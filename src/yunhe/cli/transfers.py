@@ -69,7 +69,7 @@ def _shown(desk: Desk, found: Transfer) -> None:
         }
         for name, value in lines.items():
             if value:
-                desk.out.print(f"{name}: {value}", markup=False)
+                desk.out.print(desk.labelled(name, value), markup=False)
         if push.get("next_retry_at"):
             again = desk.instant(push["next_retry_at"])
             why = tongues.of(push.get("last_error") or "–", desk.lang)

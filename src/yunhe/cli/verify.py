@@ -77,7 +77,7 @@ def _print(desk: Desk, report: evidence.Report) -> None:
     if report.ok:
         for name, value in report.facts.items():
             head, text = _fact(desk, name, value)
-            desk.out.print(f"{head}: {text}", markup=False)
+            desk.out.print(desk.labelled(head, text), markup=False)
 
 
 def _fact(desk: Desk, name: str, value: Any) -> tuple[str, str]:
