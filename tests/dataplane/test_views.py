@@ -34,7 +34,7 @@ def test_null_year_round_and_left(hospital) -> None:
 def test_predicates_see_the_mask(hospital) -> None:
     terms = with_mask(Mask("patients.Age", "round:50"))
     assert hospital.ask("SELECT count(*) FROM patients WHERE age = 33", terms).to_pylist() == [
-        {"_col_0": 0}
+        {"count(*)": 0}
     ]
 
 

@@ -33,7 +33,7 @@ from yunhe.dataplane.errors import (
 )
 from yunhe.dataplane.feed import Fed, FeedingPlane
 from yunhe.dataplane.fresh import bindings
-from yunhe.dataplane.gate import govern, read
+from yunhe.dataplane.gate import govern, name_outputs, read
 from yunhe.dataplane.ipc import IpcCount, count_ipc, message_head
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.parameters import bind, bind_named, wanted
@@ -100,6 +100,7 @@ __all__ = [
     "count_ipc",
     "govern",
     "message_head",
+    "name_outputs",
     "one_purpose",
     "read",
     "term_faults",

@@ -64,6 +64,7 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
         _check_nodes(tree, frozenset() if not terms.minimum_group else functions.QUANTILES)
         _check_names(tree, seen)
         growth.check(tree, seen)
+        name_outputs(tree)
         given = _given_names(tree)
         tree = _qualify(tree, seen)
         fields, used = _fields(tree, seen)
@@ -278,6 +279,21 @@ def _fields(tree: exp.Expr, seen: Mapping[str, View]) -> tuple[frozenset[str], t
                     raise _no_column(column.name, seen)
                 fields.add(view.field(column.name))
     return frozenset(fields), tuple(tables)
+
+
+def name_outputs(tree: exp.Expr) -> None:
+    """Call each output that has no name by what it is, as `count(*)`; a second one `count(*)_2`."""
+    taken = {item.output_name.lower() for item in _first_select(tree).selects}
+    for item in list(_first_select(tree).selects):
+        if item.output_name or isinstance(item, exp.Star):
+            continue
+        text = item.sql("duckdb", comments=False, normalize_functions="lower").encode()
+        name = text[: limits.OUTPUT_NAME_BYTES_MAX].decode(errors="ignore").lstrip("_")
+        number = 1
+        while (called := name if number == 1 else f"{name}_{number}").lower() in taken:
+            number += 1
+        taken.add(called.lower())
+        item.replace(exp.alias_(item.copy(), called, quoted=True))
 
 
 def _given_names(tree: exp.Expr) -> dict[str, str]:

@@ -67,6 +67,7 @@ def resolve(sql: str, aliases: Mapping[str, tuple[Member, ...]]) -> Resolved:
         tables[flat] = named
         alias = table.alias or table.name
         table.replace(exp.alias_(exp.to_table(f'"{flat}"', dialect="duckdb"), alias, table=True))
+    dataplane.name_outputs(tree)
     text = tree.sql("duckdb", comments=False)
     columns = {flat: named.shape.columns for flat, named in tables.items()}
     try:

@@ -144,6 +144,7 @@ SQL_NODES_MAX: Final = 2_000
 SQL_NODES_WRITTEN_MAX: Final = 10_000  # with aliases and stars written out
 SQL_BRACKETS_DEPTH_MAX: Final = 64
 SQL_TABLES_MAX: Final = 16  # table uses in one query
+OUTPUT_NAME_BYTES_MAX: Final = 56  # of an output that nobody named; databases cut at 63
 SQL_NAMES_TOLD_MAX: Final = 20  # tables or columns listed in a refusal
 GOVERNED_KEPT_MAX: Final = 256  # answers of the gate, the latest used
 GOVERNED_SQL_KEPT_CHARS_MAX: Final = 4_096  # longer questions are read anew each time
