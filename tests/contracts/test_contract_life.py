@@ -18,6 +18,7 @@ from yunhe.contracts import (
     DataTokenForeign,
     DataTokenInvalid,
     DataTokenRevoked,
+    MessageOutOfOrder,
     Price,
     Strategy,
     TransferState,
@@ -150,6 +151,9 @@ def test_nobody_asks_for_data_under_anothers_contract(pair: Pair, tmp_path: Path
         pair.provider.contracts.request_transfer(contract_id)
     first = pair.provider.contracts.receive(ask, pair.consumer.peer)
     assert pair.provider.contracts.receive(ask, pair.consumer.peer).id == first.id
+    for other in ({"format": contracts.PUSH}, {"contract_id": "another"}):  # is no retry of it
+        with pytest.raises(MessageOutOfOrder):
+            pair.provider.contracts.receive(replace(ask, **other), pair.consumer.peer)
 
 
 def test_a_lost_finalization_leaves_no_half_contract(pair: Pair) -> None:

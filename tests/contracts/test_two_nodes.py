@@ -26,6 +26,7 @@ from yunhe.contracts import (
     Strategy,
     VerbOutOfOrder,
     Why,
+    policy_from_terms,
 )
 from yunhe.evidence import jws as offline
 from yunhe.kernel.canonical import dumps, loads_strict
@@ -200,6 +201,11 @@ def test_a_second_request_under_a_fresh_id_is_refused(pair: Pair) -> None:
     # Without an id there is nothing to tell it from a retry: same pid, same negotiation.
     bare = replace(message, message_id="")
     assert pair.provider.contracts.receive(bare, pair.consumer.peer).id == first.id
+    # Another wish under the pid is no retry, and is not answered with what was asked for before.
+    for other in ({"policy": policy_from_terms(FURTHEST)}, {"product_code": "another"}):
+        with pytest.raises(MessageOutOfOrder):
+            pair.provider.contracts.receive(replace(bare, **other), pair.consumer.peer)
+    assert [each.id for each in pair.provider.contracts.negotiations()] == [first.id]
 
 
 def test_out_of_order_is_refused_and_changes_nothing(pair: Pair) -> None:
@@ -274,6 +280,12 @@ def rewritten(message: ContractAgreement, key: Any, **changes: Any) -> ContractA
         (lambda m, p, o: rewritten(m, p, provider="did:web:x"), "AGREEMENT_PARTY_CHANGED"),
         (lambda m, p, o: rewritten(m, p, product="other"), "AGREEMENT_PRODUCT_CHANGED"),
         (lambda m, p, o: rewritten(m, p, id=""), "AGREEMENT_UNREADABLE"),
+        # A contract that nobody could end: no call of the API reaches it.
+        (lambda m, p, o: rewritten(m, p, id="mine/yours"), "AGREEMENT_UNREADABLE"),
+        (lambda m, p, o: rewritten(m, p, id="../tokens"), "AGREEMENT_UNREADABLE"),
+        (lambda m, p, o: rewritten(m, p, id="--help"), "AGREEMENT_UNREADABLE"),
+        (lambda m, p, o: rewritten(m, p, id="$(reboot)"), "AGREEMENT_UNREADABLE"),
+        (lambda m, p, o: rewritten(m, p, id="urn:uuid:x\u202e"), "AGREEMENT_UNREADABLE"),
         (lambda m, p, o: replace(m, document=b"[]"), "AGREEMENT_UNREADABLE"),
     ],
 )

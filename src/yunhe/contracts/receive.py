@@ -72,7 +72,8 @@ def negotiation_message(
     """
     if isinstance(message, ContractRequest | ContractOffer) and not message.receiver_pid:
         known = store.negotiation_of_peer(tx, message.sender.other, peer.did, message.sender_pid)
-        same = known is not None and known.offers[0].policy == message.policy
+        wish = (message.product_code, message.policy)
+        same = known is not None and (known.product_code, known.offers[0].policy) == wish
         if _again(tx, message, peer, known, same):
             return known or _missing()
         n = proposals.hear_first(desk, tx, message, peer)
@@ -152,7 +153,8 @@ def transfer_message(desk: Desk, tx: Tx, message: TransferMessage, peer: Party) 
     """Take one transfer message of `peer` and answer it; errors as for negotiations."""
     if isinstance(message, TransferRequest):
         known = store.transfer_of_peer(tx, Side.PROVIDER, peer.did, message.consumer_pid)
-        same = known is not None and known.contract_id == message.contract_id
+        wish = (message.contract_id, message.format)
+        same = known is not None and (known.contract_id, known.format) == wish
         if _again(tx, message, peer, known, same):
             if known is None:
                 raise TransferUnknown
