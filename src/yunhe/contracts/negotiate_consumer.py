@@ -7,7 +7,9 @@ against what stood on the table before we sign one byte.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Final
 
 from yunhe.contracts import lifecycle, store
 from yunhe.contracts.bargain import same_policy
@@ -33,11 +35,13 @@ from yunhe.contracts.model import (
 from yunhe.contracts.policy import Policy
 from yunhe.contracts.proposals import offer_facts
 from yunhe.contracts.rules import Verb
-from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Tx
 from yunhe.kernel.keys import BadSignature, jws_detached, verify_jws_detached
 
+# The provider chooses it, and the consumer's people end the contract by it: it must fit whole into
+# a path, a line of a shell and the outbox.
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:~@+=-]{0,199}", re.ASCII)
 _US, _THEM = Side.CONSUMER, Side.PROVIDER
 
 
@@ -128,8 +132,14 @@ def _checked(
 
 
 def _wrong(desk: Desk, n: Negotiation, draft: Draft) -> Why | None:
-    if not 0 < len(draft.id) <= limits.PID_CHARS_MAX:
-        return Why(SignatureReason.UNREADABLE, ("The agreement's id is absent or too long.",))
+    if not _ID.fullmatch(draft.id):
+        return Why(
+            SignatureReason.UNREADABLE,
+            (
+                "The agreement's id is absent, too long, or no single part of an address.",
+                "协议编号缺失、过长，或不能作为地址中的单独一段。",
+            ),
+        )
     if draft.provider_did != n.peer_did or draft.consumer_did != desk.did:
         return Why(SignatureReason.PARTY_CHANGED, ("The agreement names other parties.",))
     if draft.product_code != n.product_code:
