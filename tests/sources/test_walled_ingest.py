@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,6 @@ def test_an_ingest_dies_with_its_node(tmp_path: Path) -> None:
     """It was told another parent than it has: its node is gone."""
     job = b'{"pieces": [], "work": "/", "out": "", "options": {}, "parent": 1, "required": true}'
     done = subprocess.run(
-        [snapshots.sys.executable, "-I", *snapshots._INGEST], input=job, capture_output=True
+        [sys.executable, "-I", *snapshots._INGEST], input=job, capture_output=True
     )
     assert (done.returncode, done.stdout) == (0, b"")

@@ -3,30 +3,24 @@
 In (stdin): one job as JSON. Out (stdout): one report as JSON; the snapshot at `job["out"]`. It has
 no credential and an empty environment; a hostile file ends it, not the node. Before it opens the
 first one it goes behind the walls of `kernel/sandbox.py`: what takes it over reads these files and
-writes its own folder, no more.
+writes its own folder, no more (`look.serve`).
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 
-from yunhe.kernel import limits, sandbox
+from yunhe.kernel import limits
 from yunhe.sources import types
-from yunhe.sources.faults import Fault
+from yunhe.sources.look import Fault, Json, harden, literal, quoted, serve
 from yunhe.sources.read_text import Part, checked_names, csv_part, json_part
 from yunhe.sources.read_typed import arrow_part
 from yunhe.sources.unpack import plain
-
-Json = dict[str, Any]
-_OWN_FILES: Final = 256  # what the engine and the interpreter hold open beside the pieces
 
 
 def run(job: Json) -> Json:
@@ -39,7 +33,7 @@ def run(job: Json) -> Json:
     options: Mapping[str, str] = job["options"]
     parts = _parts(job["pieces"], options, work)
     with duckdb.connect(":memory:") as con:
-        _harden(con, [*(str(part.file) for part in parts)], work)
+        harden(con, [*(str(part.file) for part in parts)], work)
         shapes = [_shape(con, part) for part in parts]
         forced = frozenset(filter(None, options.get("text", "").split("|")))
         table = _Table(con, parts, shapes, forced)
@@ -95,26 +89,9 @@ def _part(at: int, piece: Json, options: Mapping[str, str], work: Path, likely: 
     return replace(part, encoding=text.encoding, sure=text.sure, telling=text.telling)
 
 
-def _harden(con: duckdb.DuckDBPyConnection, files: Sequence[str], work: Path) -> None:
-    for setting in (
-        "autoinstall_known_extensions = false",
-        "autoload_known_extensions = false",
-        "python_enable_replacements = false",
-        "temp_directory = ''",
-        "TimeZone = 'UTC'",
-        "threads = 2",
-        f"memory_limit = '{limits.PROFILE_MEMORY_MB_MAX}MB'",
-        f"allowed_paths = [{', '.join(map(types.literal, files))}]",
-        f"allowed_directories = [{types.literal(str(work))}]",
-        "enable_external_access = false",
-        "lock_configuration = true",
-    ):
-        con.execute(f"SET {setting}")
-
-
 def _shape(con: duckdb.DuckDBPyConnection, part: Part) -> dict[str, str]:
     try:
-        source = f"read_parquet({types.literal(str(part.file))})"
+        source = f"read_parquet({literal(str(part.file))})"
         found = con.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
     except duckdb.Error as error:
         raise Fault(f"{part.name} is no Parquet", f"{part.name} 不是 Parquet") from error
@@ -206,15 +183,15 @@ class _Table:
         for (text, named), parts in groups.items():
             held = dict(named)
             made = ", ".join(
-                f"{_made(name, kind, held, text, empty)} AS {types.quoted(name)}"
+                f"{_made(name, kind, held, text, empty)} AS {quoted(name)}"
                 for name, kind in columns
             )
-            files = ", ".join(types.literal(str(part.file)) for part in parts)
+            files = ", ".join(literal(str(part.file)) for part in parts)
             selects.append(f"SELECT {made} FROM read_parquet([{files}])")  # noqa: S608
         try:
             return int(
                 self._con.execute(
-                    f"COPY ({' UNION ALL '.join(selects)}) TO {types.literal(out)} "
+                    f"COPY ({' UNION ALL '.join(selects)}) TO {literal(out)} "
                     "(FORMAT parquet, COMPRESSION zstd)"
                 ).fetchall()[0][0]
             )
@@ -225,44 +202,17 @@ class _Table:
 def _made(name: str, kind: str, held: Mapping[str, str], text: bool, empty: set[str]) -> str:
     if name not in held or name in empty:
         return f"CAST(NULL AS {kind})"
-    return types.cast(name, kind) if text else f"CAST({types.quoted(name)} AS {kind})"
+    return types.cast(name, kind) if text else f"CAST({quoted(name)} AS {kind})"
 
 
-def _walled(job: Json) -> sandbox.Report:
-    """Leave this process the files of its job to read, its folder to write, and code."""
+def _prepare(job: Json) -> None:
     if job["pieces"] and job["pieces"][0]["format"] == "dicom":
         import yunhe.sources.read_dicom  # noqa: F401 - while the house can still be read
-    files = [Path(piece["file"]) for piece in job["pieces"]]
-    return sandbox.confine(
-        sandbox.Mounts((*files, *sandbox.ENGINE_ASKS, *sandbox.runtime()), (Path(job["work"]),)),
-        sandbox.Limits(
-            memory_bytes=limits.INGEST_MEMORY_MB_MAX << 20,
-            cpu_s=limits.INGEST_S_MAX,
-            files_max=limits.SOURCE_FILES_MAX + _OWN_FILES,
-            file_size_bytes=limits.SOURCE_UNPACKED_BYTES_MAX,
-        ),
-        parent=job["parent"],
-    )
 
 
 def main() -> None:
     """Read the job, go behind the walls, say the report."""
-    job = json.load(sys.stdin)
-    stand = _walled(job)
-    if job["required"] and not stand.whole:
-        json.dump({"missing": stand.missing()}, sys.stdout)
-        return
-    try:
-        report = run(job)
-    except Fault as fault:
-        report = {"fault": {"en": fault.en, "zh": fault.zh, "bound": fault.bound}}
-    except (MemoryError, pa.ArrowMemoryError, duckdb.OutOfMemoryException):
-        en, zh = "it needs more memory than an ingest may take", "所需内存超过限制"
-        report = {"fault": {"en": en, "zh": zh, "bound": True}}
-    except (duckdb.Error, pa.ArrowException, OSError, ValueError, RecursionError) as error:
-        en, zh = f"it is malformed ({type(error).__name__})", f"格式错误（{type(error).__name__}）"
-        report = {"fault": {"en": en, "zh": zh, "bound": False}}
-    json.dump(report, sys.stdout)
+    serve(run, limits.INGEST_S_MAX, _prepare, (pa.ArrowException,))
 
 
 if __name__ == "__main__":

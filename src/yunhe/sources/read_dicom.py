@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yunhe.kernel import limits
-from yunhe.sources.faults import Fault
+from yunhe.sources.look import Fault
 from yunhe.sources.read_text import Part
 
 # Keyword of DICOM PS3.6 -> column and type; a value that is not of the type is NULL in no silence:

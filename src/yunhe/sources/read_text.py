@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from yunhe.kernel import limits
-from yunhe.sources.faults import Fault
+from yunhe.sources.look import Fault
 
 _DELIMITERS: Final = ",;\t|"
 _BATCH_ROWS: Final = 20_000

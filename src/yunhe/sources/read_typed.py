@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from yunhe.sources.faults import Fault
+from yunhe.sources.look import Fault
 from yunhe.sources.read_text import Part, checked_names
 
 

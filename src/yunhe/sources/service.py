@@ -6,9 +6,6 @@ described is read where it lies; everything else by a typed snapshot; databases 
 
 from __future__ import annotations
 
-import base64
-import datetime
-import decimal
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,21 +13,19 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import duckdb
-
 from yunhe.kernel import limits
 from yunhe.kernel.settings import NodeConfig
 from yunhe.kernel.walls import BEST
 from yunhe.sources.connected import open_live, open_staged
 from yunhe.sources.connections import Connections
 from yunhe.sources.database import Database, Failed, Looked, drifted
-from yunhe.sources.errors import SourceKindUnknown, SourceTooLarge, SourceUnreadable
+from yunhe.sources.errors import SourceKindUnknown
 from yunhe.sources.local import LocalSource, Roots
 from yunhe.sources.locator import LOCAL, Locator, parse
-from yunhe.sources.model import ColumnProfile, Drift, Snapshot, TableProfile
+from yunhe.sources.model import Drift, Snapshot, TableProfile
+from yunhe.sources.parquet import ParquetFiles
 from yunhe.sources.port import Staged
 from yunhe.sources.snapshots import Snapshots
-from yunhe.sources.types import literal, quoted
 
 
 class Sources:
@@ -49,6 +44,7 @@ class Sources:
         """
         self._roots = Roots(roots)
         self._snapshots = None if snapshots is None else Snapshots(snapshots, walls)
+        self._parquet = ParquetFiles(snapshots, walls)
         self._connections = connections or Connections({})
         self._lock = threading.Lock()
         self._direct: dict[str, tuple[str, Snapshot | None]] = {}
@@ -70,8 +66,9 @@ class Sources:
     def profile(self, path: str | Path) -> TableProfile:
         """Columns with type, NULL share and approximate distinct count; rows; bytes.
 
-        One pass over the data in DuckDB, memory bounded; raises as `files`, SourceUnreadable,
-        and for connected places ConnectionUnknown, CredentialNotRead, SourceAway.
+        One pass over the data in a process of its own, bounded, behind the walls; raises as
+        `files`, SourceUnreadable, SourceOverBound, SandboxMissing, and for connected places
+        ConnectionUnknown, CredentialNotRead, SourceAway.
         """
         locator = parse(str(path))
         if locator.in_place:
@@ -79,16 +76,18 @@ class Sources:
         source = self._staged(locator)
         origin = str(source.locator)
         if isinstance(source, LocalSource) and source.locator.kind == "parquet":
-            files = source.files()
-            if self._alike(files, str(path)) is not None:
-                return _profiled([str(file) for file in files], origin, True, str(path))
+            lying = self._parquet.profile(source, str(path))
+            if lying is not None:
+                return lying
         made = self._made(source, None, str(path))
         options = source.locator.options
         if "gb18030" in made.encodings and not {"encoding", "likely"} & {*options}:
             # Files to come may be too short to tell: 女 alone is valid UTF-8.
             told = {**options, "likely": "gb18030"}
             origin = str(replace(source.locator, options=told))
-        return _profiled(made.files, origin, False, str(path))
+        found = self._parquet.profile_of(made.files, origin, str(path))
+        assert found is not None  # noqa: S101 - a snapshot is one file
+        return found
 
     def fresh(self, origins: Sequence[str], pinned: Mapping[str, str]) -> Snapshot:
         """The Parquet files of a described table as its origins are now, and how they drifted.
@@ -120,12 +119,7 @@ class Sources:
         if any(locator.in_place for locator in locators):
             return [row for each in locators for row in self.live(each).sample(rows)][:rows]
         files = self.fresh(origins, pinned).files
-        names = ", ".join(quoted(name) for name in pinned)
-        with duckdb.connect(":memory:") as con:
-            _harden(con, files)
-            query = f"SELECT {names} FROM {_read(files)} LIMIT {int(rows)}"  # noqa: S608
-            found = con.sql(query).to_arrow_table().to_pylist()
-        return [{name: _shown(value) for name, value in row.items()} for row in found]
+        return self._parquet.sample(files, [*pinned], rows, ", ".join(origins))
 
     def live(self, locator: Locator | str) -> Database:
         """A source that is asked where it is; raises ConnectionUnknown, LocatorNotValid."""
@@ -183,7 +177,7 @@ class Sources:
         known = self._direct.get(key)
         if known is not None and known[0] == now:
             return known[1]
-        shape = self._alike(files, source.locator.path)
+        shape = self._parquet.shape(source, now)
         extra = tuple(name for name in shape or () if name not in pinned)
         made = None
         fits = shape is not None and all(shape.get(n) == kind for n, kind in pinned.items())
@@ -201,22 +195,6 @@ class Sources:
             raise SourceKindUnknown(path=given)
         return self._snapshots.fresh(source, pinned, given)
 
-    def _alike(self, files: Sequence[Path], given: str) -> dict[str, str] | None:
-        """Column -> type if all Parquet files have the same ones; raises SourceUnreadable."""
-        first: dict[str, str] | None = None
-        try:
-            with duckdb.connect(":memory:") as con:
-                _harden(con, [str(file) for file in files])
-                for file in files:
-                    found = con.execute(f"DESCRIBE SELECT * FROM {_read([str(file)])}").fetchall()  # noqa: S608
-                    shape = {name: kind for name, kind, *_ in found}
-                    if first is not None and first != shape:
-                        return None
-                    first = shape
-        except duckdb.Error as error:
-            raise _unreadable(error, given) from error
-        return first
-
 
 def of_node(config: NodeConfig) -> Sources:
     """The sources of one node; raises BadSetting for a connection that is not well said."""
@@ -224,78 +202,3 @@ def of_node(config: NodeConfig) -> Sources:
     # What models predicted here is the host's own, to be offered as any other (docs/apps.md).
     roots = (*config.data_roots, config.data_dir / "apps" / "predictions")
     return Sources(roots, config.data_dir / "snapshots", connections, config.sandbox)
-
-
-def _profiled(files: Sequence[str], origin: str, direct: bool, given: str) -> TableProfile:
-    try:
-        with duckdb.connect(":memory:") as con:
-            _harden(con, files)
-            columns, rows = _measure(con, files)
-    except duckdb.Error as error:
-        raise _unreadable(error, given) from error
-    size = sum(Path(file).stat().st_size for file in files)
-    return TableProfile(columns, rows, size, tuple(files) if direct else (), origin)
-
-
-def _unreadable(error: Exception, given: str) -> SourceUnreadable:
-    why, why_zh = "a file is no sound Parquet", "有文件不是完好的 Parquet"
-    return SourceUnreadable(str(error), path=given, why=why, why_zh=why_zh)
-
-
-def _harden(con: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
-    con.execute("SET autoinstall_known_extensions = false")
-    con.execute("SET autoload_known_extensions = false")
-    con.execute("SET python_enable_replacements = false")
-    con.execute("SET temp_directory = ''")
-    con.execute("SET TimeZone = 'UTC'")
-    con.execute(f"SET memory_limit = '{limits.PROFILE_MEMORY_MB_MAX}MB'")
-    con.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
-    con.execute("SET enable_external_access = false")
-    con.execute("SET lock_configuration = true")
-
-
-def _read(files: Sequence[str]) -> str:
-    return f"read_parquet([{', '.join(map(literal, files))}], union_by_name = false)"
-
-
-def _measure(
-    con: duckdb.DuckDBPyConnection, files: Sequence[str]
-) -> tuple[tuple[ColumnProfile, ...], int]:
-    source = _read(files)
-    shape = con.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
-    if len(shape) > limits.SOURCE_COLUMNS_MAX:
-        raise SourceTooLarge(what="the columns of a table", limit=limits.SOURCE_COLUMNS_MAX)
-    measures = ["count(*)"]
-    for name, *_ in shape:
-        measures += [f"count({quoted(name)})", f"approx_count_distinct({quoted(name)})"]
-    got = con.execute(f"SELECT {', '.join(measures)} FROM {source}").fetchone()  # noqa: S608
-    if got is None:
-        raise duckdb.Error("no answer to the profile query")
-    rows = int(got[0])
-    columns = tuple(
-        ColumnProfile(
-            name,
-            kind,
-            round(1 - got[1 + 2 * at] / rows, 6) if rows else 0.0,
-            min(int(got[2 + 2 * at]), rows),
-        )
-        for at, (name, kind, *_) in enumerate(shape)
-    )
-    return columns, rows
-
-
-def _shown(value: Any) -> Any:
-    """A value as JSON can carry it."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, decimal.Decimal):
-        return str(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, dict):
-        return {str(key): _shown(each) for key, each in value.items()}
-    return [_shown(each) for each in value] if isinstance(value, (list, tuple)) else str(value)

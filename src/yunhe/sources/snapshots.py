@@ -11,8 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -21,11 +19,12 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any, Final
 
-from yunhe.kernel import limits, sandbox
+from yunhe.kernel import limits
 from yunhe.kernel.durable import settle_file, settle_folder
 from yunhe.kernel.errors import YunheError
-from yunhe.kernel.walls import BEST, REQUIRE, SandboxMissing
-from yunhe.sources.errors import SourceAway, SourceOverBound, SourceUnreadable
+from yunhe.kernel.walls import BEST, REQUIRE
+from yunhe.sources import walled
+from yunhe.sources.errors import SourceAway
 from yunhe.sources.model import Drift, Snapshot
 from yunhe.sources.port import Staged
 
@@ -51,7 +50,7 @@ class Snapshots:
         kept a moment: a source that is broken is not read anew by every query. `given` names it in
         errors.
         """
-        key = _key(str(source.locator), pinned)
+        key = key_of(str(source.locator), pinned)
         with self._lock:
             flight = self._flights.setdefault(key, threading.Lock())
         with flight:
@@ -139,20 +138,11 @@ class Snapshots:
         }
         with self._lock:
             made.replace(self._folder / name)
-            self._replace(self._folder / f"{key}.json", json.dumps(manifest, ensure_ascii=False))
+            put_json(self._folder / f"{key}.json", manifest)
             self._sweep()
         columns = tuple((name, kind) for name, kind in report["columns"])
         found = tuple(report["encodings"])
         return Snapshot((str(self._folder / name),), columns, drift, found)
-
-    def _replace(self, path: Path, text: str) -> None:
-        beside = path.with_suffix(".new")
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            settle_file(file)
-        beside.replace(path)
-        settle_folder(self._folder)
 
     def _sweep(self) -> None:
         """Remove what no manifest names any more and no query can still be reading."""
@@ -172,7 +162,19 @@ class Snapshots:
                     file.unlink()
 
 
-def _key(where: str, pinned: Mapping[str, str] | None) -> str:
+def put_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Put a manifest in its place in one step, mode 0600, durably."""
+    beside = path.with_suffix(".new")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False)
+        settle_file(file)
+    beside.replace(path)
+    settle_folder(path.parent)
+
+
+def key_of(where: str, pinned: Mapping[str, str] | None) -> str:
+    """How the manifest of a source is named, with the columns pinned for it."""
     told = json.dumps([where, [*pinned.items()] if pinned else None], ensure_ascii=False)
     return hashlib.sha256(told.encode()).hexdigest()[:40]
 
@@ -182,28 +184,4 @@ def _ingested(job: dict[str, Any], given: str) -> dict[str, Any]:
 
     Raises SourceUnreadable, SourceOverBound, SandboxMissing.
     """
-    with subprocess.Popen(
-        [sys.executable, "-I", *_INGEST],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=sandbox.environment(),
-        cwd=job["work"],
-        start_new_session=True,
-    ) as process:
-        try:
-            told, _ = process.communicate(json.dumps(job).encode(), limits.INGEST_S_MAX)
-            report = json.loads(told)
-        except (subprocess.TimeoutExpired, OSError, ValueError) as error:
-            en, zh = "its reading ended before the end of the data", "读取未能完成"
-            raise SourceUnreadable(str(error), path=given, why=en, why_zh=zh) from error
-        finally:
-            process.kill()
-    if missing := report.get("missing"):
-        raise SandboxMissing(missing=", ".join(missing))
-    fault = report.get("fault")
-    if fault is None:
-        return dict(report)
-    if fault["bound"]:
-        raise SourceOverBound(path=given, why=fault["en"], why_zh=fault["zh"])
-    raise SourceUnreadable(path=given, why=fault["en"], why_zh=fault["zh"])
+    return walled.told(_INGEST, job, given, limits.INGEST_S_MAX)

@@ -11,7 +11,7 @@ from typing import Final
 
 import duckdb
 
-from yunhe.sources.faults import Fault
+from yunhe.sources.look import Fault, literal, quoted
 from yunhe.sources.read_text import Part
 
 # A type and the condition under which a text `v` is of it. A leading zero is a name, not a number
@@ -53,16 +53,6 @@ _KINDS: Final = {
 _WHOLE: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 _UNSIGNED: Final = ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
 _LADDERS: Final = (_WHOLE, _UNSIGNED, ("FLOAT", "DOUBLE"))
-
-
-def quoted(name: str) -> str:
-    """An SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """An SQL text."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def wider(one: str, other: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 import pyarrow as pa
 
 from yunhe.kernel import limits
-from yunhe.sources.faults import Fault
+from yunhe.sources.look import Fault
 
 ENCODINGS: Final = (
     *("utf-8", "utf-16", "gb18030", "gbk", "gb2312", "big5", "latin-1", "windows-1252"),
