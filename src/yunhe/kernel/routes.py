@@ -107,7 +107,7 @@ class Directory(BaseRoute):
         # Under each beginning every route whose own beginning it has, in their order: the first
         # match is the one that a walk through all of them would find.
         self._under = {
-            beginning: tuple(route for own, route in listed if _begins(beginning, own))
+            beginning: tuple(_Place(route) for own, route in listed if _begins(beginning, own))
             for beginning in {own for own, _ in listed}
         }
 
@@ -133,11 +133,27 @@ class Directory(BaseRoute):
         raise NoMatchFound(name, path_params)
 
 
-def _first(routes: tuple[Route, ...], scope: Scope) -> tuple[Match, Scope]:
-    for route in routes:
-        match, found = route.matches(scope)
+class _Place:
+    """A route, and what a request must have for it to match: cheaper to look at than its path."""
+
+    __slots__ = ("depth", "methods", "route")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.methods = route.methods  # None: all
+        self.depth = None if ":path}" in route.path else route.path.count("/")  # None: any
+
+
+def _first(places: tuple[_Place, ...], scope: Scope) -> tuple[Match, Scope]:
+    method, depth = scope["method"], scope["path"].count("/")
+    for place in places:
+        if place.methods is not None and method not in place.methods:
+            continue
+        if place.depth is not None and place.depth != depth:
+            continue
+        match, found = place.route.matches(scope)
         if match is Match.FULL:
-            return match, {**found, _FOUND: route}
+            return match, {**found, _FOUND: place.route}
     return Match.NONE, {}
 
 
