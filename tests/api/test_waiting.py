@@ -11,7 +11,7 @@ import pytest
 
 from flow.world import TERMS, World, three
 from yunhe.kernel import limits
-from yunhe.sdk import Negotiation, NegotiationHeld, calls
+from yunhe.sdk import Negotiation, NegotiationHeld, negotiating
 
 FURTHEST = replace(TERMS, uses_max=30, per_use_fen=90)
 
@@ -106,7 +106,7 @@ def test_settled_returns_when_our_word_is_next(world: World, held: Negotiation) 
 def test_a_negotiation_that_is_waited_for_comes_with_its_contract(world: World, code: str) -> None:
     """One request from the offer to the contract."""
     space = world["r"].space
-    begun = space.run(calls.propose(space.offer(code), wait_s=20))
+    begun = space.run(negotiating.propose(space.offer(code), wait_s=20))
     assert (begun.state, begun.waiting_for) == ("FINALIZED", "")
     assert begun.contract == space.contract(begun.contract_id)
     assert space.negotiation(begun.id).contract == begun.contract
@@ -117,5 +117,5 @@ def test_a_negotiation_that_is_held_comes_back_when_our_word_is_next(
 ) -> None:
     space = world["r"].space
     ask = {"uses_max": 100, "price": {"per_use_fen": 1}}
-    begun = space.run(calls.propose(space.offer(code), ask=ask, wait_s=20))
+    begun = space.run(negotiating.propose(space.offer(code), ask=ask, wait_s=20))
     assert (begun.waiting_for, begun.contract) == ("you", None)
