@@ -284,7 +284,7 @@ ERRNO, ALLOW, KILL = 0x5_0000, 0x7FFF_0000, 0x8000_0000
 
 def answer(machine: str, number: int, *arguments: int, arch: int | None = None) -> int:
     """What the filter says of a call, by a small machine for its programs."""
-    code = sandbox._program(machine, may_fork=False, may_execute=False)
+    code = sandbox._program(machine, may_fork=False)
     words = {0: number, 4: sandbox._ARCHITECTURES[machine][0] if arch is None else arch}
     words |= {16 + 8 * at: value & 0xFFFF_FFFF for at, value in enumerate(arguments)}
     at = held = 0

@@ -126,7 +126,7 @@ def move(
         updated_at=tx.now,
         **to,
     )
-    # A new offer may come with a new strategy; nothing else changes what is large in the row.
+    # What is large in the row are its offers, and the strategy, which never changes.
     save = store.save_negotiation if "offers" in to else store.save_moved
     save(tx, moved)
     return note(desk, tx, moved, verb, sender, facts)

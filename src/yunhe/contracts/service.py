@@ -192,16 +192,13 @@ class Contracts:
 
         return self._db.write(yes)
 
-    def counter(
-        self, negotiation_id: str, terms: Terms | Policy, strategy: Strategy | None = None
-    ) -> Negotiation:
-        """Answer with own terms; a consumer may give a new strategy for what follows."""
+    def counter(self, negotiation_id: str, terms: Terms | Policy) -> Negotiation:
+        """Answer with own terms."""
         policy = policy_from_terms(terms) if isinstance(terms, Terms) else terms
 
         def answer(tx: Tx) -> Negotiation:
             n = ours(tx, negotiation_id)
             verb = Verb.REQUEST if n.role is Side.CONSUMER else Verb.OFFER
-            n = n if strategy is None else replace(n, strategy=strategy)
             return receive.act(self._desk, tx, n, Decision(verb, policy))
 
         return self._db.write(answer)

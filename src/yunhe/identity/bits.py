@@ -36,9 +36,9 @@ class Bits:
         return bool(self.packed[index >> 3] & (0x80 >> (index & 7)))
 
 
-def encode(indices: Iterable[int], multibase: bool, bits: int = limits.STATUS_BITS) -> str:
+def encode(indices: Iterable[int], multibase: bool) -> str:
     """The text of a list with `indices` set; `multibase` prefixes the u of the newer standard."""
-    packed = bytearray(bits // 8)
+    packed = bytearray(limits.STATUS_BITS // 8)
     for index in indices:
         packed[index >> 3] |= 0x80 >> (index & 7)
     text = base64.urlsafe_b64encode(gzip.compress(bytes(packed), mtime=0)).rstrip(b"=").decode()

@@ -335,15 +335,13 @@ def own_name(_peer: str) -> str:
     return ED25519
 
 
-def jws_detached(
-    key: SigningKey, payload: bytes, kid: str | None = None, algorithm: str = ED25519
-) -> str:
+def jws_detached(key: SigningKey, payload: bytes, algorithm: str = ED25519) -> str:
     """A compact JWS over `payload` with the payload left out (RFC 7515 Appendix F).
 
     `algorithm` is the JOSE name to write, one of ALGORITHMS.
     """
     key = key.now
-    made = suites.compact({"alg": algorithm, "kid": kid or key.kid}, payload, key.sign)
+    made = suites.compact({"alg": algorithm, "kid": key.kid}, payload, key.sign)
     header, _, signature = made.split(".")
     return f"{header}..{signature}"
 

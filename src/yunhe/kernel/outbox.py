@@ -142,10 +142,9 @@ def enqueue(
     conversation: str,
     payload: dict[str, Any],
     address: str = "",
-    message_id: str | None = None,
 ) -> str:
     """Add one message for `peer` to the verb; returns the id it keeps over all retries."""
-    message_id = message_id or f"urn:uuid:{tx.new_id()}"
+    message_id = f"urn:uuid:{tx.new_id()}"
     [(last, waiting)] = tx.rows(_TAIL, {"of": conversation})
     row: dict[str, Any] = {
         "message_id": message_id,

@@ -92,7 +92,6 @@ def confine(
     *,
     keep: Collection[int] = (),
     parent: int = 0,
-    may_execute: bool = False,
 ) -> Report:
     """Put this process behind the walls; there is no way back. Call it with one thread only.
 
@@ -108,14 +107,14 @@ def confine(
     if mapped:
         _rlimit(resource.RLIMIT_NPROC, limits.processes_max + limits.threads_max)
     _prctl(_NO_NEW_PRIVS, 1)
-    landlock = _landlock(mounts, may_execute)
+    landlock = _landlock(mounts)
     _drop_capabilities(readable=os.geteuid() == 0 and not mapped)
     _prctl(_DUMPABLE, 0)
     if parent:
         _prctl(_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(0)
-    return Report(landlock, _seccomp(limits.processes_max > 0, may_execute), apart)
+    return Report(landlock, _seccomp(limits.processes_max > 0), apart)
 
 
 def tighten(mounts: Mounts) -> bool:
@@ -130,7 +129,7 @@ def tighten(mounts: Mounts) -> bool:
         if monotonic() >= until:
             raise SandboxFault(errno.EBUSY, f"{threads()} threads run")
         sleep(0.000_05)  # a thread that was joined is counted until the kernel has put it away
-    return _landlock(mounts, may_execute=False) > 0
+    return _landlock(mounts) > 0
 
 
 def threads() -> int:
@@ -291,7 +290,7 @@ def _landlock_abi() -> int:
     return max(0, _call("landlock", found, absent))
 
 
-def _landlock(mounts: Mounts, may_execute: bool) -> int:
+def _landlock(mounts: Mounts) -> int:
     """One layer that leaves `mounts` only; the kernel's ABI, 0 without Landlock."""
     abi = _landlock_abi()
     if not abi:
@@ -304,7 +303,7 @@ def _landlock(mounts: Mounts, may_execute: bool) -> int:
     asked = (attributes, ctypes.c_size_t(size), ctypes.c_uint32(0))
     ruleset = _call("landlock_create_ruleset", _syscall(_CREATE_RULESET, *asked))
     try:
-        read = _READ_FILE | _READ_DIR | (_EXECUTE if may_execute else 0)
+        read = _READ_FILE | _READ_DIR
         _allow(ruleset, mounts.read, read & handled)
         _allow(ruleset, mounts.write, (read | _MAKES) & handled)
         done = _syscall(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))
@@ -422,16 +421,14 @@ def _looks(number: dict[str, int], may_fork: bool) -> _Code:
     return made
 
 
-def _program(machine: str, may_fork: bool, may_execute: bool) -> _Code:
+def _program(machine: str, may_fork: bool) -> _Code:
     architecture, column = _ARCHITECTURES[machine]
     code: _Code = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _KILL)]
     # Above the last are later calls, and those of x32, which has other numbers.
     code += [(_LOAD, 0, 0, 0), (_OVER, 0, 1, _LAST_KNOWN), (_RETURN, 0, 0, _ENOSYS)]
     for number in _numbers(_ABSENT, column).values():
         code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ENOSYS)]
-    refused = ",".join(
-        [_REFUSED, *([] if may_execute else [_EXECUTES]), *([] if may_fork else [_FORKS])]
-    )
+    refused = ",".join([_REFUSED, _EXECUTES, *([] if may_fork else [_FORKS])])
     for number in _numbers(refused, column).values():
         code += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
     code += _looks(_numbers(_LOOKED_INTO, column), may_fork)
@@ -442,12 +439,12 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def _seccomp(may_fork: bool, may_execute: bool) -> bool:
+def _seccomp(may_fork: bool) -> bool:
     """Put the filter over every thread; False where there is none for this machine."""
     machine = os.uname().machine
     if machine not in _ARCHITECTURES or sys.maxsize < 1 << 32:
         return False
-    code = _program(machine, may_fork, may_execute)
+    code = _program(machine, may_fork)
     packed = b"".join(struct.pack("=HBBI", *each) for each in code)
     number = _numbers(_LOOKED_INTO, _ARCHITECTURES[machine][1])["seccomp"]
     mode, every_thread = ctypes.c_uint(1), ctypes.c_uint(1)

@@ -94,9 +94,9 @@ class Tx:
         """Every row."""
         return self.execute(statement, params).all()
 
-    def scalar(self, statement: sa.Executable, params: Params = None) -> Any:
+    def scalar(self, statement: sa.Executable) -> Any:
         """The first column of the first row, or None."""
-        return self.execute(statement, params).scalar()
+        return self.execute(statement).scalar()
 
     def insert_once(self, table: sa.Table, values: Mapping[str, Any]) -> bool:
         """Insert unless a unique key is taken; True if this call inserted the row."""

@@ -81,12 +81,10 @@ class ClaimsDelivery:
     `formats` are the names of the profiles in a message; DCP leaves them to the parties.
     """
 
-    def __init__(
-        self, client: ClaimsClient, who: Identity, formats: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, client: ClaimsClient, who: Identity) -> None:
         self._client = client
         self._who = who
-        self.formats = formats or {}
+        self.formats: dict[str, str] = {}
 
     def install(self, outbox: Outbox) -> None:
         """Take both kinds of message from the outbox."""

@@ -31,15 +31,9 @@ _REUSED: Final = timedelta(seconds=limits.ACCESS_TOKEN_REUSED_S)
 class Verifier:
     """Authenticates whoever calls the DSP face or the data door, by either way."""
 
-    def __init__(
-        self,
-        who: Identity,
-        client: ClaimsClient,
-        scopes: tuple[str, ...] = (identity.MEMBERSHIP_SCOPE,),
-    ) -> None:
+    def __init__(self, who: Identity, client: ClaimsClient) -> None:
         self._who = who
         self._client = client
-        self._scopes = scopes
         self._schema = SchemaCheck(who.fetch)
         self._shown: OrderedDict[_Key, tuple[datetime, list[Credential]]] = OrderedDict()
         self._lock = threading.Lock()
@@ -86,7 +80,7 @@ class Verifier:
         if at is not None and timedelta(0) <= now - at < _KNOWN:
             self._who.presentations.standing(found)
             return found
-        given = self._client.query(asker.did, asker.token, self._scopes)
+        given = self._client.query(asker.did, asker.token, (identity.MEMBERSHIP_SCOPE,))
         found = self._who.presentations.verify(given, asker.did, self._schema)
         if any(identity.MEMBERSHIP in one.types for one in found):
             with self._lock:

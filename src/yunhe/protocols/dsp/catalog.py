@@ -86,12 +86,8 @@ def offer_id(entry: CatalogEntry) -> str:
 class Catalog:
     """The catalogue of one node at `base` (its DSP base URL)."""
 
-    def __init__(
-        self, did: str, base: str, shelf: Shelf, formats: Sequence[str] = (PULL, PUSH)
-    ) -> None:
-        """`formats`: the transfers that the providers' data planes serve."""
+    def __init__(self, did: str, base: str, shelf: Shelf) -> None:
         self._did = did
-        self._formats = formats
         self._base = base
         self._shelf = shelf
 
@@ -171,7 +167,7 @@ class Catalog:
             "hasPolicy": [offer],
             "distribution": [
                 {"@type": "Distribution", "format": format_, "accessService": service}
-                for format_ in self._formats
+                for format_ in (PULL, PUSH)
             ],
         }
         if title := _texts(entry.title_zh, entry.title_en):

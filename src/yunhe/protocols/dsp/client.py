@@ -78,19 +78,15 @@ class DspClient:
         """POST one message."""
         return self.call("POST", url, did, body, limits.DSP_REPLY_BYTES_MAX)
 
-    def catalog(
-        self, address: str, did: str, keyword: str = "", product_code: str = ""
-    ) -> list[RemoteOffer]:
+    def catalog(self, address: str, did: str, keyword: str = "") -> list[RemoteOffer]:
         """The offers of the provider at `address` (its node's, or its DSP base URL), all pages.
 
         Raises PeerSilent, PeerRefused, VersionUnsupported.
         """
         address = self.versions.base(address)
         wanted: Json = {"@context": CONTEXT, "@type": "CatalogRequestMessage"}
-        filters = [{"keyword": keyword}] if keyword else []
-        filters += [{"id": product_code}] if product_code else []
-        if filters:
-            wanted["filter"] = filters
+        if keyword:
+            wanted["filter"] = [{"keyword": keyword}]
         found: list[RemoteOffer] = []
         url = f"{address}/catalog/request"
         for _ in range(limits.DSP_CATALOG_PAGES_MAX):

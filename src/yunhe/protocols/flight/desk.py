@@ -45,8 +45,8 @@ class Desk:
         """`secret`: the node's, by which its processes know each other's handles."""
         self._watch = watch
         self._mint = Mint(secret)
-        self._statements: Kept[Statement] = Kept(limits.FLIGHT_STATEMENT_S, mint=self._mint)
-        self._tickets: Kept[Ticket] = Kept(limits.FLIGHT_TICKET_S, mint=self._mint)
+        self._statements: Kept[Statement] = Kept(limits.FLIGHT_STATEMENT_S, self._mint)
+        self._tickets: Kept[Ticket] = Kept(limits.FLIGHT_TICKET_S, self._mint)
 
     # -- queries --------------------------------------------------------------------------------
 

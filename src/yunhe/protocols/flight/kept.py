@@ -73,11 +73,8 @@ class Mint:
 class Kept(Generic[T]):
     """Values by handle, each of one owner and for a time; thread-safe and bounded."""
 
-    def __init__(
-        self, life_s: float, clock: Callable[[], float] = monotonic, mint: Mint | None = None
-    ) -> None:
-        self._life_s, self._clock = life_s, clock
-        self._mint = mint or Mint()
+    def __init__(self, life_s: float, mint: Mint) -> None:
+        self._life_s, self._mint = life_s, mint
         self._lock = threading.Lock()
         self._held: OrderedDict[bytes, tuple[str, float, T]] = OrderedDict()  # oldest first
 
@@ -91,7 +88,7 @@ class Kept(Generic[T]):
                 del self._held[theirs[0]]
             elif len(self._held) >= limits.FLIGHT_KEPT_MAX:
                 raise TooManyStatements(what="what is kept", limit=limits.FLIGHT_KEPT_MAX)
-            self._held[handle] = (owner, self._clock() + self._life_s, value)
+            self._held[handle] = (owner, monotonic() + self._life_s, value)
         return handle
 
     def get(self, owner: str, handle: bytes) -> T | None:
@@ -123,6 +120,6 @@ class Kept(Generic[T]):
             return value
 
     def _forget_old(self) -> None:
-        now = self._clock()
+        now = monotonic()
         while self._held and next(iter(self._held.values()))[1] <= now:
             self._held.popitem(last=False)
