@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,26 @@ def test_a_failing_check_returns_with_reasons_per_field(db: Database, tmp_path: 
     assert refused.state == "rejected"
     mended = register.receive("resource", resource(version=2), peer())
     assert mended.state == "registered"
+
+
+def test_what_no_column_holds_is_returned_too(any_db: Database, tmp_path: Path) -> None:
+    register = register_of(any_db, tmp_path)
+    record = {**PRODUCT, "local_id": "p1", "connector_address": "https://" + "x" * 2000}
+    returned = register.receive("product", record, peer())
+    assert returned.state == "returned"
+    assert ("connector_address", "K1") in {(r["field"], r["rule"]) for r in returned.reasons}
+
+
+@pytest.mark.parametrize("value", [7, None, ["patients.age"], {"a": 1}])
+def test_a_policy_that_lists_no_texts_is_returned(db: Database, tmp_path: Path, value: Any) -> None:
+    register = register_of(db, tmp_path)
+    policy = copy.deepcopy(PRODUCT["policy"])
+    for constraint in policy["rules"][0]["constraints"]:
+        if isinstance(constraint["value"], list):
+            constraint["value"] = [value]
+    returned = register.receive("product", {**PRODUCT, "local_id": "p1", "policy": policy}, peer())
+    assert returned.state == "returned"
+    assert "policy" in {r["field"] for r in returned.reasons}
 
 
 def test_a_product_needs_registered_resources(db: Database, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import Internal
 
+_ADDRESS_CHARS_MAX = 1024  # of the field, and of its column
 _ENTRY_KINDS = ("resource", "product", "application")
 _DECISIONS = {"approve": "registered", "return": "returned", "reject": "rejected"}
 _EVIDENCE = {
@@ -132,7 +133,7 @@ class Register:
                 "origin_subject": peer.subject_code,
                 "origin_code": peer.code,
                 "origin_name": peer.name,
-                "origin_address": record.get("connector_address") or peer.address,
+                "origin_address": _address(record) or peer.address,
                 "local_id": local_id,
                 "version": number,
                 "digest": digest,
@@ -451,6 +452,12 @@ class Register:
 
 def _detail(row: store.Row) -> Detail:
     return Detail(hit_of(row), tables_of(row.record), row.record.get("policy"), row.record)
+
+
+def _address(record: Json) -> str:
+    """Where the provider says its connector is; "" for what the check is about to return."""
+    said: str = record.get("connector_address") or ""
+    return said if len(said) <= _ADDRESS_CHARS_MAX else ""
 
 
 def _fingerprint(kind: str, record: Mapping[str, Any]) -> str:

@@ -136,9 +136,11 @@ def _rule_json(rule: Rule) -> dict[str, Any]:
 
 def _constraint_from(data: dict[str, Any]) -> Constraint:
     value = data["value"]
-    return Constraint(
-        data["term"], data["operator"], value if isinstance(value, str) else tuple(value)
-    )
+    if not isinstance(value, str):
+        value = tuple(value)
+        if not all(isinstance(each, str) for each in value):  # a peer's catalogue record is JSON
+            raise TypeError("a constraint's value is a text or a list of texts")
+    return Constraint(data["term"], data["operator"], value)
 
 
 def _rule_from(data: dict[str, Any]) -> Rule:
