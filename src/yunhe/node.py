@@ -131,7 +131,9 @@ class Node:
             signer_of=self.identity.ring.signer_of,
         )
         self.contracts.install(self.outbox)
-        self._http = identity.guarded_client(self.config.development, limits.PEER_CALL_S_MAX)
+        self._http = identity.guarded_client(
+            self.config.development, limits.PEER_CALL_S_MAX, networks=self.config.networks
+        )
         claims = dcp.ClaimsClient(self._http, self.identity)
         self.verifier = dcp.Verifier(self.identity, claims)
         self.claims_delivery = dcp.ClaimsDelivery(claims, self.identity)
@@ -187,7 +189,12 @@ class Node:
         self.vault = vault.of_node(*parts, self.identity, signer_of, self.exchange, config)
         self.sealed = dataplane.SealedSql(self.vault, self.pool)
         self.relay = arrow.Relay(
-            self.contracts, self.identity.mint, self.exchange, self._received, config.development
+            self.contracts,
+            self.identity.mint,
+            self.exchange,
+            self._received,
+            config.development,
+            config.networks,
         )
         use = (self.db, self.contracts, self.plane, self.control, self.exchange)
         may = self.identity.check_standing

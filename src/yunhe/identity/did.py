@@ -145,8 +145,13 @@ def url_of(did: str, development: bool) -> str:
 class DidWebFetcher:
     """Fetches documents over HTTP: one address, no redirects, 64 KiB, five seconds in all."""
 
-    def __init__(self, development: bool, resolve: guard.Resolve = guard.system_resolve) -> None:
-        self._client = guard.client(development, limits.DID_FETCH_S_MAX, resolve)
+    def __init__(
+        self,
+        development: bool,
+        resolve: guard.Resolve = guard.system_resolve,
+        networks: guard.Networks = (),
+    ) -> None:
+        self._client = guard.client(development, limits.DID_FETCH_S_MAX, resolve, networks)
 
     def __call__(self, url: str) -> bytes:
         """The body at `url`; raises DidUnresolvable or AddressForbidden."""

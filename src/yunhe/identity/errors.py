@@ -160,8 +160,8 @@ class AddressForbidden(Denied):
     code = "ADDRESS_FORBIDDEN"
     en = "The address is not one this node may call."
     zh = "本节点不得访问该地址。"
-    mend_en = "Use a public address; private ones are open in development only."
-    mend_zh = "请使用公网地址；仅开发模式可使用内网地址。"
+    mend_en = "Use a public address, or name its private network in peer_networks of node.toml."
+    mend_zh = "请使用公网地址，或在 node.toml 的 peer_networks 中写明其私有网段。"
 
 
 class AddressForeign(Denied):

@@ -11,7 +11,7 @@ import ipaddress
 import re
 import socket
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +22,7 @@ from yunhe.identity.kept import Connections, Exchange, framed
 
 Resolve = Callable[[str, int], list[str]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
 # Translation prefixes embed an IPv4 address: 64:ff9b::/96 (RFC 6052), 64:ff9b:1::/48 (RFC 8215).
 _NAT64: Final = (
@@ -37,11 +38,12 @@ _PLAIN: Final = re.compile(
 _PORTS: Final = {"https": 443, "http": 80}
 
 
-def allowed(address: str, development: bool) -> bool:
+def allowed(address: str, development: bool, networks: Networks = ()) -> bool:
     """Whether this node may connect to the IP `address`.
 
-    Public unicast addresses only; development adds loopback and private networks, but never
-    link-local ones (cloud metadata), multicast, reserved or unspecified.
+    Public unicast addresses, and the private `networks` that the settings name; development adds
+    loopback and every private network, but never link-local ones (cloud metadata), multicast,
+    reserved or unspecified.
     """
     try:
         ip = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
@@ -55,7 +57,9 @@ def allowed(address: str, development: bool) -> bool:
         return development
     if ip.is_reserved:
         return False
-    return ip.is_global or (development and (ip.is_private or ip in _SHARED))
+    if ip.is_global or (development and (ip.is_private or ip in _SHARED)):
+        return True
+    return any(ip in network for network in networks)  # of another version it is in none
 
 
 def _unwrap(ip: Address) -> Address:
@@ -79,14 +83,16 @@ def system_resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _checked(host: str, port: int, development: bool, resolve: Resolve) -> list[str]:
+def _checked(
+    host: str, port: int, development: bool, resolve: Resolve, networks: Networks
+) -> list[str]:
     """The addresses of `host`, all of them allowed; raises AddressForbidden, OSError."""
     try:
         addresses = resolve(host, port)
     except UnicodeError as error:
         raise OSError(str(error)) from error
     # One forbidden address among good ones is an attack or a mistake: refuse them all.
-    if not addresses or not all(allowed(ip, development) for ip in addresses):
+    if not addresses or not all(allowed(ip, development, networks) for ip in addresses):
         raise AddressForbidden(detail=f"{host} is {addresses}")
     return addresses
 
@@ -98,6 +104,7 @@ def guarded_socket(
     timeout_s: float | None,
     scheme: str = "https",
     resolve: Resolve = system_resolve,
+    networks: Networks = (),
 ) -> socket.socket:
     """A TCP connection to a checked address of `host`, for callers that speak HTTP themselves.
 
@@ -107,7 +114,7 @@ def guarded_socket(
     if scheme != "https" and not (development and scheme == "http"):
         raise AddressForbidden(detail=f"scheme {scheme}")
     last: OSError | None = None
-    for address in _checked(host, port, development, resolve):
+    for address in _checked(host, port, development, resolve, networks):
         try:
             made = socket.create_connection((address, port), timeout_s)
         except OSError as error:
@@ -122,12 +129,16 @@ class GuardedTransport(httpx.BaseTransport):
     """An httpx transport that connects only where `allowed` says; http in development only."""
 
     def __init__(
-        self, development: bool, resolve: Resolve = system_resolve, connections_max: int = 64
+        self,
+        development: bool,
+        resolve: Resolve = system_resolve,
+        connections_max: int = 64,
+        networks: Networks = (),
     ) -> None:
         self._schemes = ("https", "http") if development else ("https",)
 
         def opened(scheme: str, host: str, port: int, timeout_s: float | None) -> socket.socket:
-            return guarded_socket(host, port, development, timeout_s, scheme, resolve)
+            return guarded_socket(host, port, development, timeout_s, scheme, resolve, networks)
 
         self._connections = Connections(opened, connections_max)
 
@@ -183,8 +194,11 @@ class Told:
 class GuardedClient(httpx.Client):
     """An httpx client behind the guard: no redirects, no proxies from the environment."""
 
-    def __init__(self, development: bool, timeout_s: float, resolve: Resolve) -> None:
-        self._guarded, self._timeout_s = GuardedTransport(development, resolve), timeout_s
+    def __init__(
+        self, development: bool, timeout_s: float, resolve: Resolve, networks: Networks = ()
+    ) -> None:
+        self._guarded = GuardedTransport(development, resolve, networks=networks)
+        self._timeout_s = timeout_s
         super().__init__(
             transport=self._guarded, timeout=timeout_s, follow_redirects=False, trust_env=False
         )
@@ -260,6 +274,11 @@ def _unzipped(parts: Iterable[bytes], most: int) -> bytes:
     return found
 
 
-def client(development: bool, timeout_s: float, resolve: Resolve = system_resolve) -> GuardedClient:
+def client(
+    development: bool,
+    timeout_s: float,
+    resolve: Resolve = system_resolve,
+    networks: Networks = (),
+) -> GuardedClient:
     """A client behind the guard."""
-    return GuardedClient(development, timeout_s, resolve)
+    return GuardedClient(development, timeout_s, resolve, networks)

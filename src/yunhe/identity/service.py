@@ -58,10 +58,10 @@ class Identity:
         self._db = db
         self._evidence = evidence
         self._config = config
-        self._fetcher = did.DidWebFetcher(config.development)
+        self._fetcher = did.DidWebFetcher(config.development, networks=config.networks)
         self.clock = clock
         self.own_did = config.did
-        self.development = config.development
+        self.development, self.networks = config.development, config.networks
         self.rotation = Rotation(db, evidence, key_store)
         self.rotation.finish()
         self.key = key_store.key("did")

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -22,6 +23,10 @@ ROLES = ("connector", "functional-node")
 _DID_WEB: Final = re.compile(r"did:web:[A-Za-z0-9.-]+(?:%3A[0-9]{1,5})?(?::[A-Za-z0-9._~-]+)*")
 
 # Settings with tables of their own stand in the file only.
+_PRIVATE: Final = tuple(
+    ip_network(each)
+    for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
 _FILES: Final = ("flight_tls_cert", "flight_tls_key", "flight_client_ca")
 _FILE_ONLY: Final = frozenset({"trust_roots", "connections"})
 
@@ -79,6 +84,7 @@ class NodeConfig:
     # Tables as written; `sources` knows their shapes. They hold references, never a credential.
     connections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     eddsa_peers: tuple[str, ...] = ()
+    peer_networks: tuple[str, ...] = ()
     workers: int = 2
     worker_memory_mb: int = 2048
     worker_sandbox: str = ""
@@ -97,6 +103,11 @@ class NodeConfig:
     def did(self) -> str:
         """The node's did:web, made from its public address."""
         return did_of(self.address)
+
+    @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The private networks in which peers may lie."""
+        return tuple(ip_network(each) for each in self.peer_networks)
 
     @property
     def data_address(self) -> str:
@@ -208,6 +219,7 @@ def _shaped(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
         "trust_roots": _roots(values.get("trust_roots", ())),
         "data_roots": tuple(base / str(root) for root in values.get("data_roots", ())),
         "eddsa_peers": tuple(values.get("eddsa_peers", ())),
+        "peer_networks": tuple(values.get("peer_networks", ())),
         "flight_clients": tuple(values.get("flight_clients", ())),
         **{name: str(base / values[name]) for name in _FILES if values.get(name)},
         "address": str(values["address"]).rstrip("/"),
@@ -283,6 +295,8 @@ def _check(config: NodeConfig, kinds: Mapping[str, str]) -> None:
         check_did("trust_roots", root.did)
     for did in config.eddsa_peers:
         check_did("eddsa_peers", did)
+    for network in config.peer_networks:
+        _check_network(network)
     _check_flight(config)
     _check_dataplane(config)
 
@@ -305,6 +319,23 @@ def _check_dataplane(config: NodeConfig) -> None:
 def _is_listen(text: str) -> bool:
     host, _, port = text.rpartition(":")
     return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) <= 65535
+
+
+def _check_network(text: str) -> None:
+    """A private network is named by itself; loopback and link-local ones are nobody's peers."""
+    try:
+        found = ip_network(text)
+    except ValueError as error:
+        why = f"{text} is not a network such as 10.20.0.0/16"
+        zh = f"{text} 不是网段，写法如 10.20.0.0/16"
+        raise BadSetting(str(error), name="peer_networks", why=why, why_zh=zh) from error
+    if not any(found.version == each.version and found.subnet_of(each) for each in _PRIVATE):  # type: ignore[arg-type]
+        known = ", ".join(str(each) for each in _PRIVATE)
+        why, zh = (
+            f"{text} lies in no private network ({known})",
+            f"{text} 不在私有网段内（{known}）",
+        )
+        raise BadSetting(name="peer_networks", why=why, why_zh=zh)
 
 
 def _check_flight(config: NodeConfig) -> None:

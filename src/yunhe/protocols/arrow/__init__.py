@@ -58,6 +58,7 @@ def pushing(
         vault.provider.sealing,
         config.data_dir / "push",
         config.development,
+        config.networks,
     )
     folder = config.data_dir / "inbox"
     return pusher, Inbox(db, pushes, contracts, books, receipt, folder, config.address)

@@ -20,7 +20,7 @@ from yunhe.contracts import Access
 from yunhe.control import Consumed, UseAlreadySpent
 from yunhe.dataplane import IpcCount
 from yunhe.exchange import UseInDoubt
-from yunhe.identity import AddressForbidden, guarded_socket
+from yunhe.identity import AddressForbidden, Networks, guarded_socket
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps, loads_strict
 from yunhe.kernel.errors import Unavailable, YunheError
@@ -126,13 +126,14 @@ class Relay:
         books: Books,
         receipt: Callable[[Consumed], None],
         development: bool,
+        networks: Networks = (),
     ) -> None:
         """`mint(did)` makes our token for a peer; `receipt` signs and keeps what was consumed."""
         self._contracts, self._mint = contracts, mint
         self._books, self._receipt = books, receipt
         self._live: set[str] = set()
         self._lock = threading.Lock()
-        self._development = development
+        self._development, self._networks = development, networks
         self._tls = ssl.create_default_context()
         self._idle: dict[str, list[_Connection]] = {}
 
@@ -283,7 +284,10 @@ class Relay:
             raise ProviderUnreachable(str(error), asked=sent) from error
         connection = _Connection(host, port, timeout=limits.RELAY_S_MAX)
         try:
-            sock = guarded_socket(host, port, self._development, limits.RELAY_S_MAX, parts.scheme)
+            patience_s, where = limits.RELAY_S_MAX, self._networks
+            sock = guarded_socket(
+                host, port, self._development, patience_s, parts.scheme, networks=where
+            )
             connection.raw = self._tls.wrap_socket(sock, server_hostname=host) if tls else sock
             connection.sock = connection.raw
         except OSError as error:

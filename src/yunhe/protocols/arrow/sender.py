@@ -21,7 +21,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from yunhe.contracts import DataAddress
-from yunhe.identity import guarded_socket
+from yunhe.identity import Networks, guarded_socket
 from yunhe.kernel import limits
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.errors import Denied, Unavailable
@@ -63,10 +63,15 @@ class Sending:
     """One attempt. `sent` is how far into the file bytes were handed to the network."""
 
     def __init__(
-        self, address: DataAddress, parcel: Parcel, development: bool, crash: CrashPoints
+        self,
+        address: DataAddress,
+        parcel: Parcel,
+        development: bool,
+        crash: CrashPoints,
+        networks: Networks = (),
     ) -> None:
         self.sent = 0
-        self._crash = crash
+        self._crash, self._networks = crash, networks
         self._address, self._parcel, self._development = address, parcel, development
         self._socket: socket.socket | None = None
         self._stopped = threading.Event()
@@ -196,7 +201,9 @@ class Sending:
             raise ReceiverRefused(why="its address has a password in it")
         tls, host = parts.scheme == "https", parts.hostname or ""
         port, patience_s = parts.port or (443 if tls else 80), limits.PUSH_CONNECT_S_MAX
-        sock = guarded_socket(host, port, self._development, patience_s, parts.scheme)
+        sock = guarded_socket(
+            host, port, self._development, patience_s, parts.scheme, networks=self._networks
+        )
         if not tls:
             return sock
         try:
