@@ -27,7 +27,7 @@ from yunhe.kernel import limits
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db.base import Database
-from yunhe.kernel.db.errors import DatabaseFailed, translate
+from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, translate
 from yunhe.kernel.db.prepared import Prepared
 from yunhe.kernel.db.tx import Tx
 
@@ -56,6 +56,18 @@ class _Line:
         return False
 
 
+def _arguments() -> dict[str, Any]:
+    """What libpq is told: commits are durable, and nothing is waited for without end."""
+    settings = {"synchronous_commit": "on", "lock_timeout": f"{limits.PG_LOCK_S_MAX * 1000:.0f}"}
+    return {
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        "connect_timeout": limits.PG_CONNECT_S_MAX,
+        "tcp_user_timeout": limits.PG_SILENCE_S_MAX * 1000,
+        "keepalives_idle": limits.PG_SILENCE_S_MAX // 3,
+        "keepalives_interval": limits.PG_SILENCE_S_MAX // 6,
+    }
+
+
 class PostgresDatabase(Database):
     """A node's database on PostgreSQL (psycopg 3)."""
 
@@ -65,10 +77,11 @@ class PostgresDatabase(Database):
         super().__init__(clock, crash)
         self._engine = sa.create_engine(
             sa.make_url(url).set(drivername="postgresql+psycopg"),
-            pool_size=16,
-            max_overflow=16,
+            pool_size=limits.PG_IDLE_MAX,
+            max_overflow=limits.PG_CONNECTIONS_MAX - limits.PG_IDLE_MAX,
+            pool_timeout=limits.PG_LOCK_S_MAX,
             pool_pre_ping=True,
-            connect_args={"options": "-c synchronous_commit=on"},
+            connect_args=_arguments(),
         )
         self._plain = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._idle: deque[_Line] = deque()
@@ -137,6 +150,8 @@ class PostgresDatabase(Database):
                 found = self._run(fn, self._tx(line))
                 line.raw.execute("COMMIT")
                 return found
+        except sa.exc.TimeoutError as error:
+            raise DatabaseBusy(detail=str(error)) from error
         except (DBAPIError, psycopg.Error) as error:
             raise translate(_of_sqlalchemy(error)) from error
 
@@ -144,6 +159,8 @@ class PostgresDatabase(Database):
         for attempt in range(limits.PG_RETRIES_MAX):
             try:
                 return self._once(fn)
+            except sa.exc.TimeoutError as error:
+                raise DatabaseBusy(detail=str(error)) from error
             except (DBAPIError, psycopg.Error) as error:
                 raised = _of_sqlalchemy(error)
                 state = getattr(raised.orig, "sqlstate", None)
