@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import tokenize
 from functools import cache
@@ -139,3 +140,40 @@ def test_constraints_pin_exactly_and_name_no_address() -> None:
     ]
     assert not loose
     assert len({line.partition("==")[0].lower() for line in lines}) == len(lines)
+
+
+def test_private_names_stay_in_their_module() -> None:
+    taken = [
+        f"{_label(path)}:{node.lineno} {alias.name}"
+        for path in MODULES
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.startswith("__")
+    ]
+    assert not taken, f"private, and imported elsewhere: {taken}"
+
+
+def _docstrings(path: Path) -> list[str]:
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [ast.get_docstring(node) for node in ast.walk(_tree(path)) if isinstance(node, kinds)]
+    return [each for each in found if each]
+
+
+def test_every_error_that_a_docstring_promises_exists() -> None:
+    known = set(dir(builtins))
+    for path in MODULES:
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.ClassDef):
+                known.add(node.name)
+            elif isinstance(node, ast.ImportFrom):
+                known |= {alias.asname or alias.name for alias in node.names}
+    promised = {
+        f"{_label(path)}: {name}"
+        for path in MODULES
+        for text in _docstrings(path)
+        for said in re.findall(r"\braises?\b([^.;:]*)", text, re.IGNORECASE)
+        for name in re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)+\b(?!\*)", said)  # Token*: several
+        if name not in known
+    }
+    assert not promised, f"no such errors: {sorted(promised)}"

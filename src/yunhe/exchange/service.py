@@ -2,7 +2,8 @@
 
 In: ContractInForce, UsePosted, UseCorrected inside their verbs; the relay's counts; messages of
 the other party. Out: meters, receipts, statements, ledger transfers, running bills.
-The life of a fen: `_meter` -> `record_receipt` -> `issue_statement` -> `reconcile` -> `on_answer`.
+The life of a fen: `_meter` -> `record_receipt` -> `issue_statement` -> `reconcile` ->
+`receive_answer`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Verifiable credentials as JWT, both profiles of DCP 1.0: vc20-bssl/jwt and vc11-sl2021/jwt.
 
 In: JWT text of any issuer. Out: one typed Credential whatever its profile, unverified; and the
-claims of the credentials we issue ourselves. Who signed it is for checks.py to say.
+claims of the credentials we issue ourselves. Who signed it is for presentations.py to say.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def described(schemas: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def read_described(body: bytes) -> dict[str, bytes]:
-    """The schemas in an answer; raises AnswerInvalid."""
+    """The schemas in an answer; raises DescriptionInvalid."""
     try:
         data = loads_strict(body, limits.DESCRIBED_BYTES_MAX)
         found = data["schemas"].items()
