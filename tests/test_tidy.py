@@ -124,6 +124,13 @@ def test_the_architecture_names_every_folder_in_one_line(folder: str) -> None:
     )
 
 
+def test_the_architecture_names_every_folder_beside_the_source() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    beside = {path.relative_to(ROOT).parts[0] for path in FILES} - {"src"}
+    assert {"tests", "benchmarks", "docs", "interop", "tck"} <= beside
+    assert not [folder for folder in beside if f"`{folder}/` (" not in text]
+
+
 @pytest.mark.parametrize("folder", [f for f in FOLDERS if f not in ("kernel", "migrations")])
 def test_the_inner_modules_of_every_folder_are_protected(folder: str) -> None:
     text = (ROOT / ".importlinter").read_text(encoding="utf-8")
