@@ -126,6 +126,7 @@ class Desk:
     provider: Provider
     books: Books
     endpoint: list[str]
+    token: list[str]
 
     def open(self, use_id: str = "use-1") -> arrow.Passing:
         """Ask under the one contract."""
@@ -147,13 +148,14 @@ def desk() -> Iterator[Desk]:
     """A consumer's relay whose contract points at a provider under the test's control."""
     provider, books = Provider(), Books()
     endpoint = [f"http://127.0.0.1:{provider.port}/data/v1/query"]
+    token = ["token"]
     contract: Any = SimpleNamespace(id="c", peer_did="did:web:p.example")
     ends = datetime.now(UTC) + timedelta(minutes=5)
     parts: Any = SimpleNamespace(
-        access=lambda _id, _wait=0.0: Access(contract, endpoint[0], "token", ends),
+        access=lambda _id, _wait=0.0: Access(contract, endpoint[0], token[0], ends),
     )
     relay = arrow.Relay(parts, lambda _did: "peer-token", books, books.receipt, True)
-    yield Desk(relay, provider, books, endpoint)
+    yield Desk(relay, provider, books, endpoint, token)
     provider.close()
     relay.close()
 
@@ -364,6 +366,38 @@ def test_an_endpoint_that_cannot_be_asked_leaves_no_doubt(
     desk.endpoint[0] = _unreachable(desk.provider.port)
     desk.provider.answers = [(head("200 OK", ipc()), "keep")]
     list(desk.open())
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://[::1/data",
+        "http://a..b/data",
+        "http://" + "a" * 70 + ".example/data",
+        "http://\u0000/data",
+        "http://\u2100.example/data",
+        "http://127.0.0.1:{port}/d\u00e4ta",
+        "http://127.0.0.1:{port}/d\ud83d\ude00",
+        "http://127.0.0.1:{port}/a b",
+        "http://127.0.0.1:{port}/a\x7fb",
+        "",
+        "data",
+    ],
+)
+def test_an_endpoint_that_is_no_address_is_told_as_such(desk: Desk, endpoint: str) -> None:
+    """The provider writes it, and a user reads the refusal: no failure inside this node."""
+    desk.endpoint[0] = endpoint.format(port=desk.provider.port)
+    assert desk.refused().code in ("PROVIDER_UNREACHABLE", "ADDRESS_FORBIDDEN")
+    assert desk.books.told == [("begin", "use-1"), ("forget", "use-1")]
+    assert desk.provider.seen == []
+
+
+@pytest.mark.parametrize("token", ["a\nb: c", "a\r\nb: c", "\u4ee4\u724c", "\ud83d\ude00"])
+def test_a_token_that_no_header_holds_is_never_sent(desk: Desk, token: str) -> None:
+    desk.token[0] = token
+    assert desk.refused().code == "PROVIDER_UNREACHABLE"
+    assert desk.books.told == [("begin", "use-1"), ("forget", "use-1")]
+    assert desk.provider.seen == []
 
 
 def test_a_client_that_leaves_wakes_the_thread_that_waits(desk: Desk) -> None:

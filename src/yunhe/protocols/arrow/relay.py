@@ -14,7 +14,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from yunhe.contracts import Access
 from yunhe.control import Consumed, UseAlreadySpent
@@ -187,7 +187,7 @@ class Relay:
     def _told(self, contract_id: str, asked: dict[str, Any], call: str) -> bytes:
         """The answer to a call beside the query's; raises the provider's refusal."""
         access = self._contracts.access(contract_id)
-        path = urlsplit(access.endpoint).path or wire.PATH
+        path = _split(access.endpoint).path or wire.PATH
         if not path.endswith(wire.PATH):
             raise ProviderDescribesNot
         path = path.removesuffix(wire.PATH) + call
@@ -219,7 +219,7 @@ class Relay:
     ) -> tuple[_Connection, http.client.HTTPResponse]:
         """The head of a good answer; else the use is forgotten, or in doubt."""
         try:
-            path = urlsplit(access.endpoint).path or wire.PATH
+            path = _split(access.endpoint).path or wire.PATH
             connection, response = self._ask(access, asked.to_json(), path, wire.MEDIA_TYPE)
         except ProviderUnreachable as error:
             if error.asked:
@@ -265,7 +265,7 @@ class Relay:
             }
             sent = True
             try:
-                connection.request("POST", path, body, headers)
+                _send(connection, path, body, headers)
                 return connection, connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
@@ -276,13 +276,13 @@ class Relay:
         raise ProviderUnreachable
 
     def _connect(self, endpoint: str, sent: bool) -> _Connection:
-        parts = urlsplit(endpoint)
+        parts = _split(endpoint)
         tls = parts.scheme == "https"
         try:
             host, port = parts.hostname or "", parts.port or (443 if tls else 80)
-        except ValueError as error:  # a port that is none
+            connection = _Connection(host, port, timeout=limits.RELAY_S_MAX)
+        except (ValueError, http.client.InvalidURL) as error:  # a port or a host that is none
             raise ProviderUnreachable(str(error), asked=sent) from error
-        connection = _Connection(host, port, timeout=limits.RELAY_S_MAX)
         try:
             patience_s, where = limits.RELAY_S_MAX, self._networks
             sock = guarded_socket(
@@ -434,6 +434,23 @@ class Passing:
         if not self._settled:
             self._settled = True
             self._consumed(self.count)
+
+
+def _split(endpoint: str) -> SplitResult:
+    """An endpoint's parts; the provider wrote it. Raises ProviderUnreachable."""
+    try:
+        return urlsplit(endpoint)
+    except ValueError as error:
+        raise ProviderUnreachable(str(error), asked=False) from error
+
+
+def _send(connection: _Connection, path: str, body: bytes, headers: dict[str, str]) -> None:
+    """Send the request; a path or a token that HTTP cannot say is refused before a byte leaves."""
+    try:
+        connection.request("POST", path, body, headers)
+    except (ValueError, http.client.InvalidURL) as error:
+        connection.close()
+        raise ProviderUnreachable(str(error), asked=False) from error
 
 
 def _more(response: http.client.HTTPResponse, into: memoryview) -> int:
