@@ -15,6 +15,7 @@ from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database
 from yunhe.kernel.outbox import GiveUp, Message, Outbox, Retry, enqueue, pending, seen
 from yunhe.kernel.outbox import outbox as table
+from yunhe.kernel.turns import Peers, Turn
 
 
 class Wire:
@@ -164,7 +165,7 @@ def test_a_dead_peer_keeps_nobody_else_waiting(any_db: Database) -> None:
     for number in range(5):
         send(any_db, f"c{number}", number)
     wire.wait(5)  # while every message to the dead one hangs
-    assert most[0] == limits.OUTBOX_WORKERS - 1
+    assert most[0] == limits.OUTBOX_FEW_MAX
     with wire.changed:
         most[0] = 0
     hung.set()
@@ -183,6 +184,75 @@ def test_a_dead_peer_keeps_nobody_else_waiting(any_db: Database) -> None:
         time.sleep(0.05)
     outbox.stop()
     assert not untried()  # none is forgotten
+
+
+def test_peers_that_only_drip_keep_nobody_waiting(any_db: Database) -> None:
+    """They take every message, each after a long while: no failure ever tells of them."""
+    outbox, wire = Outbox(any_db), Wire()
+    dripping, most = threading.Event(), [0, 0]
+
+    def deliver(message: Message) -> dict[str, Any]:
+        if message.peer == "did:web:b" or not message.payload.get("drips"):
+            return wire(message)
+        with wire.changed:
+            most[0] += 1
+            most[1] = max(most)
+        dripping.wait(30)
+        with wire.changed:
+            most[0] -= 1
+        return {}
+
+    def tell(peer: str, conversation: str, **payload: Any) -> None:
+        any_db.write(lambda tx: enqueue(tx, "k", f"did:web:{peer}", conversation, payload))
+
+    outbox.deliver("k", deliver)
+    outbox.start()
+    try:
+        for peer in range(2 * limits.OUTBOX_WORKERS):
+            for number in range(4):
+                tell(f"slow{peer}", f"s{peer}-{number}", drips=True)
+        begun = time.monotonic()
+        for number in range(20):
+            send(any_db, f"c{number}", number)
+            tell(f"new{number}", f"n{number}")  # nobody knows yet that it answers
+        wire.wait(40)
+        assert time.monotonic() - begun < 10
+        assert most[1] == 2 * limits.OUTBOX_WORKERS  # one thread for each
+    finally:
+        dripping.set()
+    outbox.stop()
+    assert outbox._peers._running == {}
+    assert outbox._peers._since == {}
+
+
+def test_a_peer_that_was_quick_and_is_slow_now_holds_few_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("yunhe.kernel.turns.monotonic", lambda: now[0])
+    peers, wide = Peers(), limits.OUTBOX_WORKERS - 1
+
+    def enter(peer: str, number: int) -> list[bool]:
+        return [peers.enter(Turn(f"{peer}{n}", peer, None)) for n in range(number)]
+
+    assert sum(enter("a", 9)) == limits.OUTBOX_FEW_MAX  # it has yet to answer
+    peers.answered("a", peers.began("a"))
+    freed = peers.leave("a")
+    assert len(freed) == 7  # all that were parked: it is quick
+    assert [peers.enter(turn) for turn in freed] == [True] * wide
+    began = [peers.began("a") for _ in range(wide)]
+    now[0] += limits.OUTBOX_SLOW_S  # they still run
+    assert not any(enter("a", 3))
+    assert enter("b", 1) == [False]  # unknown, too: those together leave some threads
+    peers.answered("a", began[0])
+    assert peers.leave("a") == []
+    for each in began[1:]:
+        peers.answered("a", each)
+        for turn in peers.leave("a"):
+            assert peers.enter(turn)
+    running = peers._running
+    assert (running["a"], running["b"]) == (limits.OUTBOX_FEW_MAX, 1)
+    assert peers.grow() == (0, [])  # nothing takes long any more
 
 
 def test_seen_is_per_peer(any_db: Database) -> None:

@@ -195,6 +195,7 @@ class Outbox:
         self._again: dict[str, Message | None] = {}  # what rang: its head, where that is ours
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._timer: threading.Thread | None = None
         db.events.on(Enqueued, self._enqueued)
 
     def deliver(
@@ -225,18 +226,17 @@ class Outbox:
     def start(self) -> None:
         """Start sending; what a crash left pending goes first, however long it was to wait."""
         self._stop.clear()
+        self._peers = Peers()
         self._db.write(self._bring_forward)
-        for number in range(limits.OUTBOX_WORKERS):
-            thread = threading.Thread(target=self._work, name=f"outbox-{number}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        timer = threading.Thread(target=self._tick, name="outbox-timer", daemon=True)
-        timer.start()
-        self._threads.append(timer)
+        self._employ(limits.OUTBOX_WORKERS)
+        self._timer = threading.Thread(target=self._tick, name="outbox-timer", daemon=True)
+        self._timer.start()
 
     def stop(self) -> None:
         """Stop after the messages under way."""
         self._stop.set()
+        if self._timer is not None:
+            self._timer.join()  # it employs nobody from here on
         for _ in self._threads:
             self._ready.put(None)
         for thread in self._threads:
@@ -247,6 +247,13 @@ class Outbox:
         if self._threads:
             self._db.write(lambda _tx: None)  # after the last mark
         self._threads.clear()
+
+    def _employ(self, number: int) -> None:
+        for _ in range(number):
+            name = f"outbox-{len(self._threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def _enqueued(self, tx: Tx, event: Enqueued) -> None:
         if event.first and self._shared and self._threads and not self._stop.is_set():
@@ -293,6 +300,10 @@ class Outbox:
         while True:
             for conversation, peer in self._due():
                 self._offer(conversation, peer)
+            more, freed = self._peers.grow()
+            self._employ(more)
+            for turn in freed:
+                self._ready.put(turn)
             if self._stop.wait(limits.OUTBOX_TICK_S):
                 return
 
@@ -364,11 +375,13 @@ class Outbox:
         send = self._deliver.get(message.kind)
         if send is None:
             raise LookupError(f"no delivery for {message.kind}")
+        began = self._peers.began(message.peer)
         try:
             self._crash.at("before_send")
             reply = send(message)
             self._crash.at("after_send")
         except GiveUp as refused:
+            self._peers.answered(message.peer, began)
             why = str(refused)
             self._db.write(lambda tx: self._fail(tx, message, why))
             return not at_leisure
@@ -376,10 +389,10 @@ class Outbox:
             if not isinstance(error, Retry):
                 log.exception("sending %s failed", message.kind)
             why = str(error) or type(error).__name__
-            self._peers.failed(message.peer)
+            self._peers.failed(message.peer, began)
             self._db.write(lambda tx: self._later(tx, message, why))
             return False
-        self._peers.answered(message.peer)
+        self._peers.answered(message.peer, began)
         self._crash.at("before_mark_sent")
         if not at_leisure:
             self._db.write(lambda tx: self._sent(tx, message, reply))
