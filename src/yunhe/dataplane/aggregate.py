@@ -125,7 +125,8 @@ class _Split:
     def statements(self) -> Split:
         final = self._final()
         refuse_sifted(self.tree, self.keys, self.told)
-        check_ranges(self.tree, self.keys, self.summed)
+        named = {(of, name) for of, names in self.counted.items() for name in names - {""}}
+        check_ranges(self.tree, self.keys, self.summed, named)
         self.aggregates = [never_over(node) for node in self.aggregates]
         counted, summed = self._bounded()
         beside = Collected()

@@ -15,9 +15,9 @@ class EntityKeysUnlike(AggregateOnly):
 
 class AggregatePicked(AggregateOnly):
     code = "AGGREGATE_VALUES_PICKED"
-    en = "{column} is summed, and its values are picked other than by one range: {got}."
-    zh = "列 {column} 用于求和，而其取值不是按单一区间选取：{got}。"
+    en = "{column} is aggregated, and its values are picked: {got}."
+    zh = "列 {column} 用于聚合，而其取值被挑选：{got}。"
     mend_en = (
-        "Filter it by one range beside the rest (AND v >= 10 AND v < 20), or by other columns."
+        "Filter it by itself, a sum's by one range: AND v >= 10 AND v < 20; or by other columns."
     )
-    mend_zh = "请用 AND 按单一区间过滤该列（如 AND v >= 10 AND v < 20），或改用其他列过滤。"
+    mend_zh = "请以 AND 单独过滤该列，求和的列只用一个区间：AND v >= 10 AND v < 20；或改用其他列。"

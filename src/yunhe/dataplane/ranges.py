@@ -1,10 +1,11 @@
 """One range of a summed column: a group never mixes values that its filter has picked.
 
-In: a checked and qualified SELECT, and the columns that it sums. Out: nothing, or a refusal.
-`sum(v) WHERE v = 17.3 OR name = 'x'` would be so many times 17.3 and one person's value. So a
-condition on a summed column stands by itself, beside the others by AND, and all conditions and keys
-together leave each group one range of its values, but for at most one value left out. What this
-does not cover: docs/privacy.md; why: docs/decisions/0025-ranges-of-summed-columns.md.
+In: a checked and qualified SELECT, and the columns that it sums or counts. Out: nothing, or a
+refusal. `sum(v) WHERE v = 17.3 OR name = 'x'` would be so many times 17.3 and one person's value.
+So a condition on a summed column stands by itself, beside the others by AND, and all conditions and
+keys together leave each group one range of its values, but for at most one value left out. Of what
+is counted only, a condition stands by itself. What this does not cover: docs/privacy.md; why:
+docs/decisions/0025-ranges-of-summed-columns.md.
 """
 
 from __future__ import annotations
@@ -74,22 +75,31 @@ NONE: Final = Values(False)
 
 
 def check_ranges(
-    tree: exp.Select, keys: Iterable[exp.Expr], summed: Collection[tuple[str, str]]
+    tree: exp.Select,
+    keys: Collection[exp.Expr],
+    summed: Collection[tuple[str, str]],
+    counted: Collection[tuple[str, str]],
 ) -> None:
     """Raise AggregatePicked where the filter, a join or a key picks values of a column that is
-    `summed` (alias, name)."""
+    `summed` (alias, name), or those of one that is `counted` beside other columns: how many values
+    there are, and how many none, tells of one person's, too."""
     found = dict.fromkeys(summed, (ALL, 0))  # what the filter leaves, holes of keys
     for join in tree.args.get("joins") or []:
         if on := join.args.get("on"):
-            for column in _summed(on, found):
+            for column in _among(on, found):
                 raise _refusal(column, on)
     where = tree.args.get("where")
-    for part in _parts(where.this) if where is not None else ():
-        for column in _summed(part, found):
+    parts = list(_parts(where.this)) if where is not None else []
+    for part in (*parts, *keys):
+        for column in _among(part, counted):
+            if len(_columns(part)) > 1:
+                raise _refusal(column, part)
+    for part in parts:
+        for column in _among(part, found):
             left, holes = found[column]
             found[column] = (left.joined(_alone(part, column), and_), holes)
     for key in keys:
-        for column in _summed(key, found):
+        for column in _among(key, found):
             left, holes = found[column]
             found[column] = (left, holes + _key_holes(key, column))
     for column, (left, holes) in found.items():
@@ -109,9 +119,12 @@ def _parts(node: exp.Expr) -> Iterable[exp.Expr]:
             yield part
 
 
-def _summed(part: exp.Expr, of: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    named = {(column.table, column.name) for column in part.find_all(exp.Column)}
-    return named.intersection(of)
+def _columns(part: exp.Expr) -> set[tuple[str, str]]:
+    return {(column.table, column.name) for column in part.find_all(exp.Column)}
+
+
+def _among(part: exp.Expr, of: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    return _columns(part).intersection(of)
 
 
 def _refusal(column: tuple[str, str], got: exp.Expr) -> AggregatePicked:
@@ -121,7 +134,7 @@ def _refusal(column: tuple[str, str], got: exp.Expr) -> AggregatePicked:
 def _alone(part: exp.Expr, column: tuple[str, str]) -> Values:
     """The values that fulfil a predicate of this column alone."""
     made = _fulfil(part)
-    if made is None or any((c.table, c.name) != column for c in part.find_all(exp.Column)):
+    if made is None or _columns(part) != {column}:
         raise _refusal(column, part)
     return made
 
@@ -198,7 +211,7 @@ def _number(node: exp.Expr) -> Fraction | None:
 
 def _key_holes(key: exp.Expr, column: tuple[str, str]) -> int:
     """How many single values are left out of the range of a group of this key, at most."""
-    if any((c.table, c.name) != column for c in key.find_all(exp.Column)):
+    if _columns(key) != {column}:
         raise _refusal(column, key)
     key = key.unnest()
     if isinstance(key, exp.If):
