@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from yunhe import catalog
 from yunhe.federation import store
@@ -33,6 +33,9 @@ DECISIONS = {
     "submitted": "",
     "waiting": "",
 }
+
+_REGISTRATION: Final = "registration"  # the conversation of our own registration
+_MEMBER: Final = ("credential", "done")  # the steps of a connector that has its code
 
 
 class Upward:
@@ -98,13 +101,13 @@ class Upward:
             "address": config.address,
         }
         if step == "subject":
-            self._enqueue(tx, "RegisterSubject", {"form": form}, "registration")
+            self._enqueue(tx, "RegisterSubject", {"form": form}, _REGISTRATION)
         elif step == "connector":
             connector = {**form, "name": config.name, "name_en": ""}
-            self._enqueue(tx, "RegisterConnector", {"form": connector}, "registration")
+            self._enqueue(tx, "RegisterConnector", {"form": connector}, _REGISTRATION)
         else:
             store.set_standing(tx, self._parent, asked_at=tx.now)
-            self._enqueue(tx, "SubmitCredentialRequest", {}, "registration")
+            self._enqueue(tx, "SubmitCredentialRequest", {}, _REGISTRATION)
 
     def _registration_delivered(self, tx: Tx, message: Message, reply: Payload | None) -> None:
         reply = reply or {}
@@ -274,8 +277,10 @@ class Upward:
 
     def _renew(self, tx: Tx) -> None:
         row = store.standing(tx, self._parent)
-        if row is None or row.step != "done" or row.asked_at is None:
+        if row is None or row.step not in _MEMBER or row.asked_at is None:
             return
+        if any(each["state"] == "pending" for each in outbox.pending(tx, _REGISTRATION)):
+            return  # the parent is away: one that waits says it all
         # Without one in force (a rotation that a crash cut short) it is asked for much sooner.
         held = bool(self._identity.own_credential())
         often = timedelta(seconds=limits.CREDENTIAL_MISSED_S)
@@ -290,7 +295,8 @@ class Upward:
 
         def verb(tx: Tx) -> None:
             row = store.standing(tx, self._parent)
-            if row is not None and row.step == "done":
+            if row is not None and row.step in _MEMBER:
+                # Also behind one under way: its answer may be for the key before.
                 self._send_step(tx, "credential")
 
         self._db.write(verb)
