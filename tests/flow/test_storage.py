@@ -50,10 +50,10 @@ def world() -> Iterator[CrashWorld]:
 
 @contextmanager
 def full_disk(world: CrashWorld, key: str) -> Iterator[None]:
-    """No file of the node's process may grow beyond one page: what a full disk does to it."""
+    """No file of the node's process may grow: what a full disk does to database and files alike."""
     pid = world.nodes[key].pid
     _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, hard))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (16, hard))
     try:
         yield
     finally:
@@ -105,6 +105,7 @@ def test_the_providers_storage(world: CrashWorld, trouble: Any, code: str) -> No
     with world.space(PROVIDER) as space:
         assert space.add_resource(FORM).id
     world.check()
+    assert "Traceback" not in world.nodes[PROVIDER].log.read_text("utf-8", "replace")
 
 
 @pytest.mark.parametrize(("trouble", "code"), TROUBLES, ids=["full", "locked"])

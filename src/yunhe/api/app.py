@@ -28,6 +28,7 @@ from yunhe.api.deps import Services
 from yunhe.api.errors import MethodNotAllowed, Unexpected, form_fault
 from yunhe.api.forms import SPELLED
 from yunhe.kernel.asgi import SafeHeaders, StrictBody, problem_response
+from yunhe.kernel.db import no_room
 from yunhe.kernel.errors import Invalid, NotFound, YunheError
 from yunhe.kernel.routes import Directory, Express, side_by_side
 
@@ -69,6 +70,7 @@ def create_app(parts: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:
     app.router.routes.insert(0, directory)
     app.add_exception_handler(YunheError, _house_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _bad_form)  # type: ignore[arg-type]
+    app.add_exception_handler(OSError, _no_room)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(StrictBody)
@@ -84,7 +86,16 @@ def _layers(inner: ASGIApp) -> ASGIApp:
 
 
 def _refused(request: Request, error: Exception) -> Response:
-    return problem_response(error) if isinstance(error, YunheError) else _unexpected(request, error)
+    known = error if isinstance(error, YunheError) else no_room(error)
+    return problem_response(known) if known else _unexpected(request, error)
+
+
+def _no_room(_request: Request, error: OSError) -> Response:
+    """A file beside the database could not grow; every other failure stays unexpected."""
+    full = no_room(error)
+    if full is None:
+        raise error
+    return problem_response(full)
 
 
 def _house_error(_request: Request, error: YunheError) -> Response:

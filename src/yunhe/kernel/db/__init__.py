@@ -13,6 +13,7 @@ from yunhe.kernel.db.errors import (
     DatabaseFailed,
     DatabaseNewer,
     StorageFull,
+    no_room,
 )
 from yunhe.kernel.db.open import create_all, open_database
 from yunhe.kernel.db.tables import Json, UtcTime, by_name, metadata
@@ -31,5 +32,6 @@ __all__ = [
     "by_name",
     "create_all",
     "metadata",
+    "no_room",
     "open_database",
 ]

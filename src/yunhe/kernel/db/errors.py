@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 from sqlalchemy.exc import DBAPIError
 
 from yunhe.kernel.errors import Conflict, Internal, Unavailable
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class StorageFull(Unavailable):
@@ -45,6 +50,13 @@ class DatabaseNewer(Conflict):
     zh = "该数据库由更新版本的运河写入（模式版本 {found}）。"
     mend_en = "Run that version, or restore the backup of before the upgrade: docs/operating.md."
     mend_zh = "请运行该版本，或恢复升级前的备份，见 docs/operating.md。"
+
+
+def no_room(error: BaseException) -> StorageFull | None:
+    """The house's word for a file that could not grow; None for anything else."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return StorageFull(detail=str(error))
+    return None
 
 
 def translate(error: DBAPIError) -> StorageFull | DatabaseBusy | DatabaseFailed:
