@@ -51,12 +51,12 @@ def list_(desk: Desk) -> None:
     """List the versions this node knows, latest first."""
     with desk.space() as space:
         found = space.apps.versions()
-    _table(
-        desk,
-        found,
-        ("digest", "name", "version", "kind", "state", "author"),
-        ("DIGEST NAME VERSION KIND STATE AUTHOR", "摘要 名称 版本 类型 状态 作者"),
+    columns = desk.columns(
+        "digest name version kind state author",
+        "DIGEST NAME VERSION KIND STATE AUTHOR",
+        "摘要 名称 版本 类型 状态 作者",
     )
+    desk.rows(found, columns)
 
 
 @command(app)
@@ -83,13 +83,12 @@ def search(
     """Find the programs of all authors, listed last first."""
     with desk.space() as space:
         found = space.apps.search(" ".join(texts), limit)
-    title = desk.say("title_en", "title_zh")
-    _table(
-        desk,
-        found,
-        ("digest", "name", "version", "kind", title, "author_name"),
-        ("DIGEST NAME VERSION KIND TITLE AUTHOR", "摘要 名称 版本 类型 标题 作者"),
+    columns = desk.columns(
+        f"digest name version kind title_{desk.lang} author_name",
+        "DIGEST NAME VERSION KIND TITLE AUTHOR",
+        "摘要 名称 版本 类型 标题 作者",
     )
+    desk.rows(found, columns)
 
 
 @command(app)
@@ -114,12 +113,12 @@ def deploy(
             _said(desk, row["contract_id"], row)
 
         found = space.apps.deploy_all(_listed(desk, space, version), keys, told)
-    _table(
-        desk,
-        found,
-        ("contract_id", "id", "state", "code", "peer"),
-        ("CONTRACT DEPLOYMENT STATE CODE HOST", "合约 部署 状态 代码 数据方"),
+    columns = desk.columns(
+        "contract_id id state code peer",
+        "CONTRACT DEPLOYMENT STATE CODE HOST",
+        "合约 部署 状态 代码 数据方",
     )
+    desk.rows(found, columns)
     if any(row["code"] for row in found):
         raise typer.Exit(1)
 
@@ -129,14 +128,15 @@ def deployments(desk: Desk) -> None:
     """List where versions are deployed: ours at hosts, and those of others here."""
     with desk.space() as space:
         found = space.apps.deployments()
-    names = ("id", "side", "state", "digest", "contract_id", "why")
-    heads = desk.say(
-        "DEPLOYMENT SIDE STATE APP CONTRACT WHY", "部署 角色 状态 应用 合约 原因"
-    ).split()
+    columns = desk.columns(
+        "id side state digest contract_id why",
+        "DEPLOYMENT SIDE STATE APP CONTRACT WHY",
+        "部署 角色 状态 应用 合约 原因",
+    )
     # Who deploys need not be who wrote the program: the record says `author` for both.
     sides = {"author": desk.say("deployer", "部署方")}
     told = [each | {"side": sides.get(each["side"], each["side"])} for each in found]
-    desk.show(found, lambda: desk.table(told, dict(zip(names, heads, strict=True))))
+    desk.show(found, lambda: desk.table(told, columns))
 
 
 @command(app)
@@ -360,22 +360,12 @@ def _said(desk: Desk, key: str, row: dict[str, Any]) -> None:
 
 
 def _jobs(desk: Desk, found: list[dict[str, Any]]) -> None:
-    _table(
-        desk,
-        found,
-        ("id", "state", "code", "rows", "bytes", "bits", "wall_s", "deployment_id"),
-        (
-            "JOB STATE CODE ROWS BYTES BITS SECONDS DEPLOYMENT",
-            "运行 状态 代码 行数 字节 比特 秒 部署",
-        ),
+    columns = desk.columns(
+        "id state code rows bytes bits wall_s deployment_id",
+        "JOB STATE CODE ROWS BYTES BITS SECONDS DEPLOYMENT",
+        "运行 状态 代码 行数 字节 比特 秒 部署",
     )
-
-
-def _table(
-    desk: Desk, found: list[dict[str, Any]], names: tuple[str, ...], heads: tuple[str, str]
-) -> None:
-    columns = dict(zip(names, desk.say(*heads).split(), strict=True))
-    desk.show(found, lambda: desk.table(found, columns))
+    desk.rows(found, columns)
 
 
 def _write(table: Any, out: Path) -> None:

@@ -26,11 +26,12 @@ def list_(desk: Desk) -> None:
     """List contracts with their state and uses left."""
     with desk.space() as space:
         found = space.contracts()
-    names = ("id", "role", "state", "product_code", "peer_did", "uses_left")
-    heads = desk.say(
-        "ID ROLE STATE PRODUCT PEER USES-LEFT", "编号 角色 状态 产品 对方 剩余次数"
-    ).split()
-    desk.rows(found, dict(zip(names, heads, strict=True)))
+    columns = desk.columns(
+        "id role state product_code peer_did uses_left",
+        "ID ROLE STATE PRODUCT PEER USES-LEFT",
+        "编号 角色 状态 产品 对方 剩余次数",
+    )
+    desk.rows(found, columns)
 
 
 @command(app)
@@ -57,12 +58,13 @@ def show(desk: Desk, contract: Contract) -> None:
             ),
             markup=False,
         )
-        heads = desk.say(
-            "USE STATE PURPOSE ROWS YUAN AT CODE", "使用 状态 用途 行数 费用(元) 时间 代码"
-        ).split()
-        names = ("use_id", "state", "purpose", "rows", "fee", "at", "code")
+        columns = desk.columns(
+            "use_id state purpose rows fee at code",
+            "USE STATE PURPOSE ROWS YUAN AT CODE",
+            "使用 状态 用途 行数 费用(元) 时间 代码",
+        )
         rows = ({**vars(use), "fee": yuan(use.fee_fen), "at": desk.instant(use.at)} for use in uses)
-        desk.table(rows, dict(zip(names, heads, strict=True)))
+        desk.table(rows, columns)
 
     desk.show({"contract": found, "uses": uses, "bill": bill, "left": left}, human)
 

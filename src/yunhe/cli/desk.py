@@ -114,6 +114,10 @@ class Desk:
         """The text of the chosen language."""
         return zh if self.lang == "zh" else en
 
+    def columns(self, names: str, en: str, zh: str) -> dict[str, str]:
+        """Members of a list and their headings in the chosen language, a word for each."""
+        return dict(zip(names.split(), self.say(en, zh).split(), strict=True))
+
     def labelled(self, name: str, value: object) -> str:
         """`name: value`, with the colon of the chosen language."""
         return self.say(f"{name}: {value}", f"{name}：{value}")

@@ -109,8 +109,8 @@ def answers(
     """List the queries over several nodes that this node made."""
     with desk.space() as space:
         found = space.fabric_answers(product, column)
-    heads = desk.say("ID STATE PURPOSE AT", "编号 状态 用途 时间").split()
-    desk.rows(found, dict(zip(("id", "state", "purpose", "at"), heads, strict=True)))
+    columns = desk.columns("id state purpose at", "ID STATE PURPOSE AT", "编号 状态 用途 时间")
+    desk.rows(found, columns)
 
 
 @command(app)
@@ -119,15 +119,16 @@ def answer(desk: Desk, key: Id) -> None:
     with desk.space() as space:
         key = desk.whole(key, lambda: [each["id"] for each in space.fabric_answers()])
         record = space.fabric_answer(key)
-    names = ("part", "state", "rows", "bytes", "seconds", "fee", "keys", "noise")
-    heads = desk.say(
-        "PART STATE ROWS BYTES SECONDS FEE KEYS NOISE", "部分 状态 行数 字节 秒 费用 键值 噪声"
-    ).split()
+    columns = desk.columns(
+        "part state rows bytes seconds fee keys noise",
+        "PART STATE ROWS BYTES SECONDS FEE KEYS NOISE",
+        "部分 状态 行数 字节 秒 费用 键值 噪声",
+    )
 
     def human() -> None:
         desk.out.print(record["sql"], markup=False)
         told = [_beside(desk, each) for each in record["parts"]]
-        desk.table(told, dict(zip(names, heads, strict=True)))
+        desk.table(told, columns)
         desk.err.print(desk.say("(estimated before)", "（括号内为事前估计）"), markup=False)
 
     desk.show(record, human)

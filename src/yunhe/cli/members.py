@@ -24,8 +24,11 @@ def list_(desk: Desk) -> None:
     """List every connector ever registered here, with its standing."""
     with desk.space() as space:
         found = space.members()
-    names = ("code", "name", "did", "state", "credential_expires_at", "reasons")
-    heads = desk.say("CODE NAME DID STATE CREDENTIAL REASONS", "编号 名称 DID 状态 凭证到期 原因")
+    columns = desk.columns(
+        "code name did state credential_expires_at reasons",
+        "CODE NAME DID STATE CREDENTIAL REASONS",
+        "编号 名称 DID 状态 凭证到期 原因",
+    )
     rows = [
         {
             **each,
@@ -34,7 +37,6 @@ def list_(desk: Desk) -> None:
         }
         for each in found
     ]
-    columns = dict(zip(names, heads.split(), strict=True))
     desk.show(found, lambda: desk.table(rows, columns))
 
 

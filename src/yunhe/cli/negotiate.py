@@ -104,11 +104,12 @@ def list_(desk: Desk) -> None:
     """List negotiations and whom each waits for."""
     with desk.space() as space:
         found = space.negotiations()
-    names = ("id", "role", "state", "waiting_for", "product_code", "contract_id")
-    heads = desk.say(
-        "ID ROLE STATE WAITS-FOR PRODUCT CONTRACT", "编号 角色 状态 等待 产品 合约"
-    ).split()
-    desk.rows(found, dict(zip(names, heads, strict=True)))
+    columns = desk.columns(
+        "id role state waiting_for product_code contract_id",
+        "ID ROLE STATE WAITS-FOR PRODUCT CONTRACT",
+        "编号 角色 状态 等待 产品 合约",
+    )
+    desk.rows(found, columns)
 
 
 @command(held)

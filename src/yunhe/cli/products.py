@@ -16,9 +16,12 @@ def list_(desk: Desk, every: Every = False) -> None:
     """List the products of this node."""
     with desk.space() as space:
         found = [each for each in space.products() if every or each.state != GONE]
-    names = ("id", "code", "state", desk.say("title_en", "title_zh"))
-    heads = desk.say("ID CODE STATE TITLE", "编号 代码 状态 名称").split()
-    desk.rows(found, dict(zip(names, heads, strict=True)))
+    columns = desk.columns(
+        f"id code state title_{desk.lang}",
+        "ID CODE STATE TITLE",
+        "编号 代码 状态 名称",
+    )
+    desk.rows(found, columns)
 
 
 @command(app)

@@ -20,9 +20,12 @@ def list_(desk: Desk, every: Every = False) -> None:
     """List the resources of this node."""
     with desk.space() as space:
         found = [each for each in space.resources() if every or each.state != GONE]
-    names = ("id", "code", "state", desk.say("title_en", "title_zh"))
-    heads = desk.say("ID CODE STATE TITLE", "编号 代码 状态 名称").split()
-    desk.rows(found, dict(zip(names, heads, strict=True)))
+    columns = desk.columns(
+        f"id code state title_{desk.lang}",
+        "ID CODE STATE TITLE",
+        "编号 代码 状态 名称",
+    )
+    desk.rows(found, columns)
 
 
 @command(app)
@@ -38,13 +41,13 @@ def show(desk: Desk, resource: Id) -> None:
             desk.out.print(f"  ! {desk.labelled(table, _drift(desk, drift))}", markup=False)
         for reason in found.reasons:
             desk.out.print(f"  - {desk.reason(reason)}", markup=False)
-        columns = (
+        rows = (
             {"column": f"{table['name']}.{column['name']}", "type": column["type"]}
             for table in found.tables
             for column in table.get("columns", ())
         )
-        heads = desk.say("COLUMN TYPE", "列 类型").split()
-        desk.table(columns, dict(zip(("column", "type"), heads, strict=True)))
+        columns = desk.columns("column type", "COLUMN TYPE", "列 类型")
+        desk.table(rows, columns)
 
     desk.show(found, human)
 
@@ -67,7 +70,7 @@ def profile(desk: Desk, resource: Id) -> None:
     """Measure the tables of a resource as their sources are now."""
     with desk.space() as space:
         found = space.profile_resource(desk.whole(resource, space.resources))
-    columns = [
+    rows = [
         {
             "column": f"{table['name']}.{column['name']}",
             "type": column["type"],
@@ -77,13 +80,15 @@ def profile(desk: Desk, resource: Id) -> None:
         for table in found
         for column in table["columns"]
     ]
-    heads = desk.say("COLUMN TYPE NULL DISTINCT", "列 类型 空值 约不同值").split()
+    columns = desk.columns(
+        "column type null distinct", "COLUMN TYPE NULL DISTINCT", "列 类型 空值 约不同值"
+    )
 
     def human() -> None:
         for table in found:
             count = desk.say(f"{table['rows']} rows", f"{table['rows']} 行")
             desk.out.print(f"{table['name']}  {count}", markup=False)
-        desk.table(columns, dict(zip(("column", "type", "null", "distinct"), heads, strict=True)))
+        desk.table(rows, columns)
 
     desk.show(found, human)
 

@@ -29,13 +29,16 @@ def list_(
     """List subjects, connectors, resources, products and listings by state."""
     with desk.space() as space:
         found = _waiting(space, None if state == "all" else state)
-    heads = desk.say("ID KIND STATE NAME TITLE CODE", "编号 类型 状态 主体 名称 代码").split()
-    names = ("id", "kind", "state", "by", "title", "code")
+    columns = desk.columns(
+        "id kind state by title code",
+        "ID KIND STATE NAME TITLE CODE",
+        "编号 类型 状态 主体 名称 代码",
+    )
     rows = [
         {**plain(each), "by": each.name or each.provider_name, "title": _title(desk, each)}
         for each in found
     ]
-    desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
+    desk.show(found, lambda: desk.table(rows, columns))
 
 
 def _title(desk: Desk, found: Application) -> str:

@@ -23,14 +23,16 @@ def search(
     """Find data products of all nodes."""
     with desk.space() as space:
         hits = space.search(" ".join(words), limit, offset)
-    title = desk.say("title_en", "title_zh")
-    names = ("code", title, "provider_name", "cost")
-    heads = desk.say("CODE TITLE PROVIDER PRICE", "代码 名称 提供方 价格").split()
+    columns = desk.columns(
+        f"code title_{desk.lang} provider_name cost",
+        "CODE TITLE PROVIDER PRICE",
+        "代码 名称 提供方 价格",
+    )
 
     def human() -> None:
         rows = [{**vars(hit), "cost": _price(desk, hit)} for hit in hits]
         if rows:
-            desk.table(rows, dict(zip(names, heads, strict=True)))
+            desk.table(rows, columns)
         else:
             desk.note("nothing found", "没有找到")
 

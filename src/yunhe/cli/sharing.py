@@ -43,9 +43,12 @@ def profiles(desk: Desk, contract: Contract) -> None:
     """List the sharing profiles of a contract, without their tokens."""
     with desk.space() as space:
         found = space.profiles(desk.whole(contract, space.contracts))
-    heads = desk.say("ID PRINCIPAL PURPOSE EXPIRES REVOKED", "编号 申请人 用途 到期 已撤销").split()
-    names = ("id", "principal", "purpose", "expires_at", "revoked")
-    desk.rows(found, dict(zip(names, heads, strict=True)))
+    columns = desk.columns(
+        "id principal purpose expires_at revoked",
+        "ID PRINCIPAL PURPOSE EXPIRES REVOKED",
+        "编号 申请人 用途 到期 已撤销",
+    )
+    desk.rows(found, columns)
 
 
 def revoke_profile(

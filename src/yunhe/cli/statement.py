@@ -15,16 +15,16 @@ app = typer.Typer(help="Statements of account.", no_args_is_help=True)
 
 
 def _rows(desk: Desk, found: list[Statement]) -> None:
-    names = ("id", "contract_id", "state", "uses", "rows", "total", "issued", "differences")
-    heads = desk.say(
+    columns = desk.columns(
+        "id contract_id state uses rows total issued differences",
         "ID CONTRACT STATE USES ROWS YUAN ISSUED DIFFERENCES",
         "编号 合约 状态 次数 行数 金额(元) 出具时间 差异",
-    ).split()
+    )
     rows = [
         {**plain(each), "total": yuan(each.total_fen), "issued": desk.instant(each.issued_at)}
         for each in found
     ]
-    desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
+    desk.show(found, lambda: desk.table(rows, columns))
 
 
 @command(app, "list")

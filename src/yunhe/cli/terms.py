@@ -52,8 +52,8 @@ def compare(desk: Desk, asked: Terms | None, offered: Terms | None) -> None:
         for name in (left or right)
         if left.get(name) or right.get(name)
     ]
-    heads = desk.say("TERM ASK OFFER", "条款 诉求 要约").split()
-    desk.table(rows, dict(zip(("term", "ask", "offer", "mark"), [*heads, ""], strict=True)))
+    columns = desk.columns("term ask offer", "TERM ASK OFFER", "条款 诉求 要约")
+    desk.table(rows, columns | {"mark": ""})
 
 
 def price(desk: Desk, per_use_fen: int, per_row_fen: int) -> str:

@@ -33,9 +33,12 @@ def list_(desk: Desk) -> None:
     """List tokens, without their secrets."""
     with desk.space() as space:
         found = space.tokens()
-    names = ("token_id", "name", "roles", "expires_at", "revoked")
-    heads = desk.say("ID NAME ROLES EXPIRES REVOKED", "编号 名称 角色 到期 已撤销").split()
-    desk.rows(found, dict(zip(names, heads, strict=True)))
+    columns = desk.columns(
+        "token_id name roles expires_at revoked",
+        "ID NAME ROLES EXPIRES REVOKED",
+        "编号 名称 角色 到期 已撤销",
+    )
+    desk.rows(found, columns)
 
 
 @command(app)

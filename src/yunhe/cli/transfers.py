@@ -26,12 +26,13 @@ def list_(desk: Desk, contract: Contract) -> None:
     """List the transfers of a contract, latest first."""
     with desk.space() as space:
         found = space.transfers(desk.whole(contract, space.contracts))
-    heads = desk.say(
-        "ID FORMAT STATE COME TOTAL UPDATED", "编号 方式 状态 已传 总量 更新时间"
-    ).split()
-    names = ("id", "format", "state", "come", "total", "updated")
+    columns = desk.columns(
+        "id format state come total updated",
+        "ID FORMAT STATE COME TOTAL UPDATED",
+        "编号 方式 状态 已传 总量 更新时间",
+    )
     rows = [{**plain(each), **_progress(desk, each)} for each in found]
-    desk.show(found, lambda: desk.table(rows, dict(zip(names, heads, strict=True))))
+    desk.show(found, lambda: desk.table(rows, columns))
 
 
 def _progress(desk: Desk, t: Transfer) -> dict[str, Any]:

@@ -46,11 +46,12 @@ def list_(desk: Desk) -> None:
     """List sealed deliveries, latest first."""
     with desk.space() as space:
         found = space.vault_items()
-    heads = desk.say(
-        "ID STATE ROWS BYTES READS CONTRACT", "编号 状态 行数 字节 读取次数 合约"
-    ).split()
-    names = ("id", "state", "rows", "bytes", "reads", "contract_id")
-    desk.show(found, lambda: desk.table(found, dict(zip(names, heads, strict=True))))
+    columns = desk.columns(
+        "id state rows bytes reads contract_id",
+        "ID STATE ROWS BYTES READS CONTRACT",
+        "编号 状态 行数 字节 读取次数 合约",
+    )
+    desk.rows(found, columns)
 
 
 @command(app)
@@ -104,9 +105,12 @@ def proofs(
     """List the proofs that keys were destroyed: what is owed, has come, and verifies."""
     with desk.space() as space:
         found = space.vault_proofs(desk.whole(contract, space.contracts))
-    heads = desk.say("STATE VERIFIED DUE PROVED USE", "状态 已验证 期限 证明时间 使用").split()
-    names = ("state", "verified", "due_at", "proved_at", "use_id")
-    desk.show(found, lambda: desk.table(found, dict(zip(names, heads, strict=True))))
+    columns = desk.columns(
+        "state verified due_at proved_at use_id",
+        "STATE VERIFIED DUE PROVED USE",
+        "状态 已验证 期限 证明时间 使用",
+    )
+    desk.rows(found, columns)
 
 
 @command(app)
@@ -126,9 +130,8 @@ def notes(desk: Desk, contract: Contract) -> None:
     """List the reads and destructions under a contract, as the receiver signed them."""
     with desk.space() as space:
         found = space.vault_notes(desk.whole(contract, space.contracts))
-    heads = desk.say("KIND AT USE ID", "类型 时间 使用 编号").split()
-    names = ("kind", "at", "use_id", "id")
-    desk.show(found, lambda: desk.table(found, dict(zip(names, heads, strict=True))))
+    columns = desk.columns("kind at use_id id", "KIND AT USE ID", "类型 时间 使用 编号")
+    desk.rows(found, columns)
 
 
 def _whole(desk: Desk, space: Any, given: str) -> str:

@@ -62,12 +62,12 @@ def verify(
 
 def _print(desk: Desk, report: evidence.Report) -> None:
     held, failed = desk.say("holds", "成立"), desk.say("FAILS", "不成立")
-    heads = desk.say("CHECK RESULT MEANING", "检查 结果 含义").split()
+    columns = desk.columns("name ok text", "CHECK RESULT MEANING", "检查 结果 含义")
     rows = [
         {"name": c.name, "ok": held if c.ok else failed, "text": desk.say(c.en, c.zh)}
         for c in report.checks
     ]
-    desk.table(rows, dict(zip(("name", "ok", "text"), heads, strict=True)))
+    desk.table(rows, columns)
     for finding in report.findings:
         line = f"{finding.pointer or '/'}  {finding.code}  {desk.say(finding.en, finding.zh)}"
         desk.err.print(line, markup=False)

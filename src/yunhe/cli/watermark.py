@@ -26,9 +26,12 @@ def list_(
     """List who was given marked copies of a product."""
     with desk.space() as space:
         found = space.marked_for(product)
-    heads = desk.say("RECIPIENT MARK SINCE WATERMARK", "接收方 标记 起始 水印").split()
-    names = ("did", "mark", "at", "watermark")
-    desk.show(found, lambda: desk.table(found, dict(zip(names, heads, strict=True))))
+    columns = desk.columns(
+        "did mark at watermark",
+        "RECIPIENT MARK SINCE WATERMARK",
+        "接收方 标记 起始 水印",
+    )
+    desk.rows(found, columns)
 
 
 @command(app)
@@ -57,14 +60,15 @@ def detect(
         if not given:
             why, why_zh = "nobody was given a marked copy of it", "尚无人取得其带水印的副本"
             raise BadArgument(what=product, why=why, why_zh=why_zh)
-        keys, columns = _values(table, given, None if original is None else _read(original))
-        found = space.whose_copy(product, keys, columns)
+        keys, values = _values(table, given, None if original is None else _read(original))
+        found = space.whose_copy(product, keys, values)
     shown = [
         {**each, "z": f"{each['z']:.1f}", "p": f"{each['p']:.1e}"} for each in found["recipients"]
     ]
-    heads = desk.say("RECIPIENT NAMED VALUES Z P", "接收方 指认 值数 Z P").split()
-    names = ("did", "named", "values", "z", "p")
-    desk.show(found, lambda: desk.table(shown, dict(zip(names, heads, strict=True))))
+    columns = desk.columns(
+        "did named values z p", "RECIPIENT NAMED VALUES Z P", "接收方 指认 值数 Z P"
+    )
+    desk.show(found, lambda: desk.table(shown, columns))
     if not any(each["named"] for each in found["recipients"]):
         raise typer.Exit(1)
 
