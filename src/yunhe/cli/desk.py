@@ -320,10 +320,7 @@ def language(chosen: str) -> str:
     """`zh` or `en`: as chosen, or as the environment says."""
     if chosen:
         return "zh" if chosen.lower().startswith("zh") else "en"
-    for name in ("YUNHE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
-        if os.environ.get(name):
-            return "zh" if os.environ[name].lower().startswith("zh") else "en"
-    return "en"
+    return tongues.reader()
 
 
 def command(

@@ -7,6 +7,7 @@ one of ours, its Chinese is made of the facts that stand in the English.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Final
 
@@ -15,6 +16,14 @@ from yunhe.kernel.errors import YunheError, all_errors
 _CODED: Final = re.compile(r"([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*): (.+)", re.DOTALL)
 _HAN: Final = re.compile("[\u4e00-\u9fff]")
 _FACT: Final = re.compile(r"\\\{([a-z_]+)\\\}")
+
+
+def reader() -> str:
+    """`zh` or `en`, as the environment of who reads says."""
+    for name in ("YUNHE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if os.environ.get(name):
+            return "zh" if os.environ[name].lower().startswith("zh") else "en"
+    return "en"
 
 
 def in_both(text: str) -> str:

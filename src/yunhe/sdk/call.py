@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+from yunhe.kernel.errors import Invalid
 from yunhe.sdk import model
 
 T = TypeVar("T")
@@ -45,8 +46,15 @@ Flow = Generator["Call[Any] | Pause", Any, T]
 
 
 def id_of(thing: Any) -> str:
-    """The id of a record; an id is its own."""
-    return str(thing if isinstance(thing, str) else thing.id)
+    """The id of a record; an id is its own. Raises Invalid for what has none."""
+    found = thing if isinstance(thing, str) else getattr(thing, "id", None)
+    if not isinstance(found, str):
+        kind = type(thing).__name__
+        raise Invalid(
+            why=f"a {kind} is no id, and has none",
+            why_zh=f"{kind} 不是编号，也不含编号",
+        )
+    return found
 
 
 def segment(thing: Any) -> str:

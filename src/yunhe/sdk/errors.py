@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx
 
+from yunhe.kernel import tongues
 from yunhe.kernel.errors import Conflict, Invalid, Unavailable, YunheError
 
 
@@ -33,6 +34,11 @@ class YunheRefused(YunheError):
         # The node's values stand before those of the class.
         vars(self).update(code=str(problem["code"]), status=status)
         super().__init__(**(facts if isinstance(facts, dict) else {}))
+
+    def __str__(self) -> str:
+        # Met in a notebook, where nothing else is seen: what it was, why, and what to do.
+        lang = tongues.reader()
+        return f"{self.code}: {self.sentence(lang)} {self.remedy(lang)}".rstrip()
 
     def sentence(self, lang: str = "en") -> str:
         """What the node said, in `zh` where it said it."""

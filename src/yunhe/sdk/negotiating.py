@@ -11,8 +11,9 @@ from typing import Any
 
 from yunhe.sdk.call import PAUSE_S, Call, Flow, Pause, given, many, one, segment, why_ended
 from yunhe.sdk.calls import contract
+from yunhe.sdk.calls import offer as stated
 from yunhe.sdk.errors import NegotiationEnded, NegotiationHeld, NegotiationTimeout
-from yunhe.sdk.model import Contract, Negotiation, Offer, Progress, Terms
+from yunhe.sdk.model import Contract, Hit, Negotiation, Offer, Progress, Terms
 
 POLL_S_MAX = 20  # one held request of a wait; the node allows 30
 
@@ -78,7 +79,7 @@ def propose(
 
 
 def negotiate(
-    offer: Offer,
+    offer: Offer | Hit | str,
     terms: Terms | None = None,
     ask: Mapping[str, Any] | None = None,
     accept: Mapping[str, Any] | None = None,
@@ -87,14 +88,16 @@ def negotiate(
 ) -> Flow[Contract]:
     """Negotiate until there is a contract, and return it.
 
-    `terms` (default: the offer's) with the members of `ask` changed is what we ask for; `accept`
-    changes members of that again and is the furthest we go without being asked. `on_progress` is
-    told each step. Raises NegotiationEnded, NegotiationHeld (the provider's offer waits for a
+    `offer`, or the hit or the code of a product, whose offer is then asked for. `terms` (default:
+    the offer's) with the members of `ask` changed is what we ask for; `accept` changes members of
+    that again and is the furthest we go without being asked. `on_progress` is told each step.
+    Raises NegotiationEnded, NegotiationHeld (the provider's offer waits for a
     decision: `accept_offer`, `counter_offer`, `end_negotiation`), NegotiationTimeout.
     """
     started = time.monotonic()
     wait_s = max(0.0, round(min(POLL_S_MAX, timeout_s), 3)) if on_progress is None else 0.0
-    now: Negotiation = yield propose(offer, terms, ask, accept, wait_s)
+    on: Offer = offer if isinstance(offer, Offer) else (yield stated(offer))
+    now: Negotiation = yield propose(on, terms, ask, accept, wait_s)
     return (yield from _until_contract(now, started, on_progress, timeout_s))
 
 

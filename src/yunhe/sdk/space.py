@@ -44,6 +44,11 @@ RECEIVE_TIMEOUT_S = 3600.0
 class _Verbs:
     """What both clients can do; see their modules for parameters, answers and errors."""
 
+    target: Target
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.target.base}>"
+
     health = Verb(calls.health)
     doctor = Verb(calls.doctor)
     me = Verb(calls.me)
