@@ -265,6 +265,7 @@ DSP_FILTERS_MAX: Final = 16
 DSP_CATALOG_OFFSET_MAX: Final = 1_000_000
 
 # api
+API_HANDS: Final = 40  # verbs at once
 LONG_POLL_S_MAX: Final = 30
 LONG_POLL_READ_S: Final = 0.25
 LONG_POLL_TOLD_MAX: Final = 1024  # negotiations whose last move a long poll begins with
@@ -280,9 +281,6 @@ STATEMENTS_LISTED_MAX: Final = 1000
 RECEIPT_WAIT_S: Final = 3_600  # a cut delivery waits so long for the receipt that lowers it
 DOUBT_ASK_S: Final = 3_600  # how often the outcome of a use in doubt is asked for anew
 PROOF_WAIT_S_MAX: Final = 3.0  # for the sequencer, before a line counts as unproven
-
-# api
-API_HANDS: Final = 40  # verbs at once
 
 # protocols.arrow
 QUERY_THREADS: Final = 16
