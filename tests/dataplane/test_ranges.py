@@ -101,6 +101,11 @@ KEYS_PICKED = [
     "v % 10",
     "abs(v - 18)",
     "CAST(v AS TINYINT)",
+    "CAST(v / 10 AS BIGINT)",
+    "CAST(i AS SMALLINT)",
+    "CAST(i / 0.1 AS INT)",
+    "CAST(floor(i / 10) * 10 AS INT)",
+    "CAST(i / 10 AS INT) * 1000000000",
     "v + w",
     "v * v",
     "10 / v",
@@ -121,6 +126,8 @@ KEYS = [
     "ceil(v)",
     "v - 0.5",
     "100 - i",
+    "CAST(i / 10 AS INT)",
+    "CAST(floor(i / 10) AS BIGINT)",
     "v > 18",
     "v = 18",
     "who, v > 18",
@@ -255,6 +262,26 @@ def test_a_set_of_values_is_what_the_engine_makes_of_it(predicate: str) -> None:
     runs = "".join("x" if held else "." for held in inside).strip(".")
     gaps = [len(gap) for gap in runs.split("x") if gap]
     assert made.holes() == (None if any(gap > 1 for gap in gaps) else len(gaps))
+
+
+ENDS = {
+    "v": [f"{sign}{each}" for sign in "- " for each in ("1e308", "1e300", "1e19", "2147483648")],
+    "i": ["-2147483648", "-2147483647", "-1073741824", "1073741824", "2147483646", "2147483647"],
+}
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if "w" not in key and "," not in key])
+def test_each_group_of_an_accepted_key_is_one_range_to_the_engine(key: str) -> None:
+    """At the ends of a type, too, where arithmetic has no value."""
+    column, kind = ("i", "INTEGER") if "i /" in key or "- i" in key else ("v", "DOUBLE")
+    listed = ", ".join(f"(CAST({each} AS {kind}))" for each in [*ENDS[column], *range(-30, 31)])
+    found = duckdb.execute(
+        f"SELECT {column}, TRY({key}) FROM (VALUES {listed}) t({column}) ORDER BY 1"
+    ).fetchall()
+    labels = [str(label) for _, label in found]
+    for label in set(labels):
+        own = "".join("x" if each == label else "." for each in labels).strip(".")
+        assert [gap for gap in own.split("x") if gap] in ([], ["."]), (label, own)
 
 
 def test_a_number_is_read_to_its_last_digit_and_not_without_end() -> None:

@@ -26,6 +26,7 @@ _WHOLE: Final = re.compile(r"-?\d{1,18}", re.ASCII)
 _STEPS_MAX: Final = 4  # of arithmetic in a key: with factors as below nothing finite is beyond a
 _FACTOR_MAX: Final = 10**9  # DOUBLE, which would put both ends of the values into one group
 _DIGITS_MIN: Final = -6  # of rounding, which overflows near both ends of a type
+_WIDTHS: Final = (exp.DType.TINYINT, exp.DType.SMALLINT, exp.DType.INT, exp.DType.BIGINT)
 _NARROW: Final = (
     *(exp.DType.TINYINT, exp.DType.SMALLINT, exp.DType.UTINYINT, exp.DType.USMALLINT),
 )
@@ -269,7 +270,9 @@ def _steps(node: exp.Expr) -> tuple[int, bool] | None:
         return 0, node.type is not None and node.type.is_type(exp.DType.DOUBLE)
     if isinstance(node, (exp.Cast, exp.TryCast)):
         inner = _steps(node.this)
-        return (inner[0], True) if inner and node.to.is_type(exp.DType.DOUBLE) else None
+        if inner and node.to.is_type(exp.DType.DOUBLE):
+            return inner[0], True
+        return (inner[0], False) if inner and _fits(node) else None
     if isinstance(node, (exp.Floor, exp.Ceil, exp.Round)):
         inner = _steps(node.this)
         return inner if inner and _rounds(node, inner[1]) else None
@@ -286,6 +289,20 @@ def _steps(node: exp.Expr) -> tuple[int, bool] | None:
         return (steps, double) if double or steps == 1 else None
     small = number and 1 / Fraction(_FACTOR_MAX) <= abs(number) <= _FACTOR_MAX
     return (steps, double) if double and small else None
+
+
+def _fits(cast: exp.Expr) -> bool:
+    """Whether a cast to a whole number is of one that was as wide, and has only been divided."""
+    node = cast.this.unnest()
+    while isinstance(node, (exp.Floor, exp.Ceil, exp.Round, exp.Div)):
+        number = _number(node.expression) if isinstance(node, exp.Div) else None
+        if isinstance(node, exp.Div) and (number is None or abs(number) < 1):
+            return False
+        node = node.this.unnest()
+    return node.type is not None and any(
+        node.type.is_type(*_WIDTHS[: at + 1]) and cast.to.is_type(*_WIDTHS[at:])
+        for at in range(len(_WIDTHS))
+    )
 
 
 def _rounds(node: exp.Expr, double: bool) -> bool:
