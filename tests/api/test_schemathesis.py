@@ -25,7 +25,10 @@ from yunhe.identity import Peer, SelfIssued
 HOUSE = "/api/v1"
 DSP, DCP = "/dsp/", "/dcp/"
 FACES = (DSP, DCP, "/tds/", "/data/", "/log/", "/.well-known/")
-EXAMPLES = 24
+EXAMPLES = 24  # of each operation and mode: what bounds a test here
+# How long they take is the machine's affair: an hour of load must not fail what holds. Only what
+# hangs is ended.
+pytestmark = pytest.mark.timeout(1800)
 MEMBER = "did:web:member.example"
 SETTINGS = settings(
     max_examples=EXAMPLES,
