@@ -36,7 +36,7 @@ from yunhe import (
     sources,
     vault,
 )
-from yunhe.kernel import limits
+from yunhe.kernel import limits, logs
 from yunhe.kernel.asgi import Hands, Threads
 from yunhe.kernel.chores import Chores
 from yunhe.kernel.clock import Clock, SystemClock
@@ -113,6 +113,7 @@ class Node:
             config.review,
             config.data_dir / "search",
             _check_terms,
+            self.identity.ring.signer_of,
         )
 
     def _agreement(self) -> None:
@@ -302,7 +303,7 @@ class Node:
             self.control,
             self.plane,
             self._tables,
-            apps.keys(self.config.did, sign, who.keys_of),
+            apps.keys(self.config.did, sign, who.ring.signer_of),
             self.exchange,
             self._received,
             lambda did, name, body: wire.call(who.address_of(did), did, name, body),
@@ -436,9 +437,7 @@ def server(node: Node, up: Callable[[], object] = lambda: None) -> uvicorn.Serve
 
 def serve(config: NodeConfig, up: Callable[[Node], object] = lambda _node: None) -> None:
     """Run the node until SIGTERM or Ctrl-C; `up` is called once it listens."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for chatty in ("httpx", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logs.begin()
     config = replace(config, data_dir=config.data_dir.resolve())
     # Nothing is written before folder and address are certainly ours.
     with (

@@ -73,10 +73,10 @@ __all__ = [
 def keys(
     did: str,
     key: SigningKey,
-    keys_of: Callable[[str], tuple[Mapping[str, Any], ...]],
+    signer_of: Callable[[str, str], Mapping[str, Any]],
 ) -> Keys:
     """How a node signs its manifests, which are for everybody, and whom it believes."""
-    return Keys(did, lambda text: jws_detached(key, text), keys_of)
+    return Keys(did, lambda text: jws_detached(key, text), signer_of)
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,11 @@ class Books(Protocol):
 
 @dataclass(frozen=True)
 class Keys:
-    """How this node signs and whom it believes: `sign(payload)`, `keys_of(did)`."""
+    """How this node signs and whom it believes: `sign(payload)`, `signer_of(did, jws)`."""
 
     did: str
     sign: Callable[[bytes], str]
-    keys_of: Callable[[str], tuple[Mapping[str, Any], ...]]
+    signer_of: Callable[[str, str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -129,16 +129,10 @@ class Desk:
     def check_signature(self, manifest: Manifest, jws: str) -> None:
         """Raise AppSignatureInvalid unless the author it names signed it."""
         try:
-            keys = self.keys.keys_of(manifest.author)
+            jwk = self.keys.signer_of(manifest.author, jws)
+            verify_jws_detached(dict(jwk), jws, manifest.signed)
         except YunheError as error:
             raise AppSignatureInvalid(str(error)) from error
-        for jwk in keys:
-            try:
-                verify_jws_detached(dict(jwk), jws, manifest.signed)
-            except YunheError:
-                continue
-            return
-        raise AppSignatureInvalid
 
 
 def keep(path: Path, data: bytes) -> None:

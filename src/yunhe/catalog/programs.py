@@ -6,6 +6,7 @@ does not run or read a program: whoever takes one reads its manifest strictly, a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from yunhe.catalog import store, tokens
@@ -13,19 +14,25 @@ from yunhe.catalog.errors import NotTheOrigin, RecordMalformed, SearchTooWide
 from yunhe.catalog.model import Json, Program, Text
 from yunhe.catalog.search import terms_of
 from yunhe.identity import Peer
-from yunhe.kernel import limits
+from yunhe.kernel import keys, limits
 from yunhe.kernel.canonical import dumps, sha256_hex
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import YunheError
-from yunhe.kernel.keys import verify_jws_detached
 
 PROGRAM: Final = "app:"  # before the digest, in the local id of an entry
 _TEXTS: Final = ("name", "version", "kind")
 
 
-def check_signed(record: Json, peer: Peer) -> None:
+# (DID, JWS) -> the public key by which the one signed the other
+SignerOf = Callable[[str, str], Mapping[str, Any]]
+
+
+def check_signed(record: Json, peer: Peer, signer_of: SignerOf | None) -> None:
     """Raise NotTheOrigin unless `peer` is the manifest's author and signed it, and RecordMalformed
-    unless the record is named after the manifest's digest."""
+    unless the record is named after the manifest's digest.
+
+    `signer_of` finds the author's key of then, where it was rotated since; it may fetch.
+    """
     manifest = record.get("manifest")
     if not isinstance(manifest, dict) or not all(
         isinstance(said := manifest.get(name), str) and 0 < len(said) <= 64 for name in _TEXTS
@@ -36,7 +43,11 @@ def check_signed(record: Json, peer: Peer) -> None:
     if manifest.get("author") != peer.did:
         raise NotTheOrigin
     try:
-        verify_jws_detached(dict(peer.jwk), str(record.get("jws")), dumps(manifest))
+        jws = str(record.get("jws"))
+        jwk: Mapping[str, Any] = peer.jwk
+        if signer_of is not None and keys.jws_kid(jws) != jwk.get("kid"):
+            jwk = signer_of(peer.did, jws)
+        keys.verify_jws_detached(dict(jwk), jws, dumps(manifest))
     except YunheError as error:
         raise NotTheOrigin from error
 

@@ -31,7 +31,7 @@ from yunhe.catalog.model import (
     Registration,
     Text,
 )
-from yunhe.catalog.programs import PROGRAM, Programs, check_signed
+from yunhe.catalog.programs import PROGRAM, Programs, SignerOf, check_signed
 from yunhe.catalog.rules_policy import Asked, tables_of
 from yunhe.catalog.search import Search, hit_of, is_public, may_see
 from yunhe.catalog.states import LISTING, can, step
@@ -67,11 +67,13 @@ class Register:
         review: str = "manual",
         index_folder: Path | None = None,
         check_terms: CheckTerms | None = None,
+        signer_of: SignerOf | None = None,
     ) -> None:
         self._db = db
         self._evidence = evidence
         self._read_terms = read_terms
         self._check_terms = check_terms
+        self._signer_of = signer_of
         self._region = region
         self._auto = review == "auto"
         self._search = Search(db, index_folder)
@@ -100,7 +102,7 @@ class Register:
             if claimed != (peer.did, peer.subject_code):  # K2
                 raise NotTheOrigin
         if kind == "application":
-            check_signed(record, peer)
+            check_signed(record, peer, self._signer_of)
         return self._db.write(lambda tx: self._receive(tx, kind, record, peer))
 
     def _receive(self, tx: Tx, kind: str, record: Json, peer: Peer) -> Registration:
