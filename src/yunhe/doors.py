@@ -7,7 +7,6 @@ nothing else. Grants, uses and limits are rows of the one database, so they hold
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import signal
@@ -19,7 +18,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from yunhe import node as nodes
-from yunhe.kernel import limits
+from yunhe.kernel import limits, logs
 from yunhe.kernel.asgi import problem_response
 from yunhe.kernel.chores import Chores
 from yunhe.kernel.errors import NotFound
@@ -62,7 +61,7 @@ def opened(config: NodeConfig) -> Iterator[Several]:
 
 def _door(config: NodeConfig, number: int, sockets: list[socket.socket]) -> None:
     """One process: the parts of the node, of which only the data door answers."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.begin()
     home = _home(config.data_dir, number)
     node = nodes.Node(replace(config, data_dir=home, flight_listen=""), holder=_holder(home))
     node.app = _OnlyData(node.app)
