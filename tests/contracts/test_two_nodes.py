@@ -306,9 +306,11 @@ def test_a_spoilt_agreement_ends_the_negotiation_by_name(
     n = pair.consumer.contracts.negotiation(n.id)
     assert n.error is not None
     assert n.error.code == code
+    assert n.error.text("zh") != n.error.text("en")
     theirs = pair.provider.contracts.negotiation(n.peer_pid).error
     assert theirs is not None
     assert theirs.code == code
+    assert theirs.text("zh") != theirs.text("en")
     assert pair.consumer.contracts.contracts() == pair.provider.contracts.contracts() == []
 
 
@@ -327,6 +329,7 @@ def test_a_wrong_counter_signature_ends_it(pair: Pair, tmp_path: Path) -> None:
     error = pair.consumer.contracts.negotiation(n.id).error
     assert error is not None
     assert error.code == "CONSUMER_SIGNATURE_INVALID"
+    assert error.text("zh") != error.text("en")
 
 
 def test_a_peer_that_does_not_sign_is_shown_as_such(pair: Pair) -> None:
@@ -351,6 +354,7 @@ def test_another_contracts_id_cannot_be_taken(pair: Pair) -> None:
     error = pair.consumer.contracts.negotiation(n.id).error
     assert error is not None
     assert error.code == "AGREEMENT_ID_TAKEN"
+    assert error.text("zh") != error.text("en")
 
 
 @pytest.mark.parametrize("names", [("EdDSA", "Ed25519"), ("Ed25519", "EdDSA"), ("EdDSA", "EdDSA")])

@@ -35,9 +35,10 @@ from yunhe.contracts.model import (
 from yunhe.contracts.policy import Policy
 from yunhe.contracts.proposals import offer_facts
 from yunhe.contracts.rules import Verb
+from yunhe.contracts.signed import signature_of
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Tx
-from yunhe.kernel.keys import BadSignature, jws_detached, verify_jws_detached
+from yunhe.kernel.keys import jws_detached
 
 # The provider chooses it, and the consumer's people end the contract by it: it must fit whole into
 # a path, a line of a shell and the outbox.
@@ -108,14 +109,9 @@ def _checked(
         return Why(SignatureReason.UNREADABLE, (bad.sentence("en"), bad.sentence("zh")))
     if (wrong := _wrong(desk, n, draft)) is not None:
         return wrong
-    signature = ""
-    if message.signature and peer.jwk is not None:
-        try:
-            verify_jws_detached(dict(peer.jwk), message.signature, message.document)
-        except BadSignature as bad:
-            reason = "The provider's signature does not verify over the agreement."
-            return Why(SignatureReason.PROVIDER_SIGNATURE, (reason, bad.sentence("en")))
-        signature = message.signature
+    signature = signature_of(_THEM, peer, message.signature, message.document)
+    if isinstance(signature, Why):
+        return signature
     agreement = Agreement(
         id=draft.id,
         document=message.document,
@@ -127,7 +123,8 @@ def _checked(
         provider_jws=signature,
     )
     if not store.insert_agreement(tx, agreement):
-        return Why("AGREEMENT_ID_TAKEN", ("Another agreement already has this id.",))
+        taken = ("Another agreement already has this id.", "已有另一份协议使用该编号。")
+        return Why("AGREEMENT_ID_TAKEN", taken)
     return agreement
 
 
@@ -141,9 +138,11 @@ def _wrong(desk: Desk, n: Negotiation, draft: Draft) -> Why | None:
             ),
         )
     if draft.provider_did != n.peer_did or draft.consumer_did != desk.did:
-        return Why(SignatureReason.PARTY_CHANGED, ("The agreement names other parties.",))
+        parties = ("The agreement names other parties.", "协议载明的当事方与协商双方不一致。")
+        return Why(SignatureReason.PARTY_CHANGED, parties)
     if draft.product_code != n.product_code:
-        return Why(SignatureReason.PRODUCT_CHANGED, ("The agreement names another product.",))
+        product = ("The agreement names another product.", "协议载明的产品与协商的产品不一致。")
+        return Why(SignatureReason.PRODUCT_CHANGED, product)
     if not same_policy(draft.policy, n.last_offer.policy):
         return Why(
             SignatureReason.TERMS_CHANGED,

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from yunhe.contracts import lifecycle, store
 from yunhe.contracts.desk import Desk, end, move, new_pid, next_state, note, tell
-from yunhe.contracts.errors import ProductNotOffered, SignatureReason
+from yunhe.contracts.errors import ProductNotOffered
 from yunhe.contracts.messages import (
     ContractAcceptance,
     ContractAgreement,
@@ -31,9 +31,10 @@ from yunhe.contracts.model import (
 from yunhe.contracts.policy import Policy
 from yunhe.contracts.proposals import offer_facts
 from yunhe.contracts.rules import Verb
+from yunhe.contracts.signed import signature_of
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Tx
-from yunhe.kernel.keys import BadSignature, jws_detached, verify_jws_detached
+from yunhe.kernel.keys import jws_detached
 
 _US, _THEM = Side.PROVIDER, Side.CONSUMER
 
@@ -88,25 +89,14 @@ def hear_verification(
     agreement = n.agreement
     if agreement is None:  # the table lets nobody verify before AGREED
         raise LookupError(n.id)
-    signature = ""
-    if message.signature and peer.jwk is not None:
-        try:
-            verify_jws_detached(dict(peer.jwk), message.signature, agreement.document)
-        except BadSignature as bad:
-            reason = "The consumer's signature does not verify over the agreement."
-            verified = _verified(desk, tx, n, "")
-            return end(
-                desk, tx, verified, Why(SignatureReason.CONSUMER_SIGNATURE, (reason, str(bad)))
-            )
-        signature = message.signature
+    found = signature_of(_THEM, peer, message.signature, agreement.document)
+    signature = "" if isinstance(found, Why) else found
+    if signature:
         store.set_consumer_signature(tx, agreement.id, signature)
-    return _verified(desk, tx, n, signature)
-
-
-def _verified(desk: Desk, tx: Tx, n: Negotiation, signature: str) -> Negotiation:
-    signed = n.agreement and replace(n.agreement, consumer_jws=signature)
-    facts = {"agreement": signed.id if signed else "", "consumer_jws": signature}
-    return move(desk, tx, n, Verb.VERIFY, _THEM, facts, agreement=signed)
+    facts = {"agreement": agreement.id, "consumer_jws": signature}
+    signed = replace(agreement, consumer_jws=signature)
+    verified = move(desk, tx, n, Verb.VERIFY, _THEM, facts, agreement=signed)
+    return end(desk, tx, verified, found) if isinstance(found, Why) else verified
 
 
 def say_offer(desk: Desk, tx: Tx, n: Negotiation, policy: Policy) -> Negotiation:

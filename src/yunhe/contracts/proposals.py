@@ -52,7 +52,7 @@ def hear_next(desk: Desk, tx: Tx, n: Negotiation, message: Proposal, _peer: Part
     if message.product_code and message.product_code != n.product_code:
         raise MessageMisaddressed(field="offer.target")
     if not room(n):
-        return end(desk, tx, n, Why("NO_AGREEMENT", ("Too many offers.",)))
+        return end(desk, tx, n, Why("NO_AGREEMENT", ("Too many offers.", "要约次数过多。")))
     offer = _offer(tx, message)
     facts = offer_facts(offer)
     return move(desk, tx, n, message.verb, message.sender, facts, offers=(*n.offers, offer))

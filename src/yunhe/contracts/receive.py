@@ -75,7 +75,9 @@ def negotiation_message(
         wish = (message.product_code, message.policy)
         same = known is not None and (known.product_code, known.offers[0].policy) == wish
         if _again(tx, message, peer, known, same):
-            return known or _missing()
+            if known is None:
+                raise NegotiationUnknown
+            return known
         n = proposals.hear_first(desk, tx, message, peer)
     else:
         n = _addressed(store.negotiation(tx, message.receiver_pid, lock=True), message, peer)
@@ -83,10 +85,6 @@ def negotiation_message(
             return n
         n = _HEAR[type(message)](desk, tx, n, message, peer)
     return act(desk, tx, n, _decide(desk, tx, n))
-
-
-def _missing() -> Negotiation:
-    raise NegotiationUnknown
 
 
 def _again(

@@ -197,7 +197,8 @@ def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> T
             said = old.error or Why("")
             raise TransfersSuspended(reason=said.text("en"), reason_zh=said.text("zh"))
     for old in still_open[limits.TRANSFERS_OPEN_MAX - 1 :]:
-        why = Why("TRANSFER_SUPERSEDED", ("Too many open transfers; newer ones replace this.",))
+        many = "Too many open transfers; newer ones replace this."
+        why = Why("TRANSFER_SUPERSEDED", (many, "未结束的传输过多，本次传输由较新的取代。"))
         say(desk, tx, old, TransferVerb.TERMINATE, why)
     transfer = Transfer(
         id=new_pid(tx),
@@ -244,7 +245,7 @@ def answer(desk: Desk, tx: Tx, t: Transfer) -> Transfer:
 
 def say(desk: Desk, tx: Tx, t: Transfer, verb: TransferVerb, why: Why | None = None) -> Transfer:
     """Start, suspend, complete or terminate from our side, and tell the peer."""
-    reason = why or Why("BY_CHOICE", ("The participant chose so.",))
+    reason = why or Why("BY_CHOICE", ("The participant chose so.", "参与方自行决定。"))
     changes: dict[str, Any] = {}
     if verb in (TransferVerb.SUSPEND, TransferVerb.TERMINATE):
         changes["error"] = reason
