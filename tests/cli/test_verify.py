@@ -123,3 +123,15 @@ def test_an_open_period_holds_and_is_told(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "NOTHING_SETTLED" in result.stdout
     assert json.loads(verify(bundle, trust, "--json").stdout)["notices"]
+
+
+@pytest.mark.parametrize("which", ["bundle", "trust"])
+def test_a_file_beyond_all_bounds_is_not_read(tmp_path: Path, trust: Path, which: str) -> None:
+    """A stranger's bundle must not take the auditor's memory: a terabyte, of which nothing is."""
+    huge, small = tmp_path / "huge.json", tmp_path / "bundle.json"
+    small.write_text("{}", encoding="utf-8")
+    with huge.open("wb") as file:
+        file.truncate(1 << 40)
+    result = verify(huge, trust) if which == "bundle" else verify(small, huge)
+    assert result.exit_code == 2, result.output
+    assert "64 MB" in result.stderr

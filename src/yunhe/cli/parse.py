@@ -59,7 +59,9 @@ def form(path: Path) -> dict[str, Any]:
 def json_file(path: Path) -> dict[str, Any]:
     """A JSON object read strictly: no duplicate members, bounded size and depth."""
     try:
-        found = canonical.loads_strict(path.read_bytes(), bytes_max=FILE_BYTES_MAX)
+        with path.open("rb") as file:  # a stranger made it: what is too much is not even read
+            data = file.read(FILE_BYTES_MAX + 1)
+        found = canonical.loads_strict(data, bytes_max=FILE_BYTES_MAX)
     except OSError as error:
         raise unusable(path, error) from error
     except TooLarge as error:
