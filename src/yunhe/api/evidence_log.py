@@ -42,6 +42,7 @@ def proof(entry_id: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
         "hashes": [each.hex() for each in found.hashes],
         "checkpoint": found.checkpoint,
         "entry": found.entry.decode(),
+        "tlog_proof": found.text(),
     }
 
 
