@@ -84,6 +84,8 @@ def test_a_fault_of_ours_shows_neither_traceback_nor_detail(
     assert result.exit_code == 5
     assert "Traceback" not in result.output
     assert "secret inside" not in result.output
+    assert "COMMAND_FAILED" in result.output
+    assert "YUNHE_DEBUG=1" in result.output  # who runs a command is told how to see more
     monkeypatch.setenv("YUNHE_DEBUG", "1")
     assert isinstance(_run(_breaks).exception, RuntimeError)
 

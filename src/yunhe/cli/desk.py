@@ -24,10 +24,10 @@ from rich.table import Table
 from rich.tree import Tree
 
 from yunhe.cli import words
-from yunhe.cli.errors import BadArgument, Exit, NoNodeGiven, exit_code
+from yunhe.cli.errors import BadArgument, CommandFailed, Exit, NoNodeGiven, exit_code
 from yunhe.kernel import tongues
 from yunhe.kernel.clock import iso, parse_iso, to_second
-from yunhe.kernel.errors import Internal, YunheError
+from yunhe.kernel.errors import YunheError
 from yunhe.kernel.money import yuan
 from yunhe.sdk import Space, Terms, YunheRefused, connect
 
@@ -371,4 +371,4 @@ def _guarded(work: Callable[..., int | None], desk: Desk, given: dict[str, Any])
     except Exception as error:  # the last door: no traceback at people
         if os.environ.get("YUNHE_DEBUG"):
             raise
-        return desk.fail(Internal(detail=repr(error)))
+        return desk.fail(CommandFailed(why=type(error).__name__))

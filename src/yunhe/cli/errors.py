@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from yunhe.kernel.errors import Invalid, Unavailable, YunheError
+from yunhe.kernel.errors import Internal, Invalid, Unavailable, YunheError
 from yunhe.sdk import NegotiationTimeout, YunheRefused
 
 
@@ -68,6 +68,14 @@ class ExtraMissing(Invalid):
     zh = "该命令需要安装扩展“{extra}”，当前缺少 {module}。"
     mend_en = "Install it: pip install 'yunhe[{extra}]'"
     mend_zh = "请安装：pip install 'yunhe[{extra}]'"
+
+
+class CommandFailed(Internal):
+    code = "COMMAND_FAILED"
+    en = "The command failed within itself: {why}."
+    zh = "命令内部出错：{why}。"
+    mend_en = "Run it again with YUNHE_DEBUG=1, which shows where, and report that."
+    mend_zh = "请设置 YUNHE_DEBUG=1 后重新执行以显示出错位置，并反馈该信息。"
 
 
 class NotVerified(YunheError):

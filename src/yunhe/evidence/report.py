@@ -104,7 +104,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     ),
     "NOT_EQUAL": (
         "says {found}, but {other} says {expected}",
-        "此处为 {found}，而 {other} 为 {expected}",
+        "此处为 {found}，而{other}为 {expected}",
     ),
     "FEE": (
         "the fee is {found} fen; the agreed price gives {expected}",
