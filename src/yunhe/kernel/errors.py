@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar, Final
 
-from yunhe.kernel import limits
+from yunhe.kernel import limits, whys
 
 
 class YunheError(Exception):
@@ -93,6 +93,9 @@ def _bounded(fact: Any) -> Any:
 def _in_zh(facts: dict[str, Any]) -> dict[str, Any]:
     # So that one sentence speaks one language, where the reason is known in both.
     chinese = {name[:-3]: fact for name, fact in facts.items() if name.endswith("_zh")}
+    if isinstance(why := facts.get("why"), str) and "why" not in chinese:
+        found = whys.chinese(why)
+        chinese |= {"why": found, "why_zh": found} if found else {}
     return {**facts, **chinese} if chinese else facts
 
 
