@@ -237,3 +237,46 @@ def test_swaps_of_any_two_positions_are_found_in_32_characters() -> None:
 def test_random_parts_come_from_the_ids_of_a_transaction(value: object) -> None:
     random = ids.random8(str(value))
     assert ids.allocate(CodeType.PRODUCT, SUBJECTS[5], "3301", random).random == random
+
+
+PRODUCT, REGIONAL, INDUSTRY = CodeType.PRODUCT, CodeType.REGIONAL_NODE, CodeType.INDUSTRY_NODE
+
+
+@pytest.mark.parametrize(
+    ("type_", "region", "random", "fault"),
+    [
+        (PRODUCT, "3301", "A1B2C3D", "alphabet"),
+        (PRODUCT, "3301", "A1B2C3D4E", "alphabet"),
+        (PRODUCT, "3301", "a1B2C3D4", "alphabet"),
+        (PRODUCT, "3301", "A1B2C3D*", "alphabet"),
+        (PRODUCT, "330", "A1B2C3D4", "region"),
+        (PRODUCT, "33010", "A1B2C3D4", "region"),
+        (PRODUCT, "33A1", "A1B2C3D4", "region"),
+        (PRODUCT, "٣٣٠١", "A1B2C3D4", "region"),
+        (PRODUCT, "0000", "A1B2C3D4", "region"),
+        (PRODUCT, "0098", "A1B2C3D4", "region"),
+        (REGIONAL, "0084", "A1B2C3D4", "region"),
+        (INDUSTRY, "3301", "A1B2C3D4", "region"),
+    ],
+)
+def test_nothing_is_allocated_that_could_not_be_read(
+    type_: CodeType, region: str, random: str, fault: str
+) -> None:
+    with pytest.raises(BadCode) as refused:
+        ids.allocate(type_, SUBJECTS[5], region, random)
+    assert refused.value.facts["fault"] == fault
+
+
+def test_a_region_of_letters_is_none_though_the_check_is_right() -> None:
+    body = "6" + SUBJECTS[5] + "33A1" + "0F3K8T1W"
+    with pytest.raises(BadCode) as refused:
+        ids.parse(body + ids.check37(body))
+    assert refused.value.facts["fault"] == "region"
+
+
+@pytest.mark.parametrize("digit", ["", "88", "X", "٨"])
+def test_the_type_of_a_contract_is_one_digit(digit: str) -> None:
+    node = ids.parse(VALID["V5 business node"])
+    with pytest.raises(BadCode) as refused:
+        ids.allocate_contract_id(node, datetime(2025, 9, 1, tzinfo=UTC), "A1B2C3D4", digit)
+    assert refused.value.facts["fault"] == "type"
