@@ -10,7 +10,11 @@ from api.conftest import Lone
 @pytest.mark.parametrize(
     ("body", "en", "zh"),
     [
-        ({"name": "n", "roles": ["boss"]}, "roles.0: it is one of", "roles.0：应为以下之一"),
+        (
+            {"name": "n", "roles": ["boss"]},
+            "roles.0: it is one of",
+            "'user'、'auditor'、",
+        ),
         ({"name": "n", "rules": []}, "roles: it is required", "roles：必须填写"),
         (
             {"name": "n", "roles": ["user"], "kewords": 1},

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.tree import Tree
 from typer.testing import CliRunner
 
+from yunhe.cli import terms
 from yunhe.cli.desk import Desk, command, language, plain
 from yunhe.cli.errors import Exit, NotVerified, exit_code
 from yunhe.kernel.errors import Conflict, Denied, Internal, Invalid, Unavailable, YunheError
@@ -158,3 +159,12 @@ def test_headings_and_refusals_of_others_do_not_steer_the_terminal(
     assert control not in shown + told
     assert "[blink]age" in shown
     assert "[blink]A" in told
+
+
+@pytest.mark.parametrize(
+    ("lang", "expected"),
+    [("en", "until 2099-12-31T00:00:00Z, uses 3"), ("zh", "到期 2099-12-31T00:00:00Z，次数 3")],
+)
+def test_bounds_are_said_in_words(lang: str, expected: str) -> None:
+    found = {"expires_at": "2099-12-31T00:00:00.000000Z", "uses_max": 3, "of_later": 1}
+    assert terms.bounds(Desk("", "", False, False, lang), found) == expected

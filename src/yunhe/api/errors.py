@@ -55,7 +55,12 @@ def form_fault(fault: Mapping[str, Any], spelled: Mapping[str, str]) -> tuple[st
     en, zh = _FORM_FAULTS.get(kind, ("", ""))
     facts = {name: str(value)[:200] for name, value in told.items()}
     try:
-        return (en.format_map(facts), zh.format_map(facts)) if en else (said, said)
+        if not en:
+            return said, said
+        listed = {
+            each: fact.replace(" or ", "、").replace(", ", "、") for each, fact in facts.items()
+        }
+        return en.format_map(facts), zh.format_map(listed)
     except KeyError:  # another version of pydantic, with other facts
         return said, said
 

@@ -154,7 +154,7 @@ def explain(desk: Desk, contract: Contract, text: Sql) -> None:
         lines = {
             desk.say("columns read", "读取的列"): ", ".join(found.fields),
             desk.say("minimum group", "最小分组"): str(found.minimum_group or "") or None,
-            desk.say("bounds", "限额"): "; ".join(f"{n} {v}" for n, v in found.bounds.items()),
+            desk.say("bounds", "限额"): terms.bounds(desk, found.bounds),
             **_budget(desk, found.left or Left()),
             desk.say("governed query", "受控查询"): found.sql,
         }

@@ -75,7 +75,8 @@ def _telling(desk: Desk, space: Space) -> Iterator[None]:
 def _told(desk: Desk, step: Progress) -> None:
     if desk.json:
         return
-    by = step.negotiation.offers[-1].by if step.negotiation.offers else ""
+    last = step.negotiation.offers[-1:]
+    by = words.of(desk, words.ROLES, last[0].by) if last else ""
     line = f"{step.seconds:7.2f} s  {desk.state(step.negotiation.state):<10} {by}"
     desk.err.print(line.rstrip(), markup=False)
 

@@ -56,6 +56,15 @@ def compare(desk: Desk, asked: Terms | None, offered: Terms | None) -> None:
     desk.table(rows, columns | {"mark": ""})
 
 
+def bounds(desk: Desk, found: Mapping[str, Any]) -> str:
+    """Members of terms that bound something, in words on one line."""
+    bare = Terms(purposes=(), columns=())
+    known = {name: value for name, value in found.items() if name in bare.to_json()}
+    said, free = _lines(desk, bare.but(known)), _lines(desk, bare)
+    words = [f"{name} {text}" for name, text in said.items() if text and text != free[name]]
+    return desk.say(", ", "，").join(words)
+
+
 def price(desk: Desk, per_use_fen: int, per_row_fen: int) -> str:
     """A price in words."""
     if not per_use_fen and not per_row_fen:
