@@ -255,6 +255,28 @@ def test_a_peer_that_was_quick_and_is_slow_now_holds_few_threads(
     assert peers.grow() == (0, [])  # nothing takes long any more
 
 
+def test_whoever_refuses_takes_no_thread_for_each_message(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member may begin a thousand negotiations from an address where nobody answers."""
+    monkeypatch.setattr(limits, "OUTBOX_BACKOFF_S_MIN", 30)  # as after the tenth attempt
+    outbox, failed = Outbox(db), threading.Semaphore(0)
+
+    def refuse(_message: Message) -> None:
+        failed.release()
+        raise Retry("nobody there")
+
+    outbox.deliver("k", refuse)
+    outbox.start()
+    before = threading.active_count()
+    for number in range(200):
+        send(db, f"c{number}", number)
+    for _ in range(200):
+        assert failed.acquire(timeout=10)
+    assert threading.active_count() <= before + limits.OUTBOX_EXTRA_MAX
+    outbox.stop()
+
+
 def test_seen_is_per_peer(any_db: Database) -> None:
     assert not any_db.write(lambda tx: seen(tx, "a", "1"))
     assert any_db.write(lambda tx: seen(tx, "a", "1"))

@@ -20,6 +20,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from yunhe.kernel import limits
+from yunhe.kernel.alarms import Alarms
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Database, Json, Tx, UtcTime, metadata
 from yunhe.kernel.turns import Peers, Turn
@@ -194,6 +195,7 @@ class Outbox:
         self._busy: set[str] = set()
         self._again: dict[str, Message | None] = {}  # what rang: its head, where that is ours
         self._stop = threading.Event()
+        self._alarms = Alarms("outbox-alarms")
         self._threads: list[threading.Thread] = []
         self._timer: threading.Thread | None = None
         db.events.on(Enqueued, self._enqueued)
@@ -231,10 +233,12 @@ class Outbox:
         self._employ(limits.OUTBOX_WORKERS)
         self._timer = threading.Thread(target=self._tick, name="outbox-timer", daemon=True)
         self._timer.start()
+        self._alarms.start()
 
     def stop(self) -> None:
         """Stop after the messages under way."""
         self._stop.set()
+        self._alarms.stop()
         if self._timer is not None:
             self._timer.join()  # it employs nobody from here on
         for _ in self._threads:
@@ -443,9 +447,8 @@ class Outbox:
         again = tx.now + timedelta(seconds=wait)
         self._set(tx, message, attempts=attempts, next_at=again, last_error=why[:500])
         # A short first pause is not the timer's business: it may be mid-sleep.
-        alarm = threading.Timer(wait, self._offer, (message.conversation, message.peer))
-        alarm.daemon = True
-        tx.after_commit(alarm.start)
+        again_of = (message.conversation, message.peer)
+        tx.after_commit(lambda: self._alarms.set(wait, lambda: self._offer(*again_of)))
 
     def _fail(self, tx: Tx, message: Message, why: str) -> None:
         self._set(tx, message, state="failed", attempts=message.attempts + 1, last_error=why[:500])
