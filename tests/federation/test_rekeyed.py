@@ -63,5 +63,7 @@ def test_the_answers_of_a_parent_whose_key_is_pinned_are_refused_with_another(
     assert hospital.federation.search("脂肪肝").total == 0
     office.identity.rotation.rotate("did")
     clock.advance(limits.DID_CACHE_S + 1)
-    with pytest.raises(AnswerUntrusted):
+    with pytest.raises(AnswerUntrusted, match="no key that is known") as refused:
         hospital.federation.search("脂肪肝")
+    assert "已知密钥" in refused.value.sentence("zh")
+    assert "trust_roots" in refused.value.remedy("zh")

@@ -94,7 +94,7 @@ class TdsClient:
                 for chunk in got.iter_raw():
                     raw += chunk
                     if len(raw) > limits.TDS_REPLY_BYTES_MAX:
-                        raise AnswerUntrusted(did=did, why="it is too large")
+                        raise AnswerUntrusted(did=did, why="it is too large", why_zh="应答过大")
                     if time.monotonic() > deadline:
                         raise PeerUnavailable(detail="too slow", did=did)
                 return got.status_code, got.headers, bytes(raw)
@@ -111,12 +111,17 @@ class TdsClient:
             frame = framing.read(headers, self._identity.clock.now())
             envelope = framing.read_body(raw, limits.TDS_REPLY_BYTES_MAX)
             if frame.sequence != sequence or frame.name != name:
-                raise AnswerUntrusted(did=did, why="it answers another message")
+                en, zh = "it answers another message", "它应答的是另一条消息"
+                raise AnswerUntrusted(did=did, why=en, why_zh=zh)
             self._check(did, frame, envelope)
         except AnswerUntrusted:
             raise
+        except BadSignValue as error:
+            en, zh = "no key that is known of it signed this", "签名不是其任何已知密钥所作"
+            raise AnswerUntrusted(did=did, why=en, why_zh=zh) from error
         except YunheError as error:
-            raise AnswerUntrusted(detail=str(error), did=did, why="it is not signed") from error
+            en, zh = "it is not a signed answer", "不是带签名的应答"
+            raise AnswerUntrusted(detail=str(error), did=did, why=en, why_zh=zh) from error
         return envelope
 
     def _check(self, did: str, frame: framing.Frame, envelope: dict[str, Any]) -> None:

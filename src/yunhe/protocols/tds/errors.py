@@ -84,8 +84,11 @@ class AnswerUntrusted(Unauthenticated):
     code = "TDS_ANSWER_UNTRUSTED"
     en = "The answer of {did} cannot be trusted: {why}."
     zh = "{did} 的应答不可信：{why}。"
-    mend_en = "Check the peer's address and DID; tell its operator."
-    mend_zh = "请核对对方地址与 DID，并联系其运营方。"
+    mend_en = (
+        "Check the peer's address and DID, and whether its key was rotated: a trust root's new key "
+        "is added to trust_roots in node.toml."
+    )
+    mend_zh = "请核对对方地址与 DID；若其密钥已轮换，请将可信根的新密钥加入 trust_roots。"
 
 
 class PeerUnavailable(Unavailable):
