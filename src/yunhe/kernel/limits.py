@@ -27,6 +27,7 @@ FACT_CHARS_MAX: Final = 1000  # of a text in a refusal
 JWS_BYTES_MAX: Final = 16_384
 GROUP_GATHER_S_MAX: Final = 0.001
 SQLITE_BUSY_S_MAX: Final = 5
+SQLITE_READERS_MAX: Final = 32  # in use at once
 SQLITE_IDLE_MAX: Final = 16  # readers kept open, each with its statements
 PG_RETRIES_MAX: Final = 8
 PG_IDLE_MAX: Final = 16  # connections kept open, each with its statements

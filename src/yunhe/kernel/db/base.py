@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,11 +13,37 @@ import sqlalchemy as sa
 
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.crash import CrashPoints
+from yunhe.kernel.db.errors import DatabaseBusy
 from yunhe.kernel.db.tx import Tx
 from yunhe.kernel.events import Events
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+class Places:
+    """So many connections may be in use at once; one that comes free wakes who waits for one.
+
+    The pool below would not: what is given back is kept beside it, and whoever waits for the pool
+    hears nothing of it.
+    """
+
+    def __init__(self, number: int, wait_s: float) -> None:
+        self._wait_s = wait_s
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(number):
+            self._free.put(None)
+
+    def take(self) -> None:
+        """Have a place, until `leave`; raises DatabaseBusy."""
+        try:
+            self._free.get(timeout=self._wait_s)
+        except queue.Empty:
+            raise DatabaseBusy(detail="every connection is in use") from None
+
+    def leave(self) -> None:
+        """The place is free."""
+        self._free.put(None)
 
 
 class Database(ABC):

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from yunhe.kernel import limits
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.crash import CrashPoints
-from yunhe.kernel.db.base import Database
+from yunhe.kernel.db.base import Database, Places
 from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, translate
 from yunhe.kernel.db.prepared import Prepared
 from yunhe.kernel.db.tx import Tx
@@ -85,6 +85,7 @@ class PostgresDatabase(Database):
         )
         self._plain = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._idle: deque[_Line] = deque()
+        self._places = Places(limits.PG_CONNECTIONS_MAX, limits.PG_LOCK_S_MAX)
         self._soon: queue.SimpleQueue[_Soon | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._marker: threading.Thread | None = None
@@ -108,16 +109,20 @@ class PostgresDatabase(Database):
     @contextmanager
     def _line(self) -> Iterator[_Line]:
         """A connection of one's own, kept for the next one unless it failed."""
-        line = self._take()
+        self._places.take()
         try:
-            yield line
-        except BaseException:
-            self._give_back(line)
-            raise
-        if len(self._idle) < limits.PG_IDLE_MAX:
-            self._idle.append(line)
-        else:
-            line.connection.close()
+            line = self._take()
+            try:
+                yield line
+            except BaseException:
+                self._give_back(line)
+                raise
+            if len(self._idle) < limits.PG_IDLE_MAX:
+                self._idle.append(line)
+            else:
+                line.connection.close()
+        finally:
+            self._places.leave()
 
     def _take(self) -> _Line:
         while self._idle:

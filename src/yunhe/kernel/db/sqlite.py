@@ -31,7 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from yunhe.kernel import limits
 from yunhe.kernel.clock import Clock
 from yunhe.kernel.crash import CrashPoints
-from yunhe.kernel.db.base import Database
+from yunhe.kernel.db.base import Database, Places
 from yunhe.kernel.db.errors import DatabaseBusy, DatabaseFailed, StorageFull, translate
 from yunhe.kernel.db.prepared import Prepared
 from yunhe.kernel.db.tx import Tx
@@ -78,8 +78,8 @@ class SqliteDatabase(Database):
         self._engine = sa.create_engine(
             f"sqlite:///{path}",
             isolation_level="AUTOCOMMIT",  # we say BEGIN and COMMIT ourselves
-            pool_size=16,
-            max_overflow=16,
+            pool_size=limits.SQLITE_IDLE_MAX,
+            max_overflow=limits.SQLITE_READERS_MAX + 2 - limits.SQLITE_IDLE_MAX,  # and the writer
             connect_args={"check_same_thread": False, "timeout": limits.SQLITE_BUSY_S_MAX},
             query_cache_size=2000,
         )
@@ -91,6 +91,7 @@ class SqliteDatabase(Database):
         self._raw: Any = self._writer.connection.driver_connection
         self._prepared = Prepared(self._writer)
         self._readers: deque[_Reader] = deque()  # idle ones; the last used is used next
+        self._places = Places(limits.SQLITE_READERS_MAX, limits.SQLITE_BUSY_S_MAX)
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._turn = threading.Lock()  # whoever has it is the writer
         # When the thread is to take the turn; None: for the last time. The marks spare it calls.
@@ -139,9 +140,14 @@ class SqliteDatabase(Database):
             raise translate(DBAPIError("", None, error)) from error
 
     def _take_reader(self) -> _Reader:
+        self._places.take()
         with suppress(IndexError):  # none is idle
             return self._readers.pop()
-        return _Reader(self._engine.connect())
+        try:
+            return _Reader(self._engine.connect())
+        except BaseException:
+            self._places.leave()
+            raise
 
     def _give_back(self, reader: _Reader) -> None:
         kept = False
@@ -154,6 +160,7 @@ class SqliteDatabase(Database):
                 self._readers.append(reader)
             else:
                 reader.connection.close()
+            self._places.leave()
 
     def _write(self, fn: Callable[[Tx], T]) -> T:
         if self._closed:
