@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
 from yunhe.catalog import rules
-from yunhe.federation import KINDS, REGISTRATION, REVIEW
+from yunhe.federation import KINDS, REGISTRATION, REVIEW, model
 from yunhe.protocols.tds import MESSAGES
 from yunhe.protocols.tds.errors import UnreadableMessage
 from yunhe.protocols.tds.handlers import (
@@ -115,3 +116,26 @@ def test_numbers_may_come_as_text() -> None:
     got = read_request("RegisterDataResource", body)["record"]
     assert got["version"] == 12
     assert got["rows"] == "５"  # not ASCII digits: the record check refuses it
+
+
+PROGRAM = {
+    **dict.fromkeys(("digest", "name", "version", "kind", "title_zh", "title_en"), "x"),
+    **dict.fromkeys(("author_did", "author_name", "connector_code"), "x"),
+    "keywords": ["NAFLD"],
+    "listed_at": "2026-01-01T00:00:00.000000Z",
+}
+
+
+@pytest.mark.parametrize("odd", [None, True, 7, 10**400, 1e300, [], [[]], {}, {"a": 1}, "x", ""])
+def test_a_parents_odd_answer_is_told_by_the_errors_that_are_stated(odd: Any) -> None:
+    """Whoever asks is told that the answer is odd; nothing fails inside this node."""
+    for read, good in ((model.hit_from, HIT), (model.program_from, PROGRAM)):
+        for name in good:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                read({**good, name: odd})
+    detail = {"hit": HIT, "tables": [TABLE], "policy": None, "record": {}}
+    for name in detail:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            model.detail_from({**detail, name: odd})
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        model.detail_from({**detail, "tables": [odd]})

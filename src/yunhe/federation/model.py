@@ -91,9 +91,9 @@ def hit_from(data: Payload) -> catalog.Hit:
         address=str(data["address"]),
         price=dict(data["price"]),
         version=int(data["version"]),
-        updated_at=parse_iso(data["updated_at"]),
+        updated_at=parse_iso(str(data["updated_at"])),
         language=str(data["language"]),
-        score=float(data["score"]),
+        score=float(str(data["score"])),  # of a whole number beyond all floats, too
     )
 
 
@@ -121,7 +121,7 @@ def program_from(data: Payload) -> catalog.Program:
         **{name: str(data[name]) for name in names},
         title=_text(data, "title"),
         keywords=tuple(map(str, data["keywords"])),
-        listed_at=parse_iso(data["listed_at"]),
+        listed_at=parse_iso(str(data["listed_at"])),
     )
 
 
