@@ -34,11 +34,10 @@ def written() -> dict[str, str]:
     return found
 
 
-def test_every_reason_is_known_in_chinese_and_none_is_left_over() -> None:
+def test_every_reason_is_known_in_chinese() -> None:
     said = written()
     missing = {text: path for text, path in said.items() if text not in PLAIN | FILLED}
     assert not missing, f"give why_zh there, or the Chinese in kernel/whys.py: {missing}"
-    assert not [text for text in PLAIN | FILLED if text not in said]
 
 
 @pytest.mark.parametrize("template", FILLED)
