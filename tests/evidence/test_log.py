@@ -241,6 +241,11 @@ TAMPERING: list[tuple[str, int]] = [
     ("UPDATE evidence_state SET tail = zeroblob(1408)", 256),
     ("UPDATE evidence_state SET frontier = zeroblob(128)", 299),
     ("DELETE FROM evidence_checkpoint WHERE size = 300", 300),
+    ("DELETE FROM evidence_checkpoint", 300),
+    ("UPDATE evidence_tile SET hashes = substr(hashes, 1, 8160) WHERE level = 0", 0),
+    ("DELETE FROM evidence_state", 0),
+    ("UPDATE evidence_state SET size = 299", 299),
+    ("UPDATE evidence_state SET size = 301", 301),
     ("UPDATE evidence_checkpoint SET root = zeroblob(32) WHERE size = 1", 0),
     ("UPDATE evidence_checkpoint SET note = replace(note, '1', '2') WHERE size = 1", 0),
 ]
