@@ -163,13 +163,10 @@ def test_the_description_is_open_to_all_and_is_openapi_3_1(lone: Lone) -> None:
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The answers of one life, by call."""
-    world = three(tmp_path_factory.mktemp("answers"))
-    found: dict[str, Any] = {}
-    try:
+    with three(tmp_path_factory.mktemp("answers")) as world:
+        found: dict[str, Any] = {}
         _live(world, found)
         yield found
-    finally:
-        world.close()
 
 
 def _live(world: World, found: dict[str, Any]) -> None:

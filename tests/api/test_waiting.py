@@ -18,9 +18,8 @@ FURTHEST = replace(TERMS, uses_max=30, per_use_fen=90)
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = three(tmp_path_factory.mktemp("waiting"))
-    yield made
-    made.close()
+    with three(tmp_path_factory.mktemp("waiting")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -40,11 +40,8 @@ from yunhe.sdk import Contract, Terms, YunheRefused, connect_async, gather_trust
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    found = three(tmp_path_factory.mktemp("apps"))
-    try:
+    with three(tmp_path_factory.mktemp("apps")) as found:
         yield found
-    finally:
-        found.close()
 
 
 def agreed(world: World, made: Terms) -> Contract:

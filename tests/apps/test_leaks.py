@@ -24,11 +24,8 @@ from yunhe.sdk import Terms
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    found = three(tmp_path_factory.mktemp("leaks"))
-    try:
+    with three(tmp_path_factory.mktemp("leaks")) as found:
         yield found
-    finally:
-        found.close()
 
 
 SPELLED = [  # seven digits and more of a mean, past a rule that leaves four

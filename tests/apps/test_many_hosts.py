@@ -33,14 +33,11 @@ SUMMED = {"output": {"groups": {"sex": "patients.sex"}, "numbers": ["n", "years"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """`w` writes programs, `a` and `b` are hospitals, `r` runs at both what it did not write."""
-    found = three(tmp_path_factory.mktemp("hosts"))
-    try:
+    with three(tmp_path_factory.mktemp("hosts")) as found:
         for key in ("b", "w"):
             found.start(key)
             found.join(key)
         yield found
-    finally:
-        found.close()
 
 
 def listed(world: World, form: dict[str, Any], code: str) -> dict[str, Any]:

@@ -17,9 +17,8 @@ from yunhe.kernel import sandbox, walls
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = three(tmp_path_factory.mktemp("members"))
-    yield made
-    made.close()
+    with three(tmp_path_factory.mktemp("members")) as made:
+        yield made
 
 
 def run(world: World, key: str, *arguments: str) -> Any:

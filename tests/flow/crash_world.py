@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -375,3 +376,16 @@ def _publish(space: Space) -> str:
     until("the listing", lambda: space.own_product(made.id).state == "listed")
     assert code is not None
     return code
+
+
+@contextmanager
+def crash_world() -> Iterator[CrashWorld]:
+    """Such a world, opened, in a folder of its own; all of it ends with the block."""
+    # Not under pytest's own folder: a session that runs beside this one may tidy that away.
+    with tempfile.TemporaryDirectory(prefix="yunhe-crash-") as home:
+        made = CrashWorld(Path(home))
+        try:
+            made.open()
+            yield made
+        finally:
+            made.close()

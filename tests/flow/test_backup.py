@@ -39,10 +39,9 @@ def restored(world: World, key: str, copy: Path) -> None:
 
 @pytest.mark.timeout(180)
 def test_nodes_go_on_from_their_copies(tmp_path: Path) -> None:
-    world = three(tmp_path)
-    settings = tmp_path / "node.toml"
-    settings.write_text(TOML)
-    try:
+    with three(tmp_path) as world:
+        settings = tmp_path / "node.toml"
+        settings.write_text(TOML)
         contract, at_r = world.agree(world.product()), world["r"].space
         asking = threading.Thread(target=lambda: [world.ask(contract) for _ in range(5)])
         asking.start()
@@ -67,8 +66,6 @@ def test_nodes_go_on_from_their_copies(tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / "early" / "data" / "node.db") as early:
             assert early.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         early.close()
-    finally:
-        world.close()
 
 
 @pytest.fixture

@@ -11,15 +11,13 @@ from __future__ import annotations
 import os
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from flow.crash_world import CONSUMER, PROVIDER, CrashWorld
+from flow.crash_world import CONSUMER, PROVIDER, CrashWorld, crash_world
 from yunhe.kernel.crash import POINTS
 
 pytestmark = pytest.mark.crash
@@ -35,15 +33,9 @@ ROUNDS_MAX = 8
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashWorld]:
-    # Not under pytest's own folder: a session that runs beside this one may tidy that away.
-    with tempfile.TemporaryDirectory(prefix="yunhe-crash-") as home:
-        made = CrashWorld(Path(home))
-        try:
-            made.open()
-            yield made
-        finally:
-            made.close()
+def world() -> Iterator[CrashWorld]:
+    with crash_world() as made:
+        yield made
 
 
 def crash(world: CrashWorld, side: str, armed: str) -> bool:

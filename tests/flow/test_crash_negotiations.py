@@ -11,16 +11,14 @@ from __future__ import annotations
 import os
 import random
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from flow.crash_world import CONSUMER, PROVIDER, CrashWorld, until
+from flow.crash_world import CONSUMER, PROVIDER, CrashWorld, crash_world, until
 from yunhe.kernel.errors import YunheError
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(0)]
@@ -35,13 +33,8 @@ ARMED_PER_MILLE = 10  # at each point that an armed life passes
 
 @pytest.fixture
 def world() -> Iterator[CrashWorld]:
-    with tempfile.TemporaryDirectory(prefix="yunhe-crash-") as home:
-        made = CrashWorld(Path(home))
-        try:
-            made.open()
-            yield made
-        finally:
-            made.close()
+    with crash_world() as made:
+        yield made
 
 
 def propose(world: CrashWorld, times: int) -> list[str]:

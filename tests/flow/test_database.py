@@ -26,9 +26,8 @@ def world(tmp_path: Path) -> Iterator[World]:
     con.commit()
     con.close()
     connections = {"register": {"kind": "sqlite", "file": str(file)}}
-    made = three(tmp_path / "nodes", a={"connections": connections})
-    yield made
-    made.close()
+    with three(tmp_path / "nodes", a={"connections": connections}) as made:
+        yield made
 
 
 def test_a_database_is_registered_agreed_and_asked_in_its_place(

@@ -18,8 +18,7 @@ def test_contracts_of_before_a_rotation_are_used_and_proven_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("yunhe.kernel.limits.DID_REFRESH_S", 0)  # an operator takes longer
-    world = three(tmp_path)
-    try:
+    with three(tmp_path) as world:
         contract = world.agree(world.product())
 
         def settled() -> bool:
@@ -51,5 +50,3 @@ def test_contracts_of_before_a_rotation_are_used_and_proven_after_it(
                 )
                 assert shown.exit_code == 0, shown.output
                 assert "uses: 1" in shown.output  # the other waits for its statement
-    finally:
-        world.close()

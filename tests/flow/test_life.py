@@ -214,12 +214,11 @@ def test_a_record_that_cannot_be_written_is_said_before_anything_starts(
 @pytest.fixture
 def used(tmp_path: Path) -> Iterator[tuple[World, Contract]]:
     """Three nodes, one contract, three uses of it."""
-    world = three(tmp_path)
-    contract = world.agree(world.product())
-    for number in range(3):
-        world.ask(contract, use_id=f"life-use-{number}")
-    yield world, contract
-    world.close()
+    with three(tmp_path) as world:
+        contract = world.agree(world.product())
+        for number in range(3):
+            world.ask(contract, use_id=f"life-use-{number}")
+        yield world, contract
 
 
 def delete(path: Path, table: str, where: str) -> None:

@@ -118,16 +118,15 @@ def test_a_node_behind_the_proxy_of_the_page_is_used_over_tls(tmp_path: Path) ->
 def test_a_registrars_next_key_is_pinned_before_it_signs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = three(tmp_path)
-    root = world["fn"]
-    given = ["--url", root.config.address, "--token", root.token]
+    with three(tmp_path) as world:
+        root = world["fn"]
+        given = ["--url", root.config.address, "--token", root.token]
 
-    def run(*words: str) -> str:
-        result = CliRunner().invoke(app, [*words, *given])
-        assert result.exit_code == 0, result.output
-        return result.stdout
+        def run(*words: str) -> str:
+            result = CliRunner().invoke(app, [*words, *given])
+            assert result.exit_code == 0, result.output
+            return result.stdout
 
-    try:
         commands = [line.split()[1:] for line in blocks("operating", "console")[1].splitlines()]
         assert commands == [["keys", "next", "did"], ["keys", "rotate", "did"]]
         shown = run(*commands[0])
@@ -145,8 +144,6 @@ def test_a_registrars_next_key_is_pinned_before_it_signs(
             world["r"].node.federation.search("patients")
         ring._roots[root.did] = (*ring._roots[root.did], own["jwk"])
         assert world["r"].node.federation.search("patients").total == 0
-    finally:
-        world.close()
 
 
 def build_roots(table: str) -> list[tuple[str, str]]:

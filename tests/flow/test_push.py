@@ -50,13 +50,10 @@ ROWS = 200_000  # some forty megabytes: more than the buffers between two socket
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    found = three(tmp_path_factory.mktemp("world"))
-    notes = pa.table({"id": range(ROWS), "text": [f"{i:0200d}" for i in range(ROWS)]})
-    pq.write_table(notes, found["a"].config.data_roots[0] / "notes.parquet")
-    try:
+    with three(tmp_path_factory.mktemp("world")) as found:
+        notes = pa.table({"id": range(ROWS), "text": [f"{i:0200d}" for i in range(ROWS)]})
+        pq.write_table(notes, found["a"].config.data_roots[0] / "notes.parquet")
         yield found
-    finally:
-        found.close()
 
 
 def test_a_whole_product_comes_into_a_file_and_is_settled(world: World, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ fen, the logs verify.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from flow.crash_world import CONSUMER, LARGE, PROVIDER, PURPOSE, VISITS, CrashWorld, until
+from flow.crash_world import (
+    CONSUMER,
+    LARGE,
+    PROVIDER,
+    PURPOSE,
+    VISITS,
+    CrashWorld,
+    crash_world,
+    until,
+)
 from yunhe.sdk import Transfer
 
 pytestmark = pytest.mark.crash
@@ -22,13 +30,8 @@ pytestmark = pytest.mark.crash
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[CrashWorld]:
-    with tempfile.TemporaryDirectory(prefix="yunhe-push-") as home:
-        made = CrashWorld(Path(home))
-        try:
-            made.open()
-            yield made
-        finally:
-            made.close()
+    with crash_world() as made:
+        yield made
 
 
 def push(world: CrashWorld) -> str:

@@ -17,10 +17,9 @@ from yunhe.kernel.errors import Invalid
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = three(tmp_path_factory.mktemp("world"))
-    made.product(TERMS, negotiable=replace(TERMS, uses_max=50))
-    yield made
-    made.close()
+    with three(tmp_path_factory.mktemp("world")) as made:
+        made.product(TERMS, negotiable=replace(TERMS, uses_max=50))
+        yield made
 
 
 def run(world: World, mark: str) -> None:

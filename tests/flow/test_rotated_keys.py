@@ -17,9 +17,8 @@ from yunhe.identity import Identity
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = three(tmp_path)
-    yield made
-    made.close()
+    with three(tmp_path) as made:
+        yield made
 
 
 def rotate(world: World, key: str) -> None:

@@ -25,12 +25,11 @@ ROW_TERMS = replace(
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = three(tmp_path)
-    folder = made["a"].config.data_roots[0] / "cohort"
-    folder.mkdir()
-    write(folder / "2024.csv", "id,age,sex,name", [f"{i},{10 + i},男,张{i}" for i in range(20)])
-    yield made
-    made.close()
+    with three(tmp_path) as made:
+        folder = made["a"].config.data_roots[0] / "cohort"
+        folder.mkdir()
+        write(folder / "2024.csv", "id,age,sex,name", [f"{i},{10 + i},男,张{i}" for i in range(20)])
+        yield made
 
 
 def write(file: Path, head: str, rows: list[str]) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import resource
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flow.crash_world import CONSUMER, PROVIDER, PURPOSE, SMALL, CrashWorld, until
+from flow.crash_world import CONSUMER, PROVIDER, PURPOSE, SMALL, CrashWorld, crash_world, until
 from yunhe.sdk import YunheRefused
 
 pytestmark = pytest.mark.skipif(
@@ -39,13 +37,8 @@ BOOKS = {
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[CrashWorld]:
-    with tempfile.TemporaryDirectory(prefix="yunhe-full-") as home:
-        made = CrashWorld(Path(home))
-        try:
-            made.open()
-            yield made
-        finally:
-            made.close()
+    with crash_world() as made:
+        yield made
 
 
 @contextmanager

@@ -13,11 +13,8 @@ from yunhe.sdk import Transfer, YunheRefused
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    found = three(tmp_path)
-    try:
+    with three(tmp_path) as found:
         yield found
-    finally:
-        found.close()
 
 
 def test_either_side_halts_a_transfer_and_resumes_it(world: World) -> None:

@@ -226,6 +226,12 @@ class World:
         for served in reversed(list(self.nodes.values())):
             served.close()
 
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
+
 
 def three(home: Path, **over: Any) -> World:
     """A world of three registered nodes; `over` holds settings by node key."""

@@ -33,11 +33,8 @@ FACTS = ("urn:uuid:contract", "use-1", "did:web:a", "did:web:r")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    found = three(tmp_path_factory.mktemp("vault"))
-    try:
+    with three(tmp_path_factory.mktemp("vault")) as found:
         yield found
-    finally:
-        found.close()
 
 
 @pytest.fixture(scope="module")

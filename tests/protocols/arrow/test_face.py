@@ -29,10 +29,9 @@ SLOW = "SELECT age, count(DISTINCT id) AS n, count(DISTINCT sex) AS s FROM patie
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Three nodes; the hospital's table is larger than what sockets buffer."""
-    made = three(tmp_path_factory.mktemp("face"))
-    hospital(made["a"].config.data_roots[0], ROWS)
-    yield made
-    made.close()
+    with three(tmp_path_factory.mktemp("face")) as made:
+        hospital(made["a"].config.data_roots[0], ROWS)
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,8 @@ from yunhe.sdk import Contract, YunheRefused
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    found = three(tmp_path_factory.mktemp("sharing"))
-    try:
+    with three(tmp_path_factory.mktemp("sharing")) as found:
         yield found
-    finally:
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -32,10 +32,9 @@ ONE = "SELECT count(*) AS n FROM patients"
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Three nodes, provider and consumer with a Flight face; more rows than buffers hold."""
     listen = {"flight_listen": "127.0.0.1:0"}
-    made = three(tmp_path_factory.mktemp("flight"), a=listen, r=listen)
-    hospital(made["a"].config.data_roots[0], ROWS)
-    yield made
-    made.close()
+    with three(tmp_path_factory.mktemp("flight"), a=listen, r=listen) as made:
+        hospital(made["a"].config.data_roots[0], ROWS)
+        yield made
 
 
 @pytest.fixture(scope="module")

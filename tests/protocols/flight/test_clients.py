@@ -87,9 +87,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
 def world(tmp_path_factory: pytest.TempPathFactory, office: Office) -> Iterator[World]:
     """The provider's face is plain; the consumer's is behind mutual TLS at a second node `s`."""
     listen = {"flight_listen": "127.0.0.1:0"}
-    made = three(tmp_path_factory.mktemp("flight"), a=listen, r=listen)
-    yield made
-    made.close()
+    with three(tmp_path_factory.mktemp("flight"), a=listen, r=listen) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
