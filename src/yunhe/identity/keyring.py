@@ -86,13 +86,16 @@ class KeyRing:
         """The key of `did` that a JWS says it was made with: documents outlive the key they were
         signed by, and wait in an outbox while it is rotated.
 
-        The first key where the JWS names none of them, so that it does not verify. Raises
-        TokenKeyUnknown for a DID without such keys, DidUnresolvable.
+        The first key where no other can become known, so that it does not verify. Raises
+        TokenKeyUnknown where the document was read too lately to be read again: the sender
+        repeats what it said; DidUnresolvable.
         """
+        kid = keys.jws_kid(compact)
         try:
-            return self.key_of(did, keys.jws_kid(compact))
+            return self.key_of(did, kid)
         except TokenKeyUnknown:
-            if not (known := self.keys_of(did)):
+            settled = kid is None or did == self._own_did or self.is_root(did)
+            if not settled or not (known := self.keys_of(did)):
                 raise
             return known[0]
 
