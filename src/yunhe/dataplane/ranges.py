@@ -291,7 +291,7 @@ def _steps(node: exp.Expr) -> tuple[int, bool] | None:
     return (steps, double) if double and small else None
 
 
-def _fits(cast: exp.Expr) -> bool:
+def _fits(cast: exp.Cast) -> bool:
     """Whether a cast to a whole number is of one that was as wide, and has only been divided."""
     node = cast.this.unnest()
     while isinstance(node, (exp.Floor, exp.Ceil, exp.Round, exp.Div)):
