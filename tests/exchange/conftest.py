@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from yunhe.contracts import (
 from yunhe.control import Consumed, Control, Grant, Use
 from yunhe.evidence import EvidenceLog
 from yunhe.exchange import Exchange
+from yunhe.kernel import limits
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database, create_all, open_database
 from yunhe.kernel.keys import KeyStore, jws_kid, own_name
@@ -81,7 +82,7 @@ class Pair:
 
     def __init__(self, hospital_db: Database, research_db: Database, folder: Path) -> None:
         self.keys: dict[str, Any] = {}
-        self.earlier: dict[str, Any] = {}  # by kid
+        self.earlier: dict[str, tuple[Any, datetime]] = {}  # by kid, until when it verifies
         self.hospital = Node(hospital_db, folder / "h", PROVIDER, self.signer_of)
         self.research = Node(research_db, folder / "r", CONSUMER, self.signer_of)
         for node in (self.hospital, self.research):
@@ -89,14 +90,17 @@ class Pair:
         self.contract()
         self.count = 0
 
-    def signer_of(self, did: str, jws: str) -> Any:
-        """As the documents of the two say it: each key a node has had, by its name."""
-        return self.earlier.get(str(jws_kid(jws)), self.keys[did])
+    def signer_of(self, did: str, jws: str, at: datetime | None = None, /) -> Any:
+        """As the documents of the two say it: each key that verifies `at` a time, or now."""
+        jwk, until = self.earlier.get(str(jws_kid(jws)), (self.keys[did], None))
+        at = at or self.research.db.clock.now()
+        return jwk if until is None or at < until else self.keys[did]
 
     def rotate(self, node: Node) -> None:
         """The node signs with another key from here on; the one before still verifies."""
         before = self.keys[node.did]
-        self.earlier[before["kid"]] = before
+        until = node.db.clock.now() + timedelta(days=limits.KEY_OVERLAP_DAYS)
+        self.earlier[before["kid"]] = before, until
         node.keys.prepare("did", "Ed25519")
         node.keys.promote("did", "Ed25519")
         self.keys[node.did] = node.key.public_jwk()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from yunhe.contracts import Price, TermNotUnderstood, Terms, policy_from_terms, terms_from_policy
 from yunhe.exchange import BillUnknown, DocumentInvalid, NotAParty, reconcile
+from yunhe.exchange.store import receipt
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
+from yunhe.kernel.clock import ManualClock, iso
 from yunhe.kernel.keys import KeyStore, jws_detached
 
 PROVIDER, CONSUMER = "did:web:hospital.example", "did:web:research.example"
@@ -123,6 +127,43 @@ def test_a_key_rotated_on_the_way_forges_nothing(pair, who: str, before: str) ->
     for found in (pair.hospital, pair.research):
         assert found.exchange.statement(issued.statement_id).differences == ()
         assert found.exchange.statement(issued.statement_id).state == "settled"
+
+
+LATE_S = (limits.KEY_OVERLAP_DAYS + 1) * 86_400
+
+
+def test_a_bill_that_comes_after_the_overlap_of_a_key_is_held_against_that_key(
+    pair, clock: ManualClock
+) -> None:
+    """A receipt is read again when the bill comes, and that may be a year later."""
+    pair.use()
+    pair.rotate(pair.research)
+    clock.advance(LATE_S)
+    pair.use()
+    issued = pair.hospital.exchange.issue_statement("c1")
+    pair.deliver()
+    assert pair.research.exchange.statement(issued.statement_id).differences == ()
+    assert pair.hospital.exchange.statement(issued.statement_id).state == "settled"
+
+
+def test_a_key_whose_overlap_has_ended_signs_no_new_receipt(pair, clock: ManualClock) -> None:
+    """What is made with it later is none of ours, whatever is written into our books."""
+    use_id = pair.use()
+    old = pair.research.key.now
+    pair.rotate(pair.research)
+    clock.advance(LATE_S)
+    row = sa.select(receipt).where(receipt.c.use_id == use_id)
+    body = dict(pair.research.db.read(lambda tx: tx.one(row)).body) | {"at": iso(clock.now())}
+    jws = jws_detached(old, dumps(body))
+    text = json.dumps(body).replace("'", "''")
+    pair.research.sql(
+        f"UPDATE exchange_receipt SET body = '{text}', jws = '{jws}'",
+        drop="exchange_receipt_no_update",
+    )
+    issued = pair.hospital.exchange.issue_statement("c1")
+    pair.deliver()
+    found = pair.research.exchange.statement(issued.statement_id)
+    assert {(d.use_id, d.code) for d in found.differences} == {(use_id, "RECEIPT_FORGED")}
 
 
 def test_a_part_of_the_uses_is_no_dispute_about_the_rest(pair, monkeypatch) -> None:

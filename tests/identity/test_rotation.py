@@ -13,7 +13,14 @@ from identity.test_registrar import admitted
 from yunhe.identity import MEMBERSHIP_SCOPE, Identity, SelfIssued, jwts
 from yunhe.identity import errors as e
 from yunhe.kernel import limits, suites
-from yunhe.kernel.keys import KeyStore, KeyUnreadable, jwt
+from yunhe.kernel.keys import (
+    BadSignature,
+    KeyStore,
+    KeyUnreadable,
+    jws_detached,
+    jwt,
+    verify_jws_detached,
+)
 
 
 @pytest.fixture
@@ -154,6 +161,23 @@ def test_after_the_overlap_the_old_key_is_gone(world: World, hospital: Identity)
     found = kids(again(world, "hospital"))
     assert old not in found
     assert new in found
+
+
+def test_what_we_signed_goes_by_the_keys_of_its_time(world: World, hospital: Identity) -> None:
+    made, own = world.clock.now(), hospital.own_did
+    said = jws_detached(hospital.key, b"receipt")
+    old, new = hospital.rotation.rotate("did")
+    world.clock.advance(limits.KEY_OVERLAP_DAYS * 86_400 + 1)
+    late = world.clock.now()
+    hospital.rotation.rotate("did")
+    for node in (hospital, again(world, "hospital")):
+        verify_jws_detached(node.ring.signer_of(own, said, made), said, b"receipt")
+        # Neither for others, nor as of a time when it had ended.
+        assert node.ring.signer_of(own, said, late)["kid"] != old
+        assert new in {key["kid"] for key in node.keys_of(own)}
+        assert old not in {key["kid"] for key in node.keys_of(own)}
+        with pytest.raises(BadSignature):
+            verify_jws_detached(node.ring.signer_of(own, said), said, b"receipt")
 
 
 def test_a_node_whose_key_was_rotated_gets_a_new_credential(

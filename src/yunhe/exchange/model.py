@@ -6,16 +6,18 @@ because their canonical bytes are what the signature covers; the rest are datacl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from yunhe.control import Control
 from yunhe.evidence import EvidenceLog
 from yunhe.kernel.canonical import dumps
+from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.db import Database
 from yunhe.kernel.keys import (
+    BadSignature,
     JoseName,
     SigningKey,
     jws_detached,
@@ -28,8 +30,13 @@ RECEIPT, STATEMENT, DISPUTE = "yunhe-receipt/1", "yunhe-statement/1", "yunhe-dis
 ISSUED, SETTLED, DISPUTED = "issued", "settled", "disputed"
 ACCOUNT: Final = "data"  # the kind of account that pays and earns for data
 
-# (DID, JWS) -> the public key by which the one signed the other
-JwkOf = Callable[[str, str], Mapping[str, Any]]
+
+class JwkOf(Protocol):
+    """The public key by which a DID signed a JWS."""
+
+    def __call__(self, did: str, compact: str, at: datetime | None = None, /) -> Mapping[str, Any]:
+        """`at`: when, of a document of our own; its key may have ended since."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,19 @@ class Desk:
         Of the keys that still verify for it: a receipt waits longer than a rotation takes.
         """
         verify_jws_detached(dict(self.jwk_of(signer_did, jws)), jws, dumps(body))
+
+    def check_own(self, jws: str, body: dict[str, Any]) -> None:
+        """Refuse unless we signed the document; raises BadSignature.
+
+        By the keys of its time (`at`, under the signature): a bill may come when the key has long
+        ceased to verify for others. Whoever holds such a key dates nothing back with it: what we
+        signed stands in our log too, and that is looked at besides.
+        """
+        try:
+            at = parse_iso(str(body.get("at")))
+        except ValueError as error:
+            raise BadSignature(detail="it has no time") from error
+        verify_jws_detached(dict(self.jwk_of(self.own_did, jws, at)), jws, dumps(body))
 
 
 @dataclass(frozen=True)

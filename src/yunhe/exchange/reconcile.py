@@ -124,7 +124,7 @@ def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
         yield Difference(use_id, "RECEIPT_MISSING", claimed, "–")
         return
     try:
-        desk.check(desk.own_did, receipt.jws, receipt.body)
+        desk.check_own(receipt.jws, receipt.body)
     except BadSignature as error:
         yield Difference(use_id, "RECEIPT_FORGED", claimed, error.sentence("en"))
         return

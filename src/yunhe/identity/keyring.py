@@ -7,10 +7,11 @@ never from the network, except in development, where an unpinned one is resolved
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from yunhe.identity.did import DidDocument, Resolver, key_named
 from yunhe.identity.errors import CredentialUntrusted, TokenKeyUnknown, TrustRootUnpinned
-from yunhe.identity.model import Jwk
+from yunhe.identity.model import Jwk, RetiredKey
 from yunhe.kernel import keys, limits
 from yunhe.kernel.settings import NodeConfig
 
@@ -21,6 +22,7 @@ class KeyRing:
     def __init__(self, config: NodeConfig, own: keys.SigningKey, resolver: Resolver) -> None:
         self._own_did = config.did
         self._own: tuple[Jwk, ...] = (_public(own.public_jwk()),)
+        self._before: tuple[RetiredKey, ...] = ()
         self._rooted = "functional-node" in config.roles
         self._resolver = resolver
         self._roots: dict[str, tuple[Jwk, ...]] = {}
@@ -34,9 +36,15 @@ class KeyRing:
         if self._rooted:
             self._roots[self._own_did] = self._own
 
-    def own_keys(self, current: Jwk, retired: Iterable[Jwk]) -> None:
-        """Our keys after a rotation: `current`, then the `retired` ones that still verify."""
+    def own_keys(
+        self, current: Jwk, retired: Iterable[Jwk], before: Iterable[RetiredKey] = ()
+    ) -> None:
+        """Our keys after a rotation: `current`, then the `retired` ones that still verify.
+
+        `before`: every key that we ever retired, for what we signed with it in its time.
+        """
         self._own = (_public(current), *(_public(jwk) for jwk in retired))
+        self._before = tuple(RetiredKey(_public(key.jwk), key.until) for key in before)
         if self._rooted:
             self._roots[self._own_did] = self._own
 
@@ -82,15 +90,22 @@ class KeyRing:
             self._roots[did] = found
         return found
 
-    def signer_of(self, did: str, compact: str) -> Jwk:
+    def signer_of(self, did: str, compact: str, at: datetime | None = None) -> Jwk:
         """The key of `did` that a JWS says it was made with: documents outlive the key they were
         signed by, and wait in an outbox while it is rotated.
 
         The first key where no other can become known, so that it does not verify. Raises
         TokenKeyUnknown where the document was read too lately to be read again: the sender
         repeats what it said; DidUnresolvable.
+
+        `at`: when we made it, for a document of our own that we have kept: then it goes by the
+        keys of that time, also by one whose overlap has ended since.
         """
         kid = keys.jws_kid(compact)
+        if did == self._own_did and at is not None:
+            held = tuple(key.jwk for key in self._before if at < key.until)
+            if (found := key_named(held, did, kid)) is not None:
+                return found
         try:
             return self.key_of(did, kid)
         except TokenKeyUnknown:

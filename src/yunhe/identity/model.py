@@ -16,6 +16,14 @@ ROLES: Final = ("admin", "reviewer", "provider", "user", "auditor", "application
 Jwk = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class RetiredKey:
+    """A public key of ours that signs no more; others go by it `until`."""
+
+    jwk: Jwk
+    until: datetime
+
+
 class State(StrEnum):
     """One life cycle for every record of identity (N03 7; T11 7.2.1)."""
 

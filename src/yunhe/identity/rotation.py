@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from yunhe.identity import store_claims
+from yunhe.identity.model import RetiredKey
 from yunhe.kernel import keys, limits, suites
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Database, Tx
@@ -92,6 +93,11 @@ class Rotation:
         """The public keys of ours that sign no more and still verify."""
         now = self._db.clock.now()
         return [row.jwk for row in self._db.read(lambda tx: store_claims.retired_keys(tx, now))]
+
+    def before(self) -> list[RetiredKey]:
+        """Every key of ours that was retired, and until when it verifies or did."""
+        rows = self._db.read(store_claims.all_retired_keys)
+        return [RetiredKey(row.jwk, row.until) for row in rows]
 
     def _current(self, purpose: str) -> suites.Signer:
         if SUITE_OF[purpose] == "ES256":

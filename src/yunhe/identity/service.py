@@ -113,7 +113,8 @@ class Identity:
     def _rotated(self) -> None:
         """Our own keys by which the ring goes: this one, and those that still verify."""
         retired = [jwk for jwk in self.rotation.retired() if jwk.get("crv") == "Ed25519"]
-        self.ring.own_keys(self.key.public_jwk(), retired)
+        before = [key for key in self.rotation.before() if key.jwk.get("crv") == "Ed25519"]
+        self.ring.own_keys(self.key.public_jwk(), retired, before)
 
     def _status_list(self, url: str) -> bytes:
         """A status list by its address; our own come from our own register."""

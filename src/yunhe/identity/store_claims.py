@@ -235,6 +235,11 @@ def retired_keys(tx: Tx, now: datetime) -> list[sa.Row[Any]]:
     return list(tx.all(query.order_by(retired_key.c.until.desc(), retired_key.c.kid)))
 
 
+def all_retired_keys(tx: Tx) -> list[sa.Row[Any]]:
+    """Every key that was ever retired, the latest first."""
+    return list(tx.all(sa.select(retired_key).order_by(retired_key.c.until.desc())))
+
+
 def is_retired(tx: Tx, kid: str) -> bool:
     """Whether a key of ours was retired, however long ago."""
     return tx.one(sa.select(retired_key.c.kid).where(retired_key.c.kid == kid)) is not None
