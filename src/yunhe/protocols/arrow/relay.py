@@ -27,6 +27,7 @@ from yunhe.kernel.errors import Unavailable, YunheError
 from yunhe.kernel.outlet import Outlet
 from yunhe.kernel.sockets import quiet
 from yunhe.protocols.arrow import wire
+from yunhe.protocols.arrow.line import Answer, Connection
 
 
 class ProviderUnreachable(Unavailable):
@@ -110,12 +111,6 @@ class Parts(Protocol):
         ...
 
 
-class _Connection(http.client.HTTPConnection):
-    """Remembers its socket, which http.client forgets once an answer ends the connection."""
-
-    raw: socket.socket | None = None
-
-
 class Relay:
     """Fetches under our contracts; one instance a node; thread-safe."""
 
@@ -135,7 +130,7 @@ class Relay:
         self._lock = threading.Lock()
         self._development, self._networks = development, networks
         self._tls = ssl.create_default_context()
-        self._idle: dict[str, list[_Connection]] = {}
+        self._idle: dict[str, list[Connection]] = {}
 
     def open(self, contract_id: str, asked: wire.Asked) -> Passing:
         """Ask the provider; the answer's head has arrived when this returns.
@@ -192,6 +187,7 @@ class Relay:
             raise ProviderDescribesNot
         path = path.removesuffix(wire.PATH) + call
         connection, response = self._ask(access, asked, path, "application/json")
+        response.hurry()
         try:
             body = response.read(limits.DESCRIBED_BYTES_MAX + 1)
         except (OSError, http.client.HTTPException) as error:
@@ -214,9 +210,7 @@ class Relay:
         with self._lock:
             return set(self._live)
 
-    def _answered(
-        self, access: Access, asked: wire.Asked
-    ) -> tuple[_Connection, http.client.HTTPResponse]:
+    def _answered(self, access: Access, asked: wire.Asked) -> tuple[Connection, Answer]:
         """The head of a good answer; else the use is forgotten, or in doubt."""
         try:
             path = _split(access.endpoint).path or wire.PATH
@@ -249,7 +243,7 @@ class Relay:
 
     def _ask(
         self, access: Access, asked: dict[str, Any], path: str, accept: str
-    ) -> tuple[_Connection, http.client.HTTPResponse]:
+    ) -> tuple[Connection, Answer]:
         body = dumps(asked)
         sent = False
         for fresh in (False, True):
@@ -266,7 +260,7 @@ class Relay:
             sent = True
             try:
                 _send(connection, path, body, headers)
-                return connection, connection.getresponse()
+                return connection, connection.answer()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if fresh:
@@ -275,12 +269,12 @@ class Relay:
                 # use_id makes this safe: the same one never charges twice.
         raise ProviderUnreachable
 
-    def _connect(self, endpoint: str, sent: bool) -> _Connection:
+    def _connect(self, endpoint: str, sent: bool) -> Connection:
         parts = _split(endpoint)
         tls = parts.scheme == "https"
         try:
             host, port = parts.hostname or "", parts.port or (443 if tls else 80)
-            connection = _Connection(host, port, timeout=limits.RELAY_S_MAX)
+            connection = Connection(host, port, timeout=limits.RELAY_S_MAX)
         except (ValueError, http.client.InvalidURL) as error:  # a port or a host that is none
             raise ProviderUnreachable(str(error), asked=sent) from error
         try:
@@ -294,7 +288,7 @@ class Relay:
             raise ProviderUnreachable(str(error), asked=sent) from error
         return connection
 
-    def _take(self, endpoint: str) -> _Connection | None:
+    def _take(self, endpoint: str) -> Connection | None:
         idle = self._idle.get(endpoint, [])
         with contextlib.suppress(IndexError):
             while True:
@@ -304,7 +298,7 @@ class Relay:
                 connection.close()
         return None
 
-    def _give_back(self, endpoint: str, connection: _Connection) -> None:
+    def _give_back(self, endpoint: str, connection: Connection) -> None:
         idle = self._idle.setdefault(endpoint, [])
         if connection.sock is not None and len(idle) < limits.RELAY_IDLE_MAX:
             idle.append(connection)
@@ -324,8 +318,8 @@ class Passing:
     def __init__(
         self,
         use_id: str,
-        response: http.client.HTTPResponse,
-        connection: _Connection,
+        response: Answer,
+        connection: Connection,
         consumed: Callable[[IpcCount], None],
         give_back: Callable[[], None],
     ) -> None:
@@ -383,6 +377,7 @@ class Passing:
         except BaseException:
             self._finish(reusable=False)
             raise
+        self._response.hurry()
         try:
             rest = self._read()
         except (OSError, ValueError, http.client.HTTPException):
@@ -444,7 +439,7 @@ def _split(endpoint: str) -> SplitResult:
         raise ProviderUnreachable(str(error), asked=False) from error
 
 
-def _send(connection: _Connection, path: str, body: bytes, headers: dict[str, str]) -> None:
+def _send(connection: Connection, path: str, body: bytes, headers: dict[str, str]) -> None:
     """Send the request; a path or a token that HTTP cannot say is refused before a byte leaves."""
     try:
         connection.request("POST", path, body, headers)
@@ -453,7 +448,7 @@ def _send(connection: _Connection, path: str, body: bytes, headers: dict[str, st
         raise ProviderUnreachable(str(error), asked=False) from error
 
 
-def _more(response: http.client.HTTPResponse, into: memoryview) -> int:
+def _more(response: Answer, into: memoryview) -> int:
     """Read on in the present HTTP chunk, straight to where it will lie; 0 where it is over."""
     left = getattr(response, "chunk_left", None)
     if not isinstance(left, int) or not left:  # http.client has a text here for "no chunks"
@@ -463,8 +458,9 @@ def _more(response: http.client.HTTPResponse, into: memoryview) -> int:
     return got
 
 
-def _problem(response: http.client.HTTPResponse) -> dict[str, Any] | None:
+def _problem(response: Answer) -> dict[str, Any] | None:
     """The problem in a refusal: the members of RFC 9457 and of this house, no others."""
+    response.hurry()
     try:
         return _read_problem(response.read(limits.PROBLEM_BYTES_MAX))
     except (OSError, http.client.HTTPException):
