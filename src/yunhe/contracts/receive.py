@@ -71,6 +71,8 @@ def negotiation_message(
     ProductNotOffered; nothing is stored then.
     """
     if isinstance(message, ContractRequest | ContractOffer) and not message.receiver_pid:
+        # The same again may come while the first is being heard, and gets its answer.
+        tx.alone("negotiation", message.sender.other.value, peer.did, message.sender_pid)
         known = store.negotiation_of_peer(tx, message.sender.other, peer.did, message.sender_pid)
         wish = (message.product_code, message.policy)
         same = known is not None and (known.product_code, known.offers[0].policy) == wish
@@ -150,6 +152,7 @@ def act(desk: Desk, tx: Tx, n: Negotiation, decision: Decision) -> Negotiation:
 def transfer_message(desk: Desk, tx: Tx, message: TransferMessage, peer: Party) -> Transfer:
     """Take one transfer message of `peer` and answer it; errors as for negotiations."""
     if isinstance(message, TransferRequest):
+        tx.alone("transfer", peer.did, message.consumer_pid)
         known = store.transfer_of_peer(tx, Side.PROVIDER, peer.did, message.consumer_pid)
         wish = (message.contract_id, message.format)
         same = known is not None and (known.contract_id, known.format) == wish

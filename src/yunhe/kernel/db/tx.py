@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from yunhe.kernel.db.prepared import Prepared
 from yunhe.kernel.events import Events
 
+_ALONE = sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("key", type_=sa.BigInteger)))
 Params = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
@@ -103,6 +106,16 @@ class Tx:
         if self._prepared is not None:
             return self._prepared.insert_once(table, values)
         return self.execute(_insert_once(table), values).first() is not None
+
+    def alone(self, *names: str) -> None:
+        """Until this transaction ends, no other says the same `names`: for what is read, and made
+        where it is not there. It waits for one that did; what it reads then is what that one left.
+
+        Nothing on SQLite, where verbs run one at a time anyhow. Raises DatabaseBusy.
+        """
+        if self.dialect == "postgresql":
+            said = hashlib.sha256(json.dumps(names).encode()).digest()
+            self.rows(_ALONE, {"key": int.from_bytes(said[:8], "big", signed=True)})
 
     def emit(self, event: object) -> None:
         """Run the event's handlers now, inside this transaction."""
