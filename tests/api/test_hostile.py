@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.conftest import Lone, problem
+from api.conftest import FACES, Lone, problem
 from yunhe.api.forms import (
     AGGREGATES,
     AGGREGATES_LIKE,
@@ -365,3 +365,33 @@ def test_any_json_in_any_place_is_taken_or_refused(lone: Lone, data: st.DataObje
     answer = lone.raw(method, path, body)
     if answer.status_code >= 300:
         problem(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/products"),
+        ("POST", "/tokens"),
+        ("POST", "/dsp/2025-1/catalog/request"),
+        ("POST", "/tds/Heartbeat"),
+        ("GET", "/dcp/holder/presentations/query"),
+        ("POST", "/data/v1/query"),
+        ("PUT", "/data/v1/inbox/x"),
+        ("GET", "/no/such/page"),
+    ],
+)
+@pytest.mark.parametrize("other", ["Bearer nobody", "", "the same"])
+def test_two_tokens_at_once_are_no_callers(lone: Lone, method: str, path: str, other: str) -> None:
+    """A proxy before us may have looked at the other one."""
+    good = f"Bearer {lone.tokens['admin']}"
+    other = good if other == "the same" else other
+    before = lone.rows()
+    for pair in ((good, other), (other, good)):
+        headers = [("Authorization", pair[0]), ("authorization", pair[1])]
+        url = path if path.startswith(FACES) else f"/api/v1{path}"
+        answer = lone.portal.call(
+            lambda url=url, headers=headers: lone.http.request(method, url, headers=headers)
+        )
+        assert answer.status_code == 400
+        assert "Authorization stands twice" in problem(answer)["detail"]
+    assert lone.rows() == before

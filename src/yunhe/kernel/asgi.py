@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
 _SAFE = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+_CALLER = "Authorization"
 _BEARER = (b"www-authenticate", b"Bearer")
 
 
@@ -49,7 +50,8 @@ def json_body(required: bool = True) -> dict[str, Any]:
 
 
 class StrictBody:
-    """ASGI middleware: read the body once, bounded; refuse what `loads_strict` refuses.
+    """ASGI middleware: read the body once, bounded; refuse what `loads_strict` refuses, and two
+    tokens at once.
 
     `/dsp` and `/tds` must refuse in their own error bodies, so they only get the size bound
     here and do the strict reading themselves.
@@ -73,6 +75,11 @@ class StrictBody:
             return
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             await problem_response(Invalid(why="the address holds NUL"))(scope, receive, send)
+            return
+        if [name for name, _ in scope["headers"]].count(b"authorization") > 1:
+            # Whoever stands between might have read the other one.
+            error = Invalid(why=f"the header {_CALLER} stands twice")
+            await problem_response(error)(scope, receive, send)
             return
         if scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS"):
             await self._app(scope, receive, send)

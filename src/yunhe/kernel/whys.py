@@ -221,6 +221,7 @@ FILLED: Final[Mapping[str, str]] = MappingProxyType(
         "the member {} has too long a name": "成员 {} 名称过长",
         "the member {} is not understood": "无法识别成员 {}",
         "the order is one of {}": "排序方式应为 {} 之一",
+        "the header {} stands twice": "头 {} 重复",
         "the parameter {} stands twice": "参数 {} 重复",
         "the text is over {} characters": "文本超过 {} 个字符",
         "there is no filter {}": "没有过滤条件 {}",

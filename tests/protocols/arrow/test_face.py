@@ -59,9 +59,13 @@ class Asker:
         return self.world[key].node.identity.mint(self.world[audience].did)
 
     def send(
-        self, body: Any = None, data: str | None = None, peer: str | None = None
+        self,
+        body: Any = None,
+        data: str | None = None,
+        peer: str | None = None,
+        besides: tuple[str, ...] = (),
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """One request; the head of its answer."""
+        """One request; the head of its answer. `besides`: headers that it has once more."""
         self.number += 1
         if body is None:
             body = {"use_id": f"{self.contract.id}-{self.number}", "sql": ALL, "purpose": PURPOSE}
@@ -71,6 +75,7 @@ class Asker:
             headers["Authorization"] = f"Bearer {token}"
         if (token := self.peer() if peer is None else peer) != "":
             headers["X-Yunhe-Peer"] = f"Bearer {token}"
+        headers |= {name.lower(): headers[name] for name in besides}
         port = self.world["a"].config.listen_port
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("POST", arrow.ENDPOINT, raw, headers)
@@ -120,6 +125,11 @@ def test_a_foreign_peer_asks_with_decentralised_claims(asker: Asker) -> None:
     connection.close()
     assert asker.refused(peer=token) == (401, "TOKEN_REPLAYED")
     assert asker.refused(peer=as_foreign(asker), data="x.y.z")[0] == 401
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Yunhe-Peer"])
+def test_a_token_that_stands_twice_is_none(asker: Asker, name: str) -> None:
+    assert asker.refused(besides=(name,)) == (400, "INVALID")
 
 
 def test_a_data_token_is_no_use_without_membership(asker: Asker) -> None:

@@ -17,7 +17,7 @@ from yunhe.dataplane import DataPlane, Query, Stream
 from yunhe.identity import Identity, Peer, require_member
 from yunhe.kernel import limits
 from yunhe.kernel.asgi import StreamedResponse, Threads, json_body
-from yunhe.kernel.errors import Unauthenticated
+from yunhe.kernel.errors import Invalid, Unauthenticated
 from yunhe.kernel.routes import Bare
 from yunhe.protocols.arrow import wire
 
@@ -40,8 +40,11 @@ class _Desk:
     def _entered(self, request: Request) -> tuple[str, str]:
         """The peer and the contract it may ask under."""
         source = request.client.host if request.client else "?"
+        bearers = request.headers.getlist(wire.PEER)
+        if len(bearers) > 1:
+            raise Invalid(why=f"the header {wire.PEER} stands twice")
         try:
-            peer = self._authenticate(request.headers.get(wire.PEER, ""))
+            peer = self._authenticate("".join(bearers))
             token = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
             claims = self._contracts.authenticate_data_token(token, peer.did)
         except Unauthenticated as refused:
