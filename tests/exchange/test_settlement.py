@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 import sqlalchemy as sa
@@ -189,8 +190,11 @@ def test_a_deleted_evidence_entry_of_a_meter_stops_the_statement(pair) -> None:
     _forget_entry(pair.hospital, entry)
     with pytest.raises(MeterNotEvidenced) as refused:
         pair.hospital.exchange.issue_statement("c1")
-    assert gone in refused.value.sentence("en")
-    assert entry in refused.value.sentence("zh")
+    said, chinese = refused.value.sentence("en"), refused.value.sentence("zh")
+    assert gone in said
+    assert entry in chinese
+    assert re.search(r"[^.]\.$", said)
+    assert re.search(r"：不存在该存证：[^。]+。$", chinese), "its reason is Chinese, and stops once"
 
 
 def test_a_deleted_evidence_entry_of_a_receipt_is_a_dispute_that_names_it(pair) -> None:

@@ -49,24 +49,33 @@ from yunhe.kernel.outbox import enqueue
 _TICK: Final = timedelta(microseconds=1)
 
 
-def vouched(evidence: EvidenceLog, entry_id: str, leaf: str, wanted: dict[str, Any]) -> str:
-    """Why the entry does not vouch for `wanted` (members of its body); "" if it does."""
+def vouched(
+    evidence: EvidenceLog, entry_id: str, leaf: str, wanted: dict[str, Any]
+) -> tuple[str, str]:
+    """Why the entry does not vouch for `wanted` (members of its body), in English and Chinese;
+    "" if it does.
+    """
     try:
         entry = evidence.entry(entry_id)
     except YunheError as error:
-        return error.sentence("en")
+        return _said(error)
     if entry.body is None:
-        return "its body was erased"
+        return "its body was erased", "其内容已被擦除"
     if sha256_hex(b"\x00" + entry.leaf) != leaf:
-        return "its leaf is another one"
+        return "its leaf is another one", "其叶节点不符"
     for name, value in wanted.items():
         if entry.body.get(name) != value:
-            return f"it says something else about {name}"
-    return ""
+            return f"it says something else about {name}", f"其中 {name} 不符"
+    return "", ""
 
 
-def in_tree(evidence: EvidenceLog, entry_id: str) -> str:
-    """Why the entry has no proof under the log's signed checkpoint; "" if it has.
+def _said(error: YunheError) -> tuple[str, str]:
+    """A refusal's two sentences as a part of others, which end in a stop themselves."""
+    return error.sentence("en").rstrip("."), error.sentence("zh").rstrip("。")
+
+
+def in_tree(evidence: EvidenceLog, entry_id: str) -> tuple[str, str]:
+    """Why the entry has no proof under the log's signed checkpoint, as `vouched`; "" if it has.
 
     Asked only when every entry concerned is present: a missing one spoils its neighbours' proofs,
     and the one to name is the missing one.
@@ -74,8 +83,8 @@ def in_tree(evidence: EvidenceLog, entry_id: str) -> str:
     try:
         evidence.proof(entry_id, wait_s=limits.PROOF_WAIT_S_MAX)
     except YunheError as error:
-        return error.sentence("en")
-    return ""
+        return _said(error)
+    return "", ""
 
 
 def _billable(desk: Desk, tx: Tx, contract_id: str) -> tuple[Bill, list[Meter], list[str]]:
@@ -129,9 +138,11 @@ def _prove(desk: Desk, meters: list[Meter]) -> None:
         _stop(meter, in_tree(desk.evidence, meter.entry_id))
 
 
-def _stop(meter: Meter, why: str) -> None:
-    if why:
-        raise MeterNotEvidenced(use_id=meter.use_id, entry_id=meter.entry_id, why=why)
+def _stop(meter: Meter, why: tuple[str, str]) -> None:
+    en, zh = why
+    if en:
+        ids = {"use_id": meter.use_id, "entry_id": meter.entry_id}
+        raise MeterNotEvidenced(why=en, why_zh=zh, **ids)
 
 
 def issue(desk: Desk, contract_id: str) -> Statement:

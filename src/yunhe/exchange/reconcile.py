@@ -129,7 +129,7 @@ def _line(desk: Desk, line: dict[str, Any], own: _Own) -> Iterator[Difference]:
         yield Difference(use_id, "RECEIPT_FORGED", claimed, error.sentence("en"))
         return
     wanted = {"receipt": receipt.body, "jws": receipt.jws}
-    why = vouched(desk.evidence, receipt.entry_id, receipt.leaf, wanted)
+    why, _ = vouched(desk.evidence, receipt.entry_id, receipt.leaf, wanted)
     if why:
         yield Difference(use_id, "RECEIPT_NOT_EVIDENCED", claimed, why[:500])
         return
@@ -156,7 +156,7 @@ def _paid_before(line: dict[str, Any], settled: dict[str, int]) -> Iterator[Diff
 
 def _unproven(desk: Desk, body: dict[str, Any], own: _Own) -> Iterator[Difference]:
     for line in body["lines"]:
-        why = in_tree(desk.evidence, own.receipts[line["use_id"]].entry_id)
+        why, _ = in_tree(desk.evidence, own.receipts[line["use_id"]].entry_id)
         if why:
             claimed = f"{line['rows']} rows, {line['fee_fen']} fen"
             yield Difference(line["use_id"], "RECEIPT_NOT_EVIDENCED", claimed, why[:500])
