@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe.cli import app
+from yunhe.kernel import limits
 from yunhe.sdk import Contract, YunheRefused
 
 ROW_TERMS = replace(
@@ -24,7 +25,9 @@ ROW_TERMS = replace(
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    # A folder of two files is looked at by every query, however busy the machine is.
+    monkeypatch.setattr(limits, "SOURCE_LOOK_S", 60.0)
     with three(tmp_path) as made:
         folder = made["a"].config.data_roots[0] / "cohort"
         folder.mkdir()
