@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -26,23 +25,6 @@ from yunhe.kernel import ids, limits
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Tx, metadata
 from yunhe.protocols.tds import PeerRefused, PeerUnavailable
-
-
-@pytest.fixture
-def net(tmp_path: Path, clock: ManualClock) -> Iterator[Net]:
-    made = Net(tmp_path, clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def office(net: Net) -> Node:
-    return net.node("office", REGION, "functional-node")
-
-
-@pytest.fixture
-def hospital(net: Net, office: Node) -> Node:
-    return joined(net, net.node("hospital", HOSPITAL, parent=office))
 
 
 @pytest.fixture

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
-from federation.nodes import HOSPITAL, REGION, Net, Node, joined, resource_form
+from federation.nodes import HOSPITAL, Net, Node, resource_form
 from yunhe.kernel import limits
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.errors import YunheError
 from yunhe.kernel.outbox import outbox
-
-
-@pytest.fixture
-def net(tmp_path: Path, clock: ManualClock) -> Iterator[Net]:
-    made = Net(tmp_path, clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def office(net: Net) -> Node:
-    return net.node("office", REGION, "functional-node")
-
-
-@pytest.fixture
-def hospital(net: Net, office: Node) -> Node:
-    return joined(net, net.node("hospital", HOSPITAL, parent=office))
 
 
 def waiting(node: Node) -> list[str]:

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from federation.nodes import HOSPITAL, REGION, Net, Node, joined
+from federation.nodes import Net, Node
 from yunhe.kernel import limits
 from yunhe.kernel.clock import ManualClock
 from yunhe.protocols.tds import AnswerUntrusted
-
-
-@pytest.fixture
-def net(tmp_path: Path, clock: ManualClock) -> Iterator[Net]:
-    made = Net(tmp_path, clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def office(net: Net) -> Node:
-    return net.node("office", REGION, "functional-node")
-
-
-@pytest.fixture
-def hospital(net: Net, office: Node) -> Node:
-    return joined(net, net.node("hospital", HOSPITAL, parent=office))
 
 
 def test_a_rotation_asks_for_the_credential_of_the_new_key_at_once(
