@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sources.test_walled_ingest import TRIED
+from sources.strangers import TRIED, crafted
 from yunhe.kernel import sandbox
 from yunhe.kernel.walls import REQUIRE, SandboxMissing
 from yunhe.sources import SourceOverBound, Sources, SourceUnreadable, parquet, walled
@@ -30,14 +30,7 @@ def sound(tmp_path: Path) -> Path:
 def test_who_takes_the_look_over_reaches_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, kept = tmp_path / "data", tmp_path / "snapshots" / "other.parquet"
-    for folder in (root, kept.parent):
-        folder.mkdir()
-    (root / "other.csv").write_text("secret\n")
-    kept.write_bytes(b"secret")
-    told: dict[str, Any] = {"other": str(root / "other.csv"), "root": str(root), "kept": str(kept)}
-    told["known"] = [*sandbox.environment()]
-    (root / "evil.parquet").write_text("\n".join(code.format(**told) for code, _ in TRIED))
+    root, kept = crafted(tmp_path, "evil.parquet")
     monkeypatch.setattr(parquet, "_LOOK", (str(Path(__file__).with_name("hostile_look.py")),))
     found = Sources([root], kept.parent, walls=REQUIRE).profile("evil.parquet")
     said = [column.name.split(" ", 1)[1] for column in found.columns]
