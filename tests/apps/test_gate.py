@@ -57,6 +57,8 @@ def test_a_group_that_is_too_small_or_made_up_is_withheld(groups: Path) -> None:
     got = passed(AGGREGATE, OF_GROUPS, said, groups)
     assert got.table.to_pydict() == {"sex": ["f"], "mean_age": [1.0]}
     assert got.withheld
+    beyond = {"columns": {"sex": ["f", 10**400], "mean_age": [1, 2]}}  # more than a float holds
+    assert passed(AGGREGATE, OF_GROUPS, beyond, groups).withheld
 
 
 @pytest.mark.parametrize(

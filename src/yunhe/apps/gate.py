@@ -136,7 +136,7 @@ def _key(value: Any) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return (type(value).__name__, value)
     if isinstance(value, (int, float, Decimal)):
-        return ("number", float(value) if abs(float(value)) < float(1 << 53) else str(value))
+        return ("number", float(value) if abs(value) < 1 << 53 else str(value))
     return ("str", str(value))
 
 
