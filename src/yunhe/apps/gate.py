@@ -23,6 +23,7 @@ from yunhe.contracts import Release, ReleaseKind
 
 _CELL_CHARS_MAX: Final = 10_000
 _EXPONENT_BITS: Final = 11  # of a double; the digits come on top, and the sign
+_WHOLE: Final = 1 << 53  # below it every whole number is a double of its own
 
 
 class Bounds(Protocol):
@@ -136,7 +137,7 @@ def _key(value: Any) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return (type(value).__name__, value)
     if isinstance(value, (int, float, Decimal)):
-        return ("number", float(value) if abs(value) < 1 << 53 else str(value))
+        return ("number", float(value) if -_WHOLE < value < _WHOLE else str(value))
     return ("str", str(value))
 
 
