@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -153,3 +156,39 @@ def test_a_plain_socket_is_guarded_the_same(server: http.server.HTTPServer) -> N
         guarded_socket("a.example", 1, True, 1, "http", inside)
     with pytest.raises(OSError):
         guarded_socket("a" * 70 + ".example", port, True, 1, "http")
+
+
+@pytest.fixture
+def dead() -> Iterator[int]:
+    """A port at which no address of loopback takes or refuses a connection."""
+    with socket.socket() as server, ExitStack() as held:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):  # what fills its backlog; what comes after is dropped
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+def test_a_name_with_many_dead_addresses_takes_the_time_of_one(dead: int) -> None:
+    def all_dead(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"] * 40
+
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        guarded_socket("a.example", dead, True, 0.4, "http", all_dead)
+    assert time.monotonic() - began < 4, "forty times the time of one are 16 seconds"
+
+
+def test_a_dead_address_leaves_time_for_the_next(dead: int) -> None:
+    with socket.create_server(("127.0.0.2", dead)):
+
+        def second(_host: str, _port: int) -> list[str]:
+            return ["127.0.0.1", "127.0.0.2"]
+
+        with guarded_socket("a.example", dead, True, 2.0, "http", second) as made:
+            assert made.getpeername() == ("127.0.0.2", dead)
+            left = made.gettimeout()
+    assert left is not None
+    assert left < 1.5, "what TLS may take comes out of the same time"

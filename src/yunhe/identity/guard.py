@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import httpx
 
 from yunhe.identity.errors import AddressForbidden
 from yunhe.identity.kept import Connections, Exchange, framed
+from yunhe.kernel import limits
 
 Resolve = Callable[[str, int], list[str]]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -36,6 +38,7 @@ _PLAIN: Final = re.compile(
     re.ASCII,
 )
 _PORTS: Final = {"https": 443, "http": 80}
+_LEAST_S: Final = 0.001  # a timeout of nothing would mean not to wait at all
 
 
 def allowed(address: str, development: bool, networks: Networks = ()) -> bool:
@@ -108,19 +111,29 @@ def guarded_socket(
 ) -> socket.socket:
     """A TCP connection to a checked address of `host`, for callers that speak HTTP themselves.
 
-    TLS is the caller's, with `host` as the name to verify. Raises AddressForbidden (also for
-    http outside development) or OSError.
+    `timeout_s` is for the connection as a whole, however many addresses the name has; its timeout
+    is what is left of that. TLS is the caller's, with `host` as the name to verify. Raises
+    AddressForbidden (also for http outside development) or OSError.
     """
+    ends = None if timeout_s is None else time.monotonic() + timeout_s
     if scheme != "https" and not (development and scheme == "http"):
         raise AddressForbidden(detail=f"scheme {scheme}")
     last: OSError | None = None
-    for address in _checked(host, port, development, resolve, networks):
+    tried = _checked(host, port, development, resolve, networks)[: limits.ADDRESSES_TRIED_MAX]
+    for place, address in enumerate(tried):
+        left = None if ends is None else ends - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError(f"{host} does not answer") from last
+        # A share of what is left: an address that is dead leaves the next ones theirs.
+        share = None if left is None else left / (len(tried) - place)
         try:
-            made = socket.create_connection((address, port), timeout_s)
+            made = socket.create_connection((address, port), share)
         except OSError as error:
             last = error
             continue
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if ends is not None:
+            made.settimeout(max(ends - time.monotonic(), _LEAST_S))
         return made
     raise last or OSError("no address")
 

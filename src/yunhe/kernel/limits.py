@@ -72,6 +72,7 @@ DID_LIST_MAX: Final = 64  # entries of one list in a document that are looked at
 DID_CACHE_S: Final = 300
 DID_REFRESH_S: Final = 5  # an unknown key may cause one more fetch, not oftener
 DID_CACHE_MAX: Final = 1024
+ADDRESSES_TRIED_MAX: Final = 8  # of one name
 NONCE_PRUNE_S: Final = 60
 NAME_CHARS_MAX: Final = 100
 ADDRESS_CHARS_MAX: Final = 200

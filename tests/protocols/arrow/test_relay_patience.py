@@ -78,3 +78,14 @@ def test_a_kept_connection_waits_as_long_as_a_fresh_one(desk: Desk) -> None:
     assert kept.sock is not None
     assert kept.sock.gettimeout() == limits.RELAY_S_MAX
     assert desk.provider.connections == 1
+
+
+def test_a_kept_connection_that_drips_leaves_no_time_for_a_second_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "RELAY_S_MAX", 0.5)
+    desk.provider.answers = [(head("200 OK", ipc()), "keep"), (b"", b"H"), (b"", b"H")]
+    list(desk.open())
+    assert desk.refused("use-2").code == "PROVIDER_UNREACHABLE"
+    assert desk.provider.connections == 1, "the time was over, and it asked once more"
+    assert desk.books.told[-1] == ("cut", "use-2", 0, 0)

@@ -12,6 +12,7 @@ import http.client
 import io
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from yunhe.kernel import limits
@@ -28,9 +29,9 @@ class _Feed(io.RawIOBase):
         self._until: float | None = None
         self._left: int | None = None
 
-    def hurry(self, bytes_max: int | None = None) -> None:
-        """From here on RELAY_S_MAX for everything, and about `bytes_max`."""
-        self._until, self._left = time.monotonic() + limits.RELAY_S_MAX, bytes_max
+    def hurry(self, until: float, bytes_max: int | None = None) -> None:
+        """From here on everything by the instant `until` (monotonic), and about `bytes_max`."""
+        self._until, self._left = until, bytes_max
 
     def rest(self) -> None:
         """From here on each wait for itself."""
@@ -67,7 +68,9 @@ class _Feed(io.RawIOBase):
 class Answer(http.client.HTTPResponse):
     """An answer whose head is bounded as a whole."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **named: Any) -> None:
+    def __init__(self, sock: socket.socket, *args: Any, until: float, **named: Any) -> None:
+        """`until`: when its head must have come, monotonic."""
+        self._until = until
         super().__init__(sock, *args, **named)
         self.fp.close()
         self._feed = _Feed(sock)
@@ -75,23 +78,24 @@ class Answer(http.client.HTTPResponse):
 
     def begin(self) -> None:
         """Read the head, and all that comes before it."""
-        self._feed.hurry(limits.HEAD_BYTES_MAX)
+        self._feed.hurry(self._until, limits.HEAD_BYTES_MAX)
         super().begin()
         self._feed.rest()
 
     def hurry(self) -> None:
         """What is left comes within RELAY_S_MAX, however it drips."""
-        self._feed.hurry()
+        self._feed.hurry(time.monotonic() + limits.RELAY_S_MAX)
 
 
 class Connection(http.client.HTTPConnection):
     """Remembers its socket, which http.client forgets once an answer ends the connection."""
 
-    response_class = Answer
     raw: socket.socket | None = None
 
-    def answer(self) -> Answer:
-        """The head of the answer; raises OSError, HTTPException."""
+    def answer(self, until: float) -> Answer:
+        """The head of the answer, by the instant `until`; raises OSError, HTTPException."""
+        # It is called, and never asked for its type.
+        self.response_class = partial(Answer, until=until)  # type: ignore[assignment]
         found = self.getresponse()
         if not isinstance(found, Answer):
             raise TypeError(type(found).__name__)

@@ -12,6 +12,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 from urllib.parse import SplitResult, urlsplit
@@ -246,10 +247,11 @@ class Relay:
     ) -> tuple[Connection, Answer]:
         body = dumps(asked)
         sent = False
+        until = time.monotonic() + limits.RELAY_S_MAX  # for both tries
         for fresh in (False, True):
             connection = None if fresh else self._take(access.endpoint)
             if connection is None:
-                connection = self._connect(access.endpoint, sent)
+                connection = self._connect(access.endpoint, sent, until)
                 fresh = True
             headers = {
                 "Authorization": f"Bearer {access.token}",
@@ -260,16 +262,17 @@ class Relay:
             sent = True
             try:
                 _send(connection, path, body, headers)
-                return connection, connection.answer()
+                return connection, connection.answer(until)
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                if fresh:
+                if fresh or time.monotonic() >= until:
                     raise ProviderUnreachable(detail=str(error)) from error
                 # A kept connection may have been closed by the other side: once more, anew. The
                 # use_id makes this safe: the same one never charges twice.
         raise ProviderUnreachable
 
-    def _connect(self, endpoint: str, sent: bool) -> Connection:
+    def _connect(self, endpoint: str, sent: bool, until: float) -> Connection:
+        """A new connection, by the instant `until` (monotonic); `sent`: was one asked before?"""
         parts = _split(endpoint)
         tls = parts.scheme == "https"
         try:
@@ -278,11 +281,12 @@ class Relay:
         except (ValueError, http.client.InvalidURL) as error:  # a port or a host that is none
             raise ProviderUnreachable(str(error), asked=sent) from error
         try:
-            patience_s, where = limits.RELAY_S_MAX, self._networks
+            patience_s, where = max(until - time.monotonic(), 0.0), self._networks
             sock = guarded_socket(
                 host, port, self._development, patience_s, parts.scheme, networks=where
             )
             connection.raw = self._tls.wrap_socket(sock, server_hostname=host) if tls else sock
+            connection.raw.settimeout(limits.RELAY_S_MAX)  # from here on for each wait
             connection.sock = connection.raw
         except OSError as error:
             raise ProviderUnreachable(str(error), asked=sent) from error

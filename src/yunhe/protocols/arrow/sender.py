@@ -204,10 +204,11 @@ class Sending:
         sock = guarded_socket(
             host, port, self._development, patience_s, parts.scheme, networks=self._networks
         )
-        if not tls:
-            return sock
         try:
-            return ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+            if tls:
+                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+            sock.settimeout(patience_s)  # from here on for each wait
+            return sock
         except BaseException:
             sock.close()
             raise
