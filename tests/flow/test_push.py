@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from examples import example
 from flow.sinks import LyingSink, PlainSink
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe.cli import app
-from yunhe.contracts import PUSH, DataAddress, Wish, transfers
+from yunhe.contracts import PUSH, DataAddress, Side, Wish, transfers
 from yunhe.kernel import limits
 from yunhe.sdk import BadTarget, Contract, PushEnded, Terms, Transfer, YunheRefused
 
@@ -245,13 +246,21 @@ def test_no_whole_product_where_only_aggregates_are_allowed(world: World, tmp_pa
         r.receive(contract, tmp_path / "x.exe")
 
 
+@pytest.fixture
+def nobody_sends(world: World) -> Iterator[None]:
+    """The provider sends nothing of its own: the test is its sender, or there is none."""
+    watch = world["a"].node.pusher._watch
+    watch.stop()
+    yield
+    watch.start()
+
+
+@pytest.mark.usefixtures("nobody_sends")
 def test_the_inbox_takes_one_transfer_once_and_nothing_else(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     r, node = world["r"].space, world["r"].node
     contract = world.agree(world.product(PLAIN))
-    # The test is the provider's sender.
-    monkeypatch.setattr(world["a"].node.pusher, "_hand_out", lambda: None)
     asked = r.push(contract)
     until("the start", lambda: r.transfer(asked.id).state == "STARTED")
     address = node.contracts.transfer(asked.id).data_address
@@ -313,12 +322,10 @@ def test_the_inbox_takes_one_transfer_once_and_nothing_else(
     assert files == [f"{key}.arrow"]
 
 
-def test_a_push_that_ended_early_is_settled_with_the_provider(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("nobody_sends")
+def test_a_push_that_ended_early_is_settled_with_the_provider(world: World) -> None:
     r, a = world["r"].space, world["a"].space
     contract = world.agree(world.product(PLAIN))
-    monkeypatch.setattr(world["a"].node.pusher, "_hand_out", lambda: None)
     asked = r.push(contract)
     until("the start", lambda: r.transfer(asked.id).state == "STARTED")
     a.terminate_transfer(provider_of(world, contract), "Not today.")
@@ -326,6 +333,38 @@ def test_a_push_that_ended_early_is_settled_with_the_provider(
     until("the books", lambda: not world["r"].node.exchange.open_uses(), 30)
     assert (r.transfer(asked.id).push or {})["state"] == "cut"
     assert r.uses(contract) == []
+
+
+def test_a_round_that_fails_unforeseen_is_told_and_the_next_one_sends(
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pushes = world["a"].node.contracts.pushes
+    unfinished, failures = pushes.unfinished, iter([ZeroDivisionError("unforeseen")])
+
+    def failing(side: Side) -> list[tuple[Any, Any]]:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return unfinished(side)
+
+    monkeypatch.setattr(pushes, "unfinished", failing)
+    assert world["r"].space.receive(world.agree(world.product(PLAIN)), tmp_path).rows == 360
+    assert any("unforeseen" in (each.exc_text or "") for each in caplog.records)
+
+
+def test_a_push_that_fails_unforeseen_waits_for_the_next_round(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pusher, rings = world["a"].node.pusher, list[threading.Thread]()
+    monkeypatch.setattr(pusher._pushes, "claim", lambda *_: 1 // 0)
+    monkeypatch.setattr(pusher._watch, "ring", lambda: rings.append(threading.current_thread()))
+    pusher._one("urn:uuid:any")
+    assert threading.current_thread() not in rings
+    monkeypatch.setattr(pusher._pushes, "claim", lambda *_: False)
+    pusher._one("urn:uuid:any")
+    assert threading.current_thread() in rings
 
 
 def test_the_command_line_has_it_pushed(world: World, tmp_path: Path) -> None:

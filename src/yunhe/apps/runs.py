@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import threading
 import time
 import uuid
@@ -34,10 +33,9 @@ from yunhe.contracts import Contract, ReleaseKind
 from yunhe.control import Consumed
 from yunhe.dataplane import count_file
 from yunhe.kernel import limits
+from yunhe.kernel.chores import Chores
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import Unavailable, YunheError
-
-log = logging.getLogger(__name__)
 
 _OPEN: Final = (JobState.QUEUED, JobState.RUNNING, JobState.HELD)
 _NOTHING: Final = hashlib.sha256().hexdigest()
@@ -51,35 +49,16 @@ class Runs:
         self._due: dict[str, tuple[float, float]] = {}  # when a host is asked next, the wait then
         self._busy: set[str] = set()
         self._turn = threading.Lock()
-        self._ring = threading.Event()
-        self._stopped = False
-        self._thread: threading.Thread | None = None
+        # In a thread: a host may be slow, or away.
+        self._following = Chores("apps-runs", limits.APP_ASK_S, self.sweep)
 
     def start(self) -> None:
-        """Follow the runs that are not over, in a thread: a host may be slow, or away."""
-        self._thread = threading.Thread(target=self._follow, name="apps-runs", daemon=True)
-        self._thread.start()
+        """Follow the runs that are not over."""
+        self._following.start()
 
     def stop(self) -> None:
         """Follow no more; what is not over stays in the database."""
-        self._stopped = True
-        self._ring.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _follow(self) -> None:
-        while not self._stopped:
-            self._ring.wait(limits.APP_ASK_S)
-            self._ring.clear()
-            if not self._stopped:
-                self._round()
-
-    def _round(self) -> None:
-        try:
-            with contextlib.suppress(YunheError):  # the database is busy: the next round
-                self.sweep()
-        except Exception:  # without this thread no run is followed
-            log.exception("the runs could not be followed; trying again")
+        self._following.stop()
 
     def run(
         self,
@@ -283,15 +262,17 @@ class Runs:
         if job is None or job.peer_did != peer_did:
             raise AppUnknown
         self._due.pop(key, None)
-        self._ring.set()
+        self._following.ring()
         return {"received": True}
 
     def sweep(self) -> None:
         """Ask the hosts of runs that are not over, each ever more seldom while nothing changes."""
         for job in self._desk.db.read(lambda tx: store.jobs(tx, Side.AUTHOR, _OPEN)):
+            if self._following.stopping:
+                return
             now = time.monotonic()
             at, wait = self._due.get(job.id, (now, limits.APP_ASK_S))
-            if now < at or self._stopped:
+            if now < at:
                 continue
             self._due[job.id] = (now + wait, min(2 * wait, limits.APP_ASK_S_MAX))
             with contextlib.suppress(YunheError):

@@ -35,6 +35,7 @@ from yunhe.control import Control
 from yunhe.dataplane import DataPlane, IpcCount, Query, Spooled, count_file
 from yunhe.identity import Networks
 from yunhe.kernel import limits
+from yunhe.kernel.chores import Chores
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import NotFound, Unavailable, YunheError
 from yunhe.kernel.premises import secret_file
@@ -92,25 +93,21 @@ class Pusher:
         self._owner = secret_file(folder.with_name("push.id")).hex()[:32]
         self._live = _Live()
         self._lock = threading.Lock()
-        self._wake, self._stop = threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(limits.PUSH_THREADS, thread_name_prefix="push")
-        self._thread = threading.Thread(target=self._watch_table, name="pusher", daemon=True)
+        self._watch = Chores("pusher", limits.PUSH_TICK_S, self._hand_out)
         db.events.on(TransferMoved, self._moved)
 
     def _moved(self, tx: Tx, event: TransferMoved) -> None:
         if event.role is Side.PROVIDER and event.format == PUSH:
-            tx.after_commit(self._wake.set)
+            tx.after_commit(self._watch.ring)
 
     def start(self) -> None:
         """Go on with what an earlier process left, and wait for more."""
-        self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Break off what runs; the next start goes on with it."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._watch.stop()
         with self._lock:
             for sending in self._live.sendings.values():
                 if sending is not None:
@@ -123,15 +120,6 @@ class Pusher:
             sending = self._live.sendings.get(transfer_id)
         return None if sending is None else sending.sent
 
-    def _watch_table(self) -> None:
-        while not self._stop.is_set():
-            self._wake.wait(limits.PUSH_TICK_S)
-            self._wake.clear()
-            try:
-                self._hand_out()
-            except YunheError as error:
-                log.warning("the pushes could not be looked at, again soon: %s", error)
-
     def _hand_out(self) -> None:
         now = self._db.clock.now()
         for t, push in self._pushes.unfinished(Side.PROVIDER):
@@ -142,7 +130,7 @@ class Pusher:
                 continue  # the result lies on the disk of another replica
             with self._lock:
                 peers = [*self._live.peers.values()]
-                if self._stop.is_set() or t.id in self._live.sendings:
+                if self._watch.stopping or t.id in self._live.sendings:
                     continue
                 if peers.count(t.peer_did) >= limits.PUSHES_OF_PEER_MAX:
                     continue  # one consumer's slow addresses hold up nobody else
@@ -150,19 +138,26 @@ class Pusher:
             self._pool.submit(self._one, t.id)
 
     def _one(self, transfer_id: str) -> None:
+        went = self._tried(transfer_id)
+        with self._lock:
+            self._live.sendings.pop(transfer_id, None)
+            self._live.peers.pop(transfer_id, None)
+        if went:
+            # What came while it ran woke nobody for it. After a failure the next round is soon
+            # enough: what fails at once would be tried without a pause.
+            self._watch.ring()
+
+    def _tried(self, transfer_id: str) -> bool:
         try:
-            if not self._stop.is_set() and self._pushes.claim(transfer_id, self._owner):
+            if not self._watch.stopping and self._pushes.claim(transfer_id, self._owner):
                 self._go_on(*self._pushes.both(transfer_id))
         except YunheError as error:
             log.warning("a push waits for its next try: %s", error)
+            return False
         except Exception:
             log.exception("a push failed inside the node")
-        finally:
-            with self._lock:
-                self._live.sendings.pop(transfer_id, None)
-                self._live.peers.pop(transfer_id, None)
-            # What came while it ran woke nobody for it.
-            self._wake.set()
+            return False
+        return True
 
     # -- one life --------------------------------------------------------------------------------
 
@@ -216,7 +211,7 @@ class Pusher:
             raise SpoolLost
         sending = self._sending(t, push)
         with self._lock:
-            if self._stop.is_set():
+            if self._watch.stopping:
                 raise _Halted
             self._live.sendings[t.id] = sending
         self._pushes.sending(t.id)
@@ -245,7 +240,7 @@ class Pusher:
     def _still(self, t: Transfer) -> None:
         """Whether bytes may flow now; raises _Halted, why the contract does not bind, and why
         the consumer is no member any more."""
-        if self._stop.is_set():
+        if self._watch.stopping:
             raise _Halted
         self._plane.stands(t.contract_id)
         if self._pushes.both(t.id)[0].state is not TransferState.STARTED:
@@ -253,7 +248,7 @@ class Pusher:
         self._standing(t.peer_did)
 
     def _failed(self, t: Transfer, error: YunheError) -> None:
-        if self._stop.is_set():
+        if self._watch.stopping:
             return
         t, push = self._pushes.both(t.id)
         now = self._db.clock.now()
