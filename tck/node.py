@@ -25,6 +25,7 @@ from yunhe.contracts import store
 from yunhe.kernel import limits
 from yunhe.kernel.clock import SystemClock
 from yunhe.kernel.db import Tx, open_database
+from yunhe.kernel.egress import Egress
 from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
 from yunhe.protocols import dsp
@@ -127,7 +128,7 @@ class Cut:
         )
         self.outbox = Outbox(self.db)
         self.contracts.install(self.outbox)
-        self._http = http or identity.guarded_client(True, limits.PEER_CALL_S_MAX)
+        self._http = http or identity.guarded_client(Egress(local=True), limits.PEER_CALL_S_MAX)
         now = self.db.clock.now
         client = dsp.DspClient(self._http, _token)
         self._replies = dsp.Replies()

@@ -132,9 +132,7 @@ class Node:
             signer_of=self.identity.ring.signer_of,
         )
         self.contracts.install(self.outbox)
-        self._http = identity.guarded_client(
-            self.config.development, limits.PEER_CALL_S_MAX, networks=self.config.networks
-        )
+        self._http = identity.guarded_client(self.config.egress, limits.PEER_CALL_S_MAX)
         claims = dcp.ClaimsClient(self._http, self.identity)
         self.verifier = dcp.Verifier(self.identity, claims)
         self.claims_delivery = dcp.ClaimsDelivery(claims, self.identity)
@@ -194,8 +192,7 @@ class Node:
             self.identity.mint,
             self.exchange,
             self._received,
-            config.development,
-            config.networks,
+            config.egress,
         )
         use = (self.db, self.contracts, self.plane, self.control, self.exchange)
         may = self.identity.check_standing

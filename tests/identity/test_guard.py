@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
@@ -20,16 +19,10 @@ from yunhe.identity import (
     DidWebFetcher,
     guarded_socket,
 )
-from yunhe.identity.guard import allowed, client
+from yunhe.identity.guard import client
+from yunhe.kernel.egress import Egress
 
-LINES = (Path(__file__).parent / "fixtures" / "addresses.txt").read_text().splitlines()
-ADDRESSES = [tuple(line.split()) for line in LINES if not line.startswith("#")]
-
-
-@pytest.mark.parametrize(("address", "verdict"), ADDRESSES)
-def test_where_we_connect(address: str, verdict: str) -> None:
-    assert allowed(address, development=False) == (verdict == "public")
-    assert allowed(address, development=True) == (verdict in ("public", "development"))
+PUBLIC, LOCAL = Egress(), Egress(local=True)
 
 
 class _Page(http.server.BaseHTTPRequestHandler):
@@ -71,7 +64,7 @@ def test_a_name_that_resolves_inside_is_refused(server: http.server.HTTPServer) 
     port = server.server_address[1]
     for answer in (["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], []):
         with (
-            client(False, 1, lambda _h, _p, answer=answer: answer) as http_client,
+            client(PUBLIC, 1, lambda _h, _p, answer=answer: answer) as http_client,
             pytest.raises(AddressForbidden),
         ):
             http_client.get(f"https://good.example:{port}/plain")
@@ -88,7 +81,7 @@ def test_the_name_is_resolved_once_and_the_socket_goes_there(
         return ["127.0.0.1"] if len(asked) == 1 else ["169.254.169.254"]
 
     port = server.server_address[1]
-    with client(True, 1, resolve) as http_client:
+    with client(LOCAL, 1, resolve) as http_client:
         for _ in range(2):  # the second goes through the same connection
             assert http_client.get(f"http://rebind.example:{port}/plain").text == "xxxxx"
     assert asked == ["rebind.example"]
@@ -96,10 +89,10 @@ def test_the_name_is_resolved_once_and_the_socket_goes_there(
 
 
 def test_http_is_for_development() -> None:
-    with client(False, 1, lambda _h, _p: ["8.8.8.8"]) as plain, pytest.raises(AddressForbidden):
+    with client(PUBLIC, 1, lambda _h, _p: ["8.8.8.8"]) as plain, pytest.raises(AddressForbidden):
         plain.get("http://good.example/")
     for url in ("file:///etc/passwd", "gopher://a.example/"):
-        with client(True, 1) as any_scheme, pytest.raises((AddressForbidden, httpx.HTTPError)):
+        with client(LOCAL, 1) as any_scheme, pytest.raises((AddressForbidden, httpx.HTTPError)):
             any_scheme.get(url)
 
 
@@ -107,10 +100,10 @@ def test_a_failing_name_or_port_is_an_http_error() -> None:
     def fails(_host: str, _port: int) -> list[str]:
         raise OSError("no such name")
 
-    with client(True, 1, fails) as no_name, pytest.raises(httpx.ConnectError):
+    with client(LOCAL, 1, fails) as no_name, pytest.raises(httpx.ConnectError):
         no_name.get("http://none.example/")
     with (
-        client(True, 1, lambda _h, _p: ["127.0.0.1"]) as no_port,
+        client(LOCAL, 1, lambda _h, _p: ["127.0.0.1"]) as no_port,
         pytest.raises(httpx.ConnectError),
     ):
         no_port.get("http://none.example:1/")
@@ -118,7 +111,7 @@ def test_a_failing_name_or_port_is_an_http_error() -> None:
 
 @pytest.mark.parametrize("path", ["redirect", "large"])
 def test_documents_are_fetched_within_bounds(server: http.server.HTTPServer, path: str) -> None:
-    fetch = DidWebFetcher(development=True)
+    fetch = DidWebFetcher(LOCAL)
     port = server.server_address[1]
     assert fetch(f"http://127.0.0.1:{port}/plain") == b"xxxxx"
     with pytest.raises(DidUnresolvable):
@@ -127,7 +120,7 @@ def test_documents_are_fetched_within_bounds(server: http.server.HTTPServer, pat
 
 
 def test_a_node_that_is_just_starting_is_no_refusal() -> None:
-    fetch = DidWebFetcher(development=True)
+    fetch = DidWebFetcher(LOCAL)
     with pytest.raises(DidUnreachable) as error:
         fetch("http://127.0.0.1:1/did.json")
     assert error.value.status == 503  # so that its message is sent again, not given up
@@ -135,7 +128,7 @@ def test_a_node_that_is_just_starting_is_no_refusal() -> None:
 
 
 def test_a_guarded_fetch_refuses_loopback() -> None:
-    fetch = DidWebFetcher(development=False)
+    fetch = DidWebFetcher(PUBLIC)
     for url in ("https://127.0.0.1/x", "https://localhost/x", "https://[::1]/x"):
         with pytest.raises(AddressForbidden):
             fetch(url)
@@ -148,14 +141,14 @@ def test_a_plain_socket_is_guarded_the_same(server: http.server.HTTPServer) -> N
     def inside(_host: str, _port: int) -> list[str]:
         return ["127.0.0.1"]
 
-    guarded_socket("a.example", port, True, 1, "http", inside).close()
-    for development, scheme in ((False, "https"), (False, "http"), (True, "ftp")):
+    guarded_socket("a.example", port, LOCAL, 1, "http", inside).close()
+    for egress, scheme in ((PUBLIC, "https"), (PUBLIC, "http"), (LOCAL, "ftp")):
         with pytest.raises(AddressForbidden):
-            guarded_socket("a.example", port, development, 1, scheme, inside)
+            guarded_socket("a.example", port, egress, 1, scheme, inside)
     with pytest.raises(OSError, match="refused"):
-        guarded_socket("a.example", 1, True, 1, "http", inside)
+        guarded_socket("a.example", 1, LOCAL, 1, "http", inside)
     with pytest.raises(OSError):
-        guarded_socket("a" * 70 + ".example", port, True, 1, "http")
+        guarded_socket("a" * 70 + ".example", port, LOCAL, 1, "http")
 
 
 @pytest.fixture
@@ -177,7 +170,7 @@ def test_a_name_with_many_dead_addresses_takes_the_time_of_one(dead: int) -> Non
 
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        guarded_socket("a.example", dead, True, 0.4, "http", all_dead)
+        guarded_socket("a.example", dead, LOCAL, 0.4, "http", all_dead)
     assert time.monotonic() - began < 4, "forty times the time of one are 16 seconds"
 
 
@@ -187,7 +180,7 @@ def test_a_dead_address_leaves_time_for_the_next(dead: int) -> None:
         def second(_host: str, _port: int) -> list[str]:
             return ["127.0.0.1", "127.0.0.2"]
 
-        with guarded_socket("a.example", dead, True, 2.0, "http", second) as made:
+        with guarded_socket("a.example", dead, LOCAL, 2.0, "http", second) as made:
             assert made.getpeername() == ("127.0.0.2", dead)
             left = made.gettimeout()
     assert left is not None

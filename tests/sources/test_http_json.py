@@ -21,7 +21,6 @@ import pytest
 from yunhe.kernel import limits
 from yunhe.kernel.errors import YunheError
 from yunhe.sources import Connections, SourceAway, Sources
-from yunhe.sources.http_json import _allowed
 
 Answer = tuple[int, Any, dict[str, str]]
 ROWS = [{"id": i, "name": f"甲{i}", "when": "2024-01-01"} for i in range(7)]
@@ -238,12 +237,16 @@ def test_a_private_address_needs_the_operators_word(api: Api, tmp_path: Path) ->
     with pytest.raises(SourceAway):
         node.profile("http-json:reg/cases")
     assert api.asked == []
-    for address in ("169.254.169.254", "fe80::1", "::", "::ffff:169.254.169.254"):
-        assert not _allowed(address, private=True)
-    for address in ("127.0.0.1", "10.0.0.1", "::1", "::ffff:10.0.0.1", "fd00::1"):
-        assert not _allowed(address, private=False)
-        assert _allowed(address, private=True)
-    assert _allowed("1.1.1.1", private=False)
+
+
+def test_the_metadata_of_a_cloud_is_no_source_in_whatever_address_it_hides(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, hidden = sources(tmp_path, api), "64:ff9b::a9fe:a9fe"  # 169.254.169.254, by NAT64
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (hidden, 80, 0, 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(SourceAway, match="not public"):
+        node.profile("http-json:reg/cases")
 
 
 def test_an_answer_counts_for_its_age(api: Api, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ from yunhe.identity.events import (
     CredentialStored,
 )
 from yunhe.identity.foreign import SelfIssued, carries_access_token, told_apart
-from yunhe.identity.guard import GuardedTransport, Networks, Told, guarded_socket
+from yunhe.identity.guard import GuardedTransport, Told, guarded_socket
 from yunhe.identity.guard import ask as guarded_ask
 from yunhe.identity.guard import client as guarded_client
 from yunhe.identity.issuer import KIND as ISSUANCE_KIND
@@ -139,7 +139,6 @@ __all__ = [
     "Kind",
     "MemberOnly",
     "Membership",
-    "Networks",
     "NotRegistrar",
     "Peer",
     "PeerSuspended",

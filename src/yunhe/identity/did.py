@@ -23,6 +23,7 @@ from yunhe.identity.errors import DidMismatch, DidUnreachable, DidUnresolvable
 from yunhe.identity.model import Jwk
 from yunhe.kernel import canonical, limits, suites
 from yunhe.kernel.clock import Clock
+from yunhe.kernel.egress import Egress
 from yunhe.kernel.errors import YunheError
 
 CONTEXTS: Final = (
@@ -145,13 +146,8 @@ def url_of(did: str, development: bool) -> str:
 class DidWebFetcher:
     """Fetches documents over HTTP: one address, no redirects, 64 KiB, five seconds in all."""
 
-    def __init__(
-        self,
-        development: bool,
-        resolve: guard.Resolve = guard.system_resolve,
-        networks: guard.Networks = (),
-    ) -> None:
-        self._client = guard.client(development, limits.DID_FETCH_S_MAX, resolve, networks)
+    def __init__(self, egress: Egress, resolve: guard.Resolve = guard.system_resolve) -> None:
+        self._client = guard.client(egress, limits.DID_FETCH_S_MAX, resolve)
 
     def __call__(self, url: str) -> bytes:
         """The body at `url`; raises DidUnresolvable or AddressForbidden."""

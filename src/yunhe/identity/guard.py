@@ -7,12 +7,11 @@ lead elsewhere). TLS still verifies the name. Server-side request forgery ends h
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,17 +20,10 @@ import httpx
 from yunhe.identity.errors import AddressForbidden
 from yunhe.identity.kept import Connections, Exchange, framed
 from yunhe.kernel import limits
+from yunhe.kernel.egress import Egress
 
 Resolve = Callable[[str, int], list[str]]
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
-# Translation prefixes embed an IPv4 address: 64:ff9b::/96 (RFC 6052), 64:ff9b:1::/48 (RFC 8215).
-_NAT64: Final = (
-    ipaddress.IPv6Network("64:ff9b::/96"),
-    ipaddress.IPv6Network("64:ff9b:1::/48"),
-)
-_SHARED: Final = ipaddress.IPv4Network("100.64.0.0/10")
 # An address in which there is nothing to escape, to resolve or to leave out: it has one reading.
 _PLAIN: Final = re.compile(
     r"(https?)://([a-z0-9.-]+)(?::([1-9][0-9]{0,4}))?((?:/(?!\.)(?:[\w.~:-]|%[0-9A-F]{2})+)+)",
@@ -41,61 +33,20 @@ _PORTS: Final = {"https": 443, "http": 80}
 _LEAST_S: Final = 0.001  # a timeout of nothing would mean not to wait at all
 
 
-def allowed(address: str, development: bool, networks: Networks = ()) -> bool:
-    """Whether this node may connect to the IP `address`.
-
-    Public unicast addresses, and the private `networks` that the settings name; development adds
-    loopback and every private network, but never link-local ones (cloud metadata), multicast,
-    reserved or unspecified.
-    """
-    try:
-        ip = _unwrap(ipaddress.ip_address(address.partition("%")[0]))
-    except ValueError:
-        return False
-    if ip.is_multicast or ip.is_unspecified or ip.is_link_local:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
-        return False  # fec0::/10 is deprecated, routed by some, and "global" to the library
-    if ip.is_loopback:  # before is_reserved, which counts ::1 in
-        return development
-    if ip.is_reserved:
-        return False
-    if ip.is_global or (development and (ip.is_private or ip in _SHARED)):
-        return True
-    return any(ip in network for network in networks)  # of another version it is in none
-
-
-def _unwrap(ip: Address) -> Address:
-    """The IPv4 address inside a mapped, 6to4, Teredo or NAT64 IPv6 address, else itself."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return ip
-    if ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped
-    if ip.sixtofour is not None:
-        return ip.sixtofour
-    if ip.teredo is not None:
-        return ip.teredo[1]
-    if any(ip in net for net in _NAT64) or (int(ip) < 1 << 32 and int(ip) > 1):
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip
-
-
 def system_resolve(host: str, port: int) -> list[str]:
     """Every address the system knows for `host`, in its order of preference."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def _checked(
-    host: str, port: int, development: bool, resolve: Resolve, networks: Networks
-) -> list[str]:
+def _checked(host: str, port: int, egress: Egress, resolve: Resolve) -> list[str]:
     """The addresses of `host`, all of them allowed; raises AddressForbidden, OSError."""
     try:
         addresses = resolve(host, port)
     except UnicodeError as error:
         raise OSError(str(error)) from error
     # One forbidden address among good ones is an attack or a mistake: refuse them all.
-    if not addresses or not all(allowed(ip, development, networks) for ip in addresses):
+    if not addresses or not all(egress.allows(ip) for ip in addresses):
         raise AddressForbidden(detail=f"{host} is {addresses}")
     return addresses
 
@@ -103,11 +54,10 @@ def _checked(
 def guarded_socket(
     host: str,
     port: int,
-    development: bool,
+    egress: Egress,
     timeout_s: float | None,
     scheme: str = "https",
     resolve: Resolve = system_resolve,
-    networks: Networks = (),
 ) -> socket.socket:
     """A TCP connection to a checked address of `host`, for callers that speak HTTP themselves.
 
@@ -116,10 +66,10 @@ def guarded_socket(
     AddressForbidden (also for http outside development) or OSError.
     """
     ends = None if timeout_s is None else time.monotonic() + timeout_s
-    if scheme != "https" and not (development and scheme == "http"):
+    if scheme not in egress.schemes:
         raise AddressForbidden(detail=f"scheme {scheme}")
     last: OSError | None = None
-    tried = _checked(host, port, development, resolve, networks)[: limits.ADDRESSES_TRIED_MAX]
+    tried = _checked(host, port, egress, resolve)[: limits.ADDRESSES_TRIED_MAX]
     for place, address in enumerate(tried):
         left = None if ends is None else ends - time.monotonic()
         if left is not None and left <= 0:
@@ -139,19 +89,15 @@ def guarded_socket(
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """An httpx transport that connects only where `allowed` says; http in development only."""
+    """An httpx transport that connects only where `egress` allows it."""
 
     def __init__(
-        self,
-        development: bool,
-        resolve: Resolve = system_resolve,
-        connections_max: int = 64,
-        networks: Networks = (),
+        self, egress: Egress, resolve: Resolve = system_resolve, connections_max: int = 64
     ) -> None:
-        self._schemes = ("https", "http") if development else ("https",)
+        self._schemes = egress.schemes
 
         def opened(scheme: str, host: str, port: int, timeout_s: float | None) -> socket.socket:
-            return guarded_socket(host, port, development, timeout_s, scheme, resolve, networks)
+            return guarded_socket(host, port, egress, timeout_s, scheme, resolve)
 
         self._connections = Connections(opened, connections_max)
 
@@ -207,10 +153,8 @@ class Told:
 class GuardedClient(httpx.Client):
     """An httpx client behind the guard: no redirects, no proxies from the environment."""
 
-    def __init__(
-        self, development: bool, timeout_s: float, resolve: Resolve, networks: Networks = ()
-    ) -> None:
-        self._guarded = GuardedTransport(development, resolve, networks=networks)
+    def __init__(self, egress: Egress, timeout_s: float, resolve: Resolve) -> None:
+        self._guarded = GuardedTransport(egress, resolve)
         self._timeout_s = timeout_s
         super().__init__(
             transport=self._guarded, timeout=timeout_s, follow_redirects=False, trust_env=False
@@ -287,11 +231,6 @@ def _unzipped(parts: Iterable[bytes], most: int) -> bytes:
     return found
 
 
-def client(
-    development: bool,
-    timeout_s: float,
-    resolve: Resolve = system_resolve,
-    networks: Networks = (),
-) -> GuardedClient:
+def client(egress: Egress, timeout_s: float, resolve: Resolve = system_resolve) -> GuardedClient:
     """A client behind the guard."""
-    return GuardedClient(development, timeout_s, resolve, networks)
+    return GuardedClient(egress, timeout_s, resolve)

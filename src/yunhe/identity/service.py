@@ -58,10 +58,10 @@ class Identity:
         self._db = db
         self._evidence = evidence
         self._config = config
-        self._fetcher = did.DidWebFetcher(config.development, networks=config.networks)
+        self.egress = config.egress
+        self._fetcher = did.DidWebFetcher(self.egress)
         self.clock = clock
         self.own_did = config.did
-        self.development, self.networks = config.development, config.networks
         self.rotation = Rotation(db, evidence, key_store)
         self.rotation.finish()
         self.key = key_store.key("did")
@@ -128,7 +128,7 @@ class Identity:
 
     def address_of(self, peer_did: str) -> str:
         """The base URL of a peer, from its did:web; raises DidUnresolvable."""
-        url = did.url_of(peer_did, self.development)
+        url = did.url_of(peer_did, self._config.development)
         return url.removesuffix("/did.json").removesuffix("/.well-known")
 
     def check_address(self, peer_did: str, address: str) -> None:

@@ -11,23 +11,25 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from yunhe.kernel.egress import Egress
 from yunhe.kernel.errors import Invalid
 
 ROLES = ("connector", "functional-node")
 
 _DID_WEB: Final = re.compile(r"did:web:[A-Za-z0-9.-]+(?:%3A[0-9]{1,5})?(?::[A-Za-z0-9._~-]+)*")
 
-# Settings with tables of their own stand in the file only.
 _PRIVATE: Final = tuple(
     ip_network(each)
     for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
 _FILES: Final = ("flight_tls_cert", "flight_tls_key", "flight_client_ca")
+# Settings with tables of their own.
 _FILE_ONLY: Final = frozenset({"trust_roots", "connections"})
 
 # Names of the environment that are no settings: of the command line, of tests and the Makefile.
@@ -104,10 +106,10 @@ class NodeConfig:
         """The node's did:web, made from its public address."""
         return did_of(self.address)
 
-    @property
-    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
-        """The private networks in which peers may lie."""
-        return tuple(ip_network(each) for each in self.peer_networks)
+    @cached_property
+    def egress(self) -> Egress:
+        """Where its peers may lie."""
+        return Egress(self.development, tuple(ip_network(each) for each in self.peer_networks))
 
     @property
     def data_address(self) -> str:

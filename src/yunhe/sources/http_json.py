@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import ipaddress
 import json
 import re
 import socket
@@ -24,6 +23,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 import httpx
 
 from yunhe.kernel import limits
+from yunhe.kernel.egress import Egress
 from yunhe.sources.connections import Connection
 from yunhe.sources.errors import SourceAway, SourceTooLarge
 from yunhe.sources.locator import Locator
@@ -190,8 +190,8 @@ class HttpJsonSource:
         except (OSError, UnicodeError) as error:
             raise self._away("its host has no address", "主机没有地址", str(error)) from error
         addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
-        private = self._connection.flag("allow_private")
-        if not addresses or not all(_allowed(each, private) for each in addresses):
+        egress = Egress(local=self._connection.flag("allow_private"))
+        if not addresses or not all(egress.allows(each) for each in addresses):
             why = "its host leads to an address that is not public"
             raise self._away(why, "其主机指向非公网地址", str(addresses))
         return addresses[0]
@@ -309,13 +309,3 @@ def _with(url: str, param: str, value: str) -> str:
 
 def _never(word: str) -> Iterator[Any]:
     raise ValueError(f"{word} is no JSON")
-
-
-def _allowed(address: str, private: bool) -> bool:
-    """Public addresses; with `private` also loopback and local networks, never link-local."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        ip = ip.ipv4_mapped or ip.sixtofour or ip
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
-        return False
-    return ip.is_global or (private and (ip.is_private or ip.is_loopback))

@@ -11,6 +11,7 @@ import pytest
 
 from protocols.arrow.providers import Books, Desk, Provider
 from yunhe.contracts import Access
+from yunhe.kernel.egress import Egress
 from yunhe.protocols import arrow
 
 
@@ -25,7 +26,7 @@ def desk() -> Iterator[Desk]:
     parts: Any = SimpleNamespace(
         access=lambda _id, _wait=0.0: Access(contract, endpoint[0], token[0], ends),
     )
-    relay = arrow.Relay(parts, lambda _did: "peer-token", books, books.receipt, True)
+    relay = arrow.Relay(parts, lambda _did: "peer-token", books, books.receipt, Egress(local=True))
     yield Desk(relay, provider, books, endpoint, token)
     provider.close()
     relay.close()

@@ -19,6 +19,7 @@ from yunhe.dataplane.push import count_file, lay_down, one_purpose, whole_produc
 from yunhe.identity import AddressForbidden
 from yunhe.kernel import limits
 from yunhe.kernel.crash import CrashPoints
+from yunhe.kernel.egress import Egress
 from yunhe.protocols.arrow.sender import Parcel, ReceiverRefused, ReceiverUnreachable, Sending
 from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.body import Body
@@ -41,7 +42,7 @@ def parcel(tmp_path: Path) -> Parcel:
 
 def sending(parcel: Parcel, url: str, development: bool = True, ranged: bool = False) -> Sending:
     address = DataAddress(url, "token", ENDS, method="PUT", ranged=ranged)
-    return Sending(address, parcel, development, CrashPoints())
+    return Sending(address, parcel, Egress(local=development), CrashPoints())
 
 
 @pytest.mark.parametrize(

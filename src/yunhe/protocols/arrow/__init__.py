@@ -57,8 +57,7 @@ def pushing(
         control,
         vault.provider.sealing,
         config.data_dir / "push",
-        config.development,
-        config.networks,
+        config.egress,
     )
     folder = config.data_dir / "inbox"
     return pusher, Inbox(db, pushes, contracts, books, receipt, folder, config.address)

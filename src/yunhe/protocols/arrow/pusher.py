@@ -33,10 +33,10 @@ from yunhe.contracts import (
 )
 from yunhe.control import Control
 from yunhe.dataplane import DataPlane, IpcCount, Query, Spooled, count_file
-from yunhe.identity import Networks
 from yunhe.kernel import limits
 from yunhe.kernel.chores import Chores
 from yunhe.kernel.db import Database, Tx
+from yunhe.kernel.egress import Egress
 from yunhe.kernel.errors import NotFound, Unavailable, YunheError
 from yunhe.kernel.premises import secret_file
 from yunhe.protocols.arrow.sender import Parcel, Sending
@@ -80,15 +80,14 @@ class Pusher:
         control: Control,
         sealing: Callable[..., Callable[[Iterator[bytes]], Iterator[bytes]]],
         folder: Path,
-        development: bool,
-        networks: Networks = (),
+        egress: Egress,
     ) -> None:
         """`in_force(contract id)` raises where a contract does not bind, `standing(did)` where a
         peer is no member any more; `sealing` is the vault's; results lie in `folder`."""
         self._db, self._pushes, self._in_force = db, pushes, in_force
         self._plane, self._control = plane, control
         self._standing, self._sealing = standing, sealing
-        self._folder, self._development, self._networks = folder, development, networks
+        self._folder, self._egress = folder, egress
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._owner = secret_file(folder.with_name("push.id")).hex()[:32]
         self._live = _Live()
@@ -235,7 +234,7 @@ class Pusher:
             raise _Halted
         address = replace(t.data_address, method=push.method, ranged=push.ranged)
         parcel = Parcel(self._file(t), push.total, push.digest, push.use)
-        return Sending(address, parcel, self._development, self._db.crash, self._networks)
+        return Sending(address, parcel, self._egress, self._db.crash)
 
     def _still(self, t: Transfer) -> None:
         """Whether bytes may flow now; raises _Halted, why the contract does not bind, and why

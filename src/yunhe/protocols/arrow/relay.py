@@ -21,9 +21,10 @@ from yunhe.contracts import Access
 from yunhe.control import Consumed, UseAlreadySpent
 from yunhe.dataplane import IpcCount
 from yunhe.exchange import UseInDoubt
-from yunhe.identity import AddressForbidden, Networks, guarded_socket
+from yunhe.identity import AddressForbidden, guarded_socket
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps, loads_strict
+from yunhe.kernel.egress import Egress
 from yunhe.kernel.errors import Unavailable, YunheError
 from yunhe.kernel.outlet import Outlet
 from yunhe.kernel.sockets import quiet
@@ -121,15 +122,14 @@ class Relay:
         mint: Callable[[str], str],
         books: Books,
         receipt: Callable[[Consumed], None],
-        development: bool,
-        networks: Networks = (),
+        egress: Egress,
     ) -> None:
         """`mint(did)` makes our token for a peer; `receipt` signs and keeps what was consumed."""
         self._contracts, self._mint = contracts, mint
         self._books, self._receipt = books, receipt
         self._live: set[str] = set()
         self._lock = threading.Lock()
-        self._development, self._networks = development, networks
+        self._egress = egress
         self._tls = ssl.create_default_context()
         self._idle: dict[str, list[Connection]] = {}
 
@@ -281,10 +281,8 @@ class Relay:
         except (ValueError, http.client.InvalidURL) as error:  # a port or a host that is none
             raise ProviderUnreachable(str(error), asked=sent) from error
         try:
-            patience_s, where = max(until - time.monotonic(), 0.0), self._networks
-            sock = guarded_socket(
-                host, port, self._development, patience_s, parts.scheme, networks=where
-            )
+            patience_s = max(until - time.monotonic(), 0.0)
+            sock = guarded_socket(host, port, self._egress, patience_s, parts.scheme)
             connection.raw = self._tls.wrap_socket(sock, server_hostname=host) if tls else sock
             connection.raw.settimeout(limits.RELAY_S_MAX)  # from here on for each wait
             connection.sock = connection.raw

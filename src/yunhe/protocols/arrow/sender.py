@@ -21,9 +21,10 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from yunhe.contracts import DataAddress
-from yunhe.identity import Networks, guarded_socket
+from yunhe.identity import guarded_socket
 from yunhe.kernel import limits
 from yunhe.kernel.crash import CrashPoints
+from yunhe.kernel.egress import Egress
 from yunhe.kernel.errors import Denied, Unavailable
 from yunhe.protocols.arrow import wire
 
@@ -66,13 +67,12 @@ class Sending:
         self,
         address: DataAddress,
         parcel: Parcel,
-        development: bool,
+        egress: Egress,
         crash: CrashPoints,
-        networks: Networks = (),
     ) -> None:
         self.sent = 0
-        self._crash, self._networks = crash, networks
-        self._address, self._parcel, self._development = address, parcel, development
+        self._address, self._parcel = address, parcel
+        self._egress, self._crash = egress, crash
         self._socket: socket.socket | None = None
         self._stopped = threading.Event()
 
@@ -201,9 +201,7 @@ class Sending:
             raise ReceiverRefused(why="its address has a password in it")
         tls, host = parts.scheme == "https", parts.hostname or ""
         port, patience_s = parts.port or (443 if tls else 80), limits.PUSH_CONNECT_S_MAX
-        sock = guarded_socket(
-            host, port, self._development, patience_s, parts.scheme, networks=self._networks
-        )
+        sock = guarded_socket(host, port, self._egress, patience_s, parts.scheme)
         try:
             if tls:
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)

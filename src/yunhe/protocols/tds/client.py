@@ -32,7 +32,7 @@ class TdsClient:
         """`transport` replaces the guarded network transport, in tests."""
         self._identity = identity
         self._http = (
-            guarded_client(identity.development, limits.TDS_CALL_S_MAX, networks=identity.networks)
+            guarded_client(identity.egress, limits.TDS_CALL_S_MAX)
             if transport is None
             else httpx.Client(transport=transport, trust_env=False)
         )
