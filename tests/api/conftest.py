@@ -16,7 +16,7 @@ from yunhe.kernel.clock import ManualClock
 from yunhe.node import Node
 
 ROLES = ("admin", "reviewer", "provider", "user", "auditor")
-FACES = ("/api/", "/dsp/", "/dcp/", "/tds/", "/data/", "/log/", "/.well-known/")
+FACES = ("/api/", "/dsp/", "/dcp/", "/tds/", "/data/", "/log/", "/delta/", "/.well-known/")
 # What is counted about strangers, by source and minute; everything else is somebody's record.
 COUNTERS = ("refusal",)
 

@@ -344,6 +344,17 @@ def test_other_paths_and_methods_are_problems(
         assert answer.headers["allow"]
 
 
+def test_head_tells_of_a_read_what_get_does_and_costs_no_use(lone: Lone) -> None:
+    for path in ("/health", "/contracts", "/.well-known/did.json", "/log/checkpoint", "/nothing"):
+        said, asked = lone.call("GET", path), lone.call("HEAD", path)
+        assert asked.status_code == said.status_code, path
+        assert asked.headers["content-type"] == said.headers["content-type"]
+        assert asked.content == b""
+    assert lone.call("HEAD", "/contracts", "").status_code == 401
+    for path in ("/data/v1/query", "/delta/v1/shares", "/sql"):
+        assert lone.call("HEAD", path).status_code == 405, path
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

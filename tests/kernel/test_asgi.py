@@ -68,6 +68,29 @@ def test_a_body_that_does_not_come_is_not_awaited(monkeypatch: pytest.MonkeyPatc
     assert sent[0]["status"] == 400
 
 
+@pytest.mark.parametrize("path", ["/tds/X", "/dsp/2025-1/x", "/api/v1/sql", "/data/v1/query"])
+def test_a_body_that_says_it_is_too_long_is_refused_before_it_comes(path: str) -> None:
+    sent: list[Any] = []
+
+    async def app(*_: Any) -> None:
+        raise AssertionError("the body was refused")
+
+    async def receive() -> Any:
+        raise AssertionError("it was waited for")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def main() -> None:
+        for method in ("POST", "PUT", "PATCH"):
+            length = (b"content-length", b"%d" % (limits.JSON_BYTES_MAX + 1))
+            scope = {"type": "http", "method": method, "path": path, "query_string": b""}
+            await StrictBody(app)({**scope, "headers": [length]}, receive, send)
+
+    anyio.run(main)
+    assert [each["status"] for each in sent if "status" in each] == [413] * 3
+
+
 def test_hands_run_calls_at_once_up_to_their_number_and_give_back_what_comes() -> None:
     hands, together = Hands(2), threading.Barrier(2, timeout=10)
 

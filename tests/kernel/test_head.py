@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from yunhe.kernel.head import BoundedHead
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
-    """The smallest app; it reads the body first."""
-    while (await receive()).get("more_body"):
+    """The smallest app; it reads the body first, but of one."""
+    while scope["path"] != "/unread" and (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})
@@ -91,3 +92,27 @@ def test_a_head_that_does_not_come_is_not_awaited(
         client.sendall(begun)
         assert client.recv(64) == b""  # hung up, long before the five seconds
     assert spoken(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")[0][9:12] == b"204"
+
+
+def test_a_body_that_nobody_reads_holds_its_connection_no_longer_than_a_head(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HEAD_S_MAX", 0.2)
+    head = b"%b HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=0.05) as client:
+        client.sendall(head % b"POST /unread")
+        heard = b""
+        for _ in range(200):  # each byte puts off what the server does about an idle connection
+            with suppress(ConnectionError):
+                client.sendall(b"b")
+            try:
+                heard += (got := client.recv(64))
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                got = b""
+            if not got:
+                break
+        else:
+            pytest.fail("it is held as long as somebody drips")
+    assert heard[9:12] == b"204"

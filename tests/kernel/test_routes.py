@@ -55,6 +55,22 @@ def test_it_finds_what_a_walk_finds() -> None:
                 assert found["path_params"] == walked.matches(asked)[1]["path_params"]
 
 
+def test_head_is_get_without_a_body_but_where_to_read_is_to_use() -> None:
+    own = Route("/b", endpoint, methods=["HEAD"])
+    routes: list[BaseRoute] = [
+        Route(path, endpoint, methods=["GET"]) for path in ("/a/{x}", "/b", "/c/d")
+    ]
+    for route in routes:
+        assert isinstance(route, Route)
+        route.methods = {"GET"}  # FastAPI adds no HEAD, as Starlette does
+    directory = Directory([*routes, own, Route("/p", endpoint, methods=["POST"])], costly=("/c/",))
+    match, found = directory.matches(scope("/a/1", "HEAD"))
+    assert (match, found["yunhe.route"]) == (Match.FULL, routes[0])
+    assert directory.matches(scope("/b", "HEAD"))[1]["yunhe.route"] is own
+    for path, method in (("/c/d", "HEAD"), ("/p", "HEAD"), ("/b", "PUT")):
+        assert directory.matches(scope(path, method))[0] is Match.NONE, path
+
+
 def test_half_a_match_is_left_to_the_routes() -> None:
     directory = Directory([Route("/a", endpoint, methods=["GET"])])
     assert directory.matches(scope("/a", "DELETE"))[0] is Match.NONE

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterable
+from typing import Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -34,6 +35,7 @@ from yunhe.kernel.routes import Directory, Express, side_by_side
 
 log = logging.getLogger(__name__)
 
+_USES: Final = ("/data/", "/delta/")  # there to read is to use; HEAD only as the protocol has it
 FACES = (
     tokens,
     registration_face,
@@ -66,7 +68,7 @@ def create_app(parts: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:
     )
     app.state.services = parts
     side_by_side(app.router, (*(face.router for face in FACES), *routers))
-    directory = Directory(app.router.routes)
+    directory = Directory(app.router.routes, costly=_USES)
     app.router.routes.insert(0, directory)
     app.add_exception_handler(YunheError, _house_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _bad_form)  # type: ignore[arg-type]

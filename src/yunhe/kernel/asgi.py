@@ -88,6 +88,7 @@ class StrictBody:
             await self._app(scope, receive, send)
             return
         try:
+            _announced(scope)
             body = await _read(receive)
             if body and not scope["path"].startswith(self._own_errors):
                 loads_strict(body)
@@ -95,6 +96,13 @@ class StrictBody:
             await problem_response(error)(scope, receive, send)
             return
         await self._app(scope, _Replay(body, receive), send)
+
+
+def _announced(scope: Scope) -> None:
+    """Refuse a body that says itself that it is too long, before any of it is waited for."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limits.JSON_BYTES_MAX:
+            raise TooLarge(what="the body", limit=f"{limits.JSON_BYTES_MAX} bytes")
 
 
 async def _read(receive: Receive) -> bytes:

@@ -74,6 +74,17 @@ class BoundedHead(HttpToolsProtocol):
         self._stop_waiting()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """The body is over, too."""
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """It is answered; what of its body has not come is waited for no longer than a head."""
+        super().on_response_complete()
+        if not self._in_head and self.cycle is not None and self.cycle.more_body:
+            self._await_head()
+
 
 class _Server(uvicorn.Server):
     """A server that says when it listens."""

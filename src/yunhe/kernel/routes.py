@@ -100,9 +100,14 @@ class Express:
 
 
 class Directory(BaseRoute):
-    """Stands before `routes`; gives what the first of them that matches fully would give."""
+    """Stands before `routes`; gives what the first of them that matches fully would give.
 
-    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+    HEAD finds the route of GET where none has it for itself (RFC 9110 §9.3.2); the server leaves
+    the body out. Not below `costly`, where to read is to use.
+    """
+
+    def __init__(self, routes: Iterable[BaseRoute], costly: tuple[str, ...] = ()) -> None:
+        self._costly = costly
         listed = [(_fixed(route.path), route) for route in routes if isinstance(route, Route)]
         # Under each beginning every route whose own beginning it has, in their order: the first
         # match is the one that a walk through all of them would find.
@@ -117,6 +122,15 @@ class Directory(BaseRoute):
             return Match.NONE, {}
         if _LOOKED_UP in scope:
             return scope[_LOOKED_UP]  # type: ignore[no-any-return]  # written by Express
+        match, found = self._looked_up(scope)
+        if match is Match.NONE and scope["method"] == "HEAD" and not self._dear(scope["path"]):
+            return self._looked_up({**scope, "method": "GET"})
+        return match, found
+
+    def _dear(self, path: str) -> bool:
+        return path.startswith(self._costly)
+
+    def _looked_up(self, scope: Scope) -> tuple[Match, Scope]:
         parts = scope["path"].split("/", _PARTS_MAX + 1)[: _PARTS_MAX + 1]
         for end in range(len(parts), 0, -1):
             routes = self._under.get("/".join(parts[:end]))
@@ -125,8 +139,8 @@ class Directory(BaseRoute):
         return Match.NONE, {}
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand over to the route that `matches` found."""
-        await scope[_FOUND].handle(scope, receive, send)
+        """Hand over to the route that `matches` found, which may know of GET alone."""
+        await scope[_FOUND].app(scope, receive, send)
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """The routes behind this one know their addresses."""

@@ -160,7 +160,7 @@ def _range(headers: Mapping[str, str], have: int) -> tuple[int, int, int]:
     said = headers.get("Content-Range", "")
     if not said:
         length = headers.get("Content-Length", "")
-        size = int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
+        size = int(length) if length.isascii() and length.isdigit() and len(length) < 32 else 0
         return 0, size, size
     found = _RANGE.fullmatch(said)
     if found is None:
