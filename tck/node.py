@@ -131,7 +131,7 @@ class Cut:
         self._http = http or identity.guarded_client(Egress(local=True), limits.PEER_CALL_S_MAX)
         now = self.db.clock.now
         client = dsp.DspClient(self._http, _token)
-        self._replies = dsp.Replies()
+        self._replies = dsp.Replies(self.outbox.later)
         dsp.DspDelivery(self.contracts, client, now, self._replies).install(self.outbox)
         self._pause_s = pause_s
         self._times: Counter[tuple[str, str]] = Counter()

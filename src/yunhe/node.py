@@ -139,7 +139,7 @@ class Node:
         self.claims_delivery.install(self.outbox)
         self.db.events.on(identity.CredentialStored, self._became_member)
         self.dsp_client = dsp.DspClient(self._http, dcp.Speaker(self.identity).mint)
-        self.dsp_replies = dsp.Replies()
+        self.dsp_replies = dsp.Replies(self.outbox.later)
         dsp.DspDelivery(
             self.contracts,
             self.dsp_client,

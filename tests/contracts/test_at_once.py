@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from contracts.nodes import LISTED, Node, Pair
-from yunhe.contracts import Message, store
+from yunhe.contracts import ContractRequest, Message, store
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database
 from yunhe.kernel.errors import YunheError
@@ -82,6 +82,19 @@ def test_one_pid_with_two_messages_at_once_is_one_negotiation(
     message = first(pair)
     monkeypatch.setattr(store, "negotiation_of_peer", meeting(store.negotiation_of_peer))
     answers = told(pair, [message, replace(message, message_id="another")])
+    (negotiation,) = pair.provider.contracts.negotiations()
+    assert answers == [negotiation.id] * 2
+
+
+def test_one_pid_with_two_wishes_at_once_is_one_negotiation(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.request(LISTED)
+    message = first(pair)
+    assert isinstance(message, ContractRequest)
+    monkeypatch.setattr(store, "negotiation_of_peer", meeting(store.negotiation_of_peer))
+    other = replace(message, message_id="another", offer_id="another")
+    answers = told(pair, [message, other])
     (negotiation,) = pair.provider.contracts.negotiations()
     assert sorted(answers) == sorted([negotiation.id, "MESSAGE_OUT_OF_ORDER"])
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from contracts.nodes import FURTHEST, LISTED, Node, Pair, Peer
+from contracts.nodes import FURTHEST, LISTED, Node, Pair, Peer, days
 from yunhe import contracts
 from yunhe.contracts import (
     ContractEnded,
     ContractExpired,
     ContractTerminated,
     ContractUnknown,
+    DataAddress,
     DataTokenExpired,
     DataTokenForeign,
     DataTokenInvalid,
@@ -189,4 +191,60 @@ def test_the_same_life_on_postgresql(tmp_path: Path, clock: ManualClock, pg_db: 
     pair.pump()
     with pytest.raises(ContractTerminated):
         pair.consumer.contracts.in_force(contract_id)
+    pair.consumer.close()
+
+
+def test_a_transfer_request_that_is_repeated_is_one_transfer(pair: Pair) -> None:
+    _, contract_id = pair.agree()
+    pair.consumer.contracts.request_transfer(contract_id)
+    message = pair.addressed(pair.consumer, pair.consumer.pending()[0])
+    pair.pump()
+    provider = pair.provider.contracts
+    [transfer] = provider.transfers(contract_id)
+    assert transfer.state is TransferState.STARTED
+    before = len(pair.provider.log.entries)
+    for said in ("x", ""):
+        again = replace(message, message_id=said)
+        assert provider.receive(again, pair.consumer.peer).id == transfer.id
+    for other in ({"address": "https://elsewhere.example"}, {"format": contracts.PUSH}):
+        with pytest.raises(MessageOutOfOrder):
+            provider.receive(replace(message, message_id="y", **other), pair.consumer.peer)
+    assert len(pair.provider.log.entries) == before
+    assert pair.provider.pending() == []
+
+
+def test_a_push_that_is_repeated_goes_where_it_went_or_is_refused(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    both = (contracts.PULL, contracts.PUSH)
+    provider = Node(tmp_path, "provider", clock, formats=(contracts.PULL, contracts.PUSH))
+    pair = Pair(provider, Node(tmp_path, "consumer", clock))
+    _, contract_id = pair.agree()
+    there = DataAddress(
+        "https://consumer.example/in/1", "TOKEN", clock.now() + days(1), "PUT", True
+    )
+    asked = pair.consumer.contracts.request_transfer(contract_id, contracts.PUSH, there)
+    message = pair.addressed(pair.consumer, pair.consumer.pending()[0])
+    assert isinstance(message, contracts.TransferRequest)
+    message = replace(message, data_address=there)
+    first = provider.contracts.receive(message, pair.consumer.peer)
+    again = replace(message, message_id="x")
+    assert provider.contracts.receive(again, pair.consumer.peer).id == first.id
+    others: tuple[dict[str, Any], ...] = (
+        {"data_address": replace(there, endpoint="https://elsewhere.example/in/1")},
+        {"data_address": replace(there, token="ANOTHER")},
+        {"data_address": replace(there, method="POST")},
+        {"data_address": None},
+        {"sql": "SELECT 1"},
+        {"purpose": "care"},
+        {"principal": "somebody"},
+        {"use_id": "another"},
+        {"seal": "another"},
+    )
+    for other in others:
+        with pytest.raises(MessageOutOfOrder):
+            provider.contracts.receive(replace(again, **other), pair.consumer.peer)
+    assert (asked.id, first.state) == (first.peer_pid, TransferState.STARTED)
+    assert len(provider.contracts.transfers(contract_id)) == 1
+    provider.close()
     pair.consumer.close()

@@ -348,3 +348,49 @@ def test_a_replica_that_stops_gives_back_what_it_claimed(pg_url: str, pg_db: Dat
     wire.wait(1)
     other.stop()
     assert pg_db.read(lambda tx: pending(tx, "c")) == []
+
+
+def test_what_is_held_for_a_moment_leaves_after_the_next_start(any_db: Database) -> None:
+    outbox, held, wire = Outbox(any_db), threading.Event(), Wire()
+    late: list[Any] = []
+    outbox.deliver("k", wire, after=lambda _message, call: (late.append(call), held.set()))
+    outbox.start()
+    send(any_db, "c", 1)
+    assert held.wait(10)
+    outbox.stop()
+    late[0]()  # its moment comes when nothing leaves any more
+    assert wire.sent == []
+    outbox.start()
+    wire.wait(1)
+    outbox.stop()
+    assert any_db.read(lambda tx: pending(tx, "c")) == []
+
+
+def test_a_peer_that_is_busy_is_left_alone_for_a_while(db: Database, clock: ManualClock) -> None:
+    outbox = Outbox(db)
+    outbox.deliver("k", Wire([Retry("busy", 3600.0)]))
+    outbox.start()
+    send(db, "c", 1)
+    waited = until_waiting(db)
+    outbox.stop()
+    assert (waited["attempts"], waited["last_error"]) == (1, "busy")
+    assert waited["next_at"] - clock.now() == timedelta(seconds=3600)
+
+
+def until_waiting(db: Database) -> dict[str, Any]:
+    """What waits in `c` once it was tried."""
+    end = time.monotonic() + 10
+    while True:
+        [waits] = db.read(lambda tx: pending(tx, "c"))
+        if waits["attempts"]:
+            return waits
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_call_is_made_later(db: Database) -> None:
+    outbox, made = Outbox(db), threading.Event()
+    outbox.start()
+    outbox.later(0.0, made.set)
+    assert made.wait(10)
+    outbox.stop()

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from yunhe.contracts import negotiate_consumer as consumer
 from yunhe.contracts import negotiate_provider as provider
-from yunhe.contracts import proposals, store, transfers
+from yunhe.contracts import proposals, store, store_push, transfers
 from yunhe.contracts.decide import Decision
 from yunhe.contracts.desk import Desk, end, move
 from yunhe.contracts.errors import (
@@ -39,6 +39,9 @@ from yunhe.contracts.model import Negotiation, Party, Side, State, Transfer, Why
 from yunhe.contracts.rules import Verb
 from yunhe.kernel import outbox
 from yunhe.kernel.db import Tx
+
+_VERIFIED: Final = (State.VERIFIED, State.FINALIZED)
+_AGREED: Final = (State.AGREED, *_VERIFIED)
 
 N = TypeVar("N", Negotiation, Transfer)
 Hear = Callable[[Desk, Tx, Negotiation, Any, Party], Negotiation]
@@ -74,16 +77,16 @@ def negotiation_message(
         # The same again may come while the first is being heard, and gets its answer.
         tx.alone("negotiation", message.sender.other.value, peer.did, message.sender_pid)
         known = store.negotiation_of_peer(tx, message.sender.other, peer.did, message.sender_pid)
-        wish = (message.product_code, message.policy)
-        same = known is not None and (known.product_code, known.offers[0].policy) == wish
-        if _again(tx, message, peer, known, same):
+        if _again(tx, message, peer, known, known is not None and _same_offer(known, message)):
             if known is None:
                 raise NegotiationUnknown
             return known
         n = proposals.hear_first(desk, tx, message, peer)
     else:
         n = _addressed(store.negotiation(tx, message.receiver_pid, lock=True), message, peer)
-        if message.message_id and outbox.seen(tx, peer.did, message.message_id):
+        if message.message_id and (
+            outbox.seen(tx, peer.did, message.message_id) or _said_before(n, message)
+        ):
             return n
         n = _HEAR[type(message)](desk, tx, n, message, peer)
     return act(desk, tx, n, _decide(desk, tx, n))
@@ -92,22 +95,71 @@ def negotiation_message(
 def _again(
     tx: Tx, message: Message, peer: Party, known: Negotiation | Transfer | None, same: bool
 ) -> bool:
-    """Whether an opening message was heard before: by its id, or if it has none, by its pid.
+    """Whether an opening message was heard before: by its id, or by its pid and what it says.
 
-    A pid in use with another wish, or under a fresh message id, is refused.
+    A peer that is not sure that we have it says it once more, some under a fresh message id. A pid
+    in use with another wish is refused.
     """
+    if known is not None and same:
+        return True
     if message.message_id and outbox.seen(tx, peer.did, message.message_id):
         return True
     if known is None:
         return False
-    if message.message_id or not same:
-        raise MessageOutOfOrder(
-            sender=message.sender.value,
-            message="request",
-            what="conversation",
-            state=known.state.value,
-        )
-    return True
+    raise MessageOutOfOrder(
+        sender=message.sender.value,
+        message="request",
+        what="conversation",
+        state=known.state.value,
+    )
+
+
+def _same_offer(known: Negotiation, message: ContractRequest | ContractOffer) -> bool:
+    """Whether an opening message says what the negotiation was opened with."""
+    first = known.offers[0]
+    was = (known.product_code, known.address, first.by, first.id, first.policy)
+    said = (message.product_code, message.address, message.sender, message.offer_id, message.policy)
+    return was == said
+
+
+def _same_transfer(tx: Tx, known: Transfer, message: TransferRequest) -> bool:
+    """Whether a request asks for what the transfer was asked for."""
+    was = (known.contract_id, known.format, known.address)
+    if was != (message.contract_id, message.format, message.address):
+        return False
+    push, to = store_push.find(tx, known.id), message.data_address
+    if push is None or to is None:
+        return push is None and to is None
+    asked = (message.sql, message.purpose, message.principal, message.seal)
+    if (push.sql, push.purpose, push.principal, push.seal) != asked:
+        return False
+    if (push.use_id, push.method, push.ranged) != (
+        message.use_id or known.id,
+        to.method,
+        to.ranged,
+    ):
+        return False
+    goes = known.data_address  # forgotten when the transfer has ended
+    return goes is None or (goes.endpoint, goes.token) == (to.endpoint, to.token)
+
+
+def _said_before(n: Negotiation, message: NegotiationMessage) -> bool:
+    """Whether a later message repeats, under a fresh id, what has brought us where we are.
+
+    Only what the state proves to have been said: an agreement and its signatures, in the same
+    words, and a finalization.
+    """
+    if n.agreement is None:
+        return False
+    match message:
+        case ContractAgreement():
+            same = (n.agreement.document, n.agreement.provider_jws)
+            return n.state in _AGREED and same == (message.document, message.signature)
+        case ContractVerification():
+            return n.state in _VERIFIED and n.agreement.consumer_jws == message.signature
+        case ContractFinalization():
+            return n.state is State.FINALIZED
+    return False
 
 
 def _addressed(found: N | None, message: Message, peer: Party) -> N:
@@ -154,8 +206,7 @@ def transfer_message(desk: Desk, tx: Tx, message: TransferMessage, peer: Party) 
     if isinstance(message, TransferRequest):
         tx.alone("transfer", peer.did, message.consumer_pid)
         known = store.transfer_of_peer(tx, Side.PROVIDER, peer.did, message.consumer_pid)
-        wish = (message.contract_id, message.format)
-        same = known is not None and (known.contract_id, known.format) == wish
+        same = known is not None and _same_transfer(tx, known, message)
         if _again(tx, message, peer, known, same):
             if known is None:
                 raise TransferUnknown

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -123,7 +124,11 @@ class Enqueued:
 
 
 class Retry(Exception):
-    """The peer may yet take it: try again later."""
+    """The peer may yet take it: try again later, after `least_s` seconds or more."""
+
+    def __init__(self, why: str, least_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.least_s = least_s
 
 
 class GiveUp(Exception):
@@ -194,10 +199,12 @@ class Outbox:
         self._lock = threading.Lock()
         self._busy: set[str] = set()
         self._again: dict[str, Message | None] = {}  # what rang: its head, where that is ours
+        self._held: dict[str, Turn] = {}  # by message id: what `after` has not let go yet
         self._stop = threading.Event()
         self._alarms = Alarms("outbox-alarms")
         self._threads: list[threading.Thread] = []
         self._timer: threading.Thread | None = None
+        self.attempted_at = monotonic()  # when a message was last sent, with or without success
         db.events.on(Enqueued, self._enqueued)
 
     def deliver(
@@ -225,6 +232,10 @@ class Outbox:
         """Run `fn(tx, message, why)` in the transaction that marks the message failed."""
         self._gave_up[kind] = fn
 
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Make `call` in so many seconds, by the thread of retries: it is short."""
+        self._alarms.set(seconds, call)
+
     def start(self) -> None:
         """Start sending; what a crash left pending goes first, however long it was to wait."""
         self._stop.clear()
@@ -248,9 +259,26 @@ class Outbox:
         while not self._ready.empty():
             if (turn := self._ready.get()) is not None:
                 self._release(turn)
+        for turn in self._taken_back():
+            self._release(turn)
         if self._threads:
             self._db.write(lambda _tx: None)  # after the last mark
         self._threads.clear()
+
+    def alive(self) -> bool:
+        """Whether it takes up and sends what waits."""
+        timer = self._timer
+        return timer is not None and timer.is_alive() and any(t.is_alive() for t in self._threads)
+
+    def _taken_back(self) -> list[Turn]:
+        """What was to leave in a moment, and leaves after the next start."""
+        with self._lock:
+            held = list(self._held.values())
+            self._held.clear()
+            for turn in held:
+                self._busy.discard(turn.conversation)
+                self._again.pop(turn.conversation, None)
+        return held
 
     def _employ(self, number: int) -> None:
         for _ in range(number):
@@ -278,7 +306,15 @@ class Outbox:
             if after is None:
                 self._ready.put(turn)
             else:
-                after(message, lambda: self._ready.put(turn))
+                with self._lock:
+                    self._held[message.message_id] = turn
+                after(message, lambda: self._let_leave(message.message_id))
+
+    def _let_leave(self, message_id: str) -> None:
+        with self._lock:
+            turn = self._held.pop(message_id, None)
+        if turn is not None:
+            self._ready.put(turn)
 
     def _offer(self, conversation: str, peer: str) -> None:
         """Take up a conversation, unless somebody has."""
@@ -379,6 +415,7 @@ class Outbox:
         send = self._deliver.get(message.kind)
         if send is None:
             raise LookupError(f"no delivery for {message.kind}")
+        self.attempted_at = monotonic()
         began = self._peers.began(message.peer)
         try:
             self._crash.at("before_send")
@@ -394,7 +431,8 @@ class Outbox:
                 log.exception("sending %s failed", message.kind)
             why = str(error) or type(error).__name__
             self._peers.failed(message.peer, began)
-            self._db.write(lambda tx: self._later(tx, message, why))
+            least_s = error.least_s if isinstance(error, Retry) else 0.0
+            self._db.write(lambda tx: self._later(tx, message, why, least_s))
             return False
         self._peers.answered(message.peer, began)
         self._crash.at("before_mark_sent")
@@ -437,13 +475,14 @@ class Outbox:
         if (handler := self._delivered.get(message.kind)) is not None:
             handler(tx, message, reply)
 
-    def _later(self, tx: Tx, message: Message, why: str) -> None:
+    def _later(self, tx: Tx, message: Message, why: str, least_s: float) -> None:
         attempts = message.attempts + 1
         if attempts >= self._attempts_max.get(message.kind, limits.OUTBOX_ATTEMPTS_MAX):
             self._fail(tx, message, why)
             return
         wait = min(limits.OUTBOX_BACKOFF_S_MAX, limits.OUTBOX_BACKOFF_S_MIN * 2**attempts)
         wait *= random.uniform(0.5, 1.0)  # noqa: S311  jitter, so that peers do not march in step
+        wait = max(wait, least_s)
         again = tx.now + timedelta(seconds=wait)
         self._set(tx, message, attempts=attempts, next_at=again, last_error=why[:500])
         # A short first pause is not the timer's business: it may be mid-sleep.

@@ -15,6 +15,7 @@ from yunhe.contracts import (
 )
 from yunhe.contracts.decide import Decision
 from yunhe.protocols.dsp import odrl
+from yunhe.protocols.dsp.wire import SIGNATURE
 
 
 def test_the_provider_side_by_hand(manual: WebNode) -> None:
@@ -31,7 +32,9 @@ def test_the_provider_side_by_hand(manual: WebNode) -> None:
     path = f"/negotiations/{pid}/agreement/verification"
     assert ask(manual, path, verify).status_code == 200
     assert ask(manual, path, verify).status_code == 200  # the same message again
-    assert ask(manual, path, {**verify, "@id": "m2"}).status_code == 400
+    assert ask(manual, path, {**verify, "@id": "m2"}).status_code == 200  # a peer that is not sure
+    signed = {**verify, "@id": "m3", SIGNATURE: "e30..AA"}
+    assert ask(manual, path, signed).status_code == 400  # other words are no repetition
     assert show(manual, pid)["state"] == "FINALIZED"
     over = {"@type": "ContractNegotiationTerminationMessage", **pids, "reason": [{"message": "x"}]}
     refused = ask(manual, f"/negotiations/{pid}/termination", over)

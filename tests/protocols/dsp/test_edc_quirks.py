@@ -22,6 +22,7 @@ from yunhe.contracts import (
     same_policy,
     terms_from_policy,
 )
+from yunhe.kernel import limits
 from yunhe.protocols.dsp import odrl
 
 EDC_CONTEXT = [*CTX, "https://w3id.org/edc/dspace/v0.0.1"]
@@ -124,6 +125,33 @@ def test_409_and_its_list_of_messages_end_it_with_the_reason(
     error = consumer.contracts.negotiation(n.id).error
     assert error is not None
     assert "cannot be requested" in error.reasons[0]
+
+
+def test_409_within_a_conversation_is_waited_out(
+    provider: WebNode, net: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To give the agreement up would be to end what the peer is about to hear of."""
+    monkeypatch.setattr(limits, "DSP_EARLY_RETRY_S", 600)
+    monkeypatch.setattr(limits, "DSP_BUSY_S", 0.01)
+    answers = [409, 404, 409, 409, 404]
+    net.fail = lambda request: httpx.Response(answers.pop(0) if answers else 200)
+    got = ask(provider, "/negotiations/request", edc_request())
+    until(lambda: not answers and not provider.pending(), 30)
+    found = provider.contracts.negotiation(got.json()["providerPid"])
+    assert (found.state, found.error) == (State.AGREED, None)
+
+
+def test_who_is_busy_is_left_alone_longer_than_it_takes_to_repeat_itself(
+    provider: WebNode, net: Internet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DSP_BUSY_S", 3600)
+    net.fail = lambda request: httpx.Response(409)
+    ask(provider, "/negotiations/request", edc_request())
+    waits = until(lambda: [letter for letter in provider.pending() if letter.attempts])
+    assert [letter.kind for letter in waits] == ["dsp.agreement"]
+    found = provider.contracts.negotiations()[0]
+    assert found.next_retry is not None
+    assert (found.next_retry - provider.db.clock.now()).total_seconds() > 1800
 
 
 def test_401_is_tried_again_with_a_fresh_token(consumer: WebNode, net: Internet) -> None:

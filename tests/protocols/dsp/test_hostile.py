@@ -133,5 +133,14 @@ def test_a_replayed_first_request_makes_no_second_negotiation(manual: WebNode) -
     first, second = (ask(manual, "/negotiations/request", body).json() for _ in range(2))
     assert first == second
     assert len(manual.contracts.negotiations()) == 1
-    fresh = ask(manual, "/negotiations/request", {**body, "@id": "urn:uuid:m2"})
-    assert fresh.status_code == 400
+    fresh = {**body, "@id": "urn:uuid:m2"}
+    assert ask(manual, "/negotiations/request", fresh).json() == first  # a peer that is not sure
+    others = (
+        {"offer": {**body["offer"], "permission": [{"action": "use"}]}},
+        {"offer": {**body["offer"], "@id": "another"}},
+        {"callbackAddress": "https://elsewhere.example/"},
+    )
+    for number, other in enumerate(others, start=3):
+        another = {**body, "@id": f"urn:uuid:m{number}", **other}
+        assert ask(manual, "/negotiations/request", another).status_code == 400
+    assert len(manual.contracts.negotiations()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from protocols.dsp.web import CODE, Internet, WebNode, until
 from yunhe.contracts import State
 from yunhe.kernel import limits
 from yunhe.protocols.dsp import Replies
+from yunhe.protocols.dsp.replies import OURS, rest_s
 
 
 def test_a_delivery_waits_until_the_reply_has_left() -> None:
@@ -86,3 +88,40 @@ def test_what_answers_is_called_where_its_reply_is_forgotten(
     replies.after(("did:web:p", "1"), lambda: called.append(1))
     replies.begin(("did:web:p", "2"))
     assert called == [1]
+
+
+def test_who_is_not_of_our_make_has_a_rest_after_our_reply() -> None:
+    waiting: list[tuple[float, Callable[[], None]]] = []
+    replies, called = Replies(lambda s, call: waiting.append((s, call))), []
+    replies.begin(("did:web:p", "pid"))
+    replies.after(("did:web:p", "pid"), lambda: called.append(1))
+    replies.done(("did:web:p", "pid"), rest_s("okhttp/5.0"))
+    assert called == []
+    [(seconds, over)] = waiting
+    assert seconds == limits.DSP_REST_S > 0
+    over()
+    assert called == [1]
+    replies.begin(("did:web:p", "pid"))
+    replies.after(("did:web:p", "pid"), lambda: called.append(2))
+    replies.done(("did:web:p", "pid"), rest_s(OURS))
+    assert called == [1, 2]
+
+
+def test_of_two_messages_of_one_conversation_the_second_is_replied_to_as_well() -> None:
+    """A peer that repeats itself: the answer waits for the reply to the last of them."""
+    replies, called = Replies(), []
+    for _ in range(2):
+        replies.begin(("did:web:p", "pid"))
+    replies.after(("did:web:p", "pid"), lambda: called.append(1))
+    replies.done(("did:web:p", "pid"))
+    assert called == []
+    replies.done(("did:web:p", "pid"))
+    assert called == [1]
+
+
+def test_our_own_kind_is_known_and_gets_no_rest(
+    provider: WebNode, consumer: WebNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DSP_REST_S", 3600)
+    n = consumer.contracts.request(provider.did, provider.url, CODE, "o", LISTED)
+    until(lambda: consumer.contracts.negotiation(n.id).state is State.FINALIZED)

@@ -100,7 +100,7 @@ class Internet(httpx.BaseTransport):
         node = self.nodes.get(request.url.host)
         if node is None:
             raise httpx.ConnectError("no such host")
-        headers = {"Authorization": request.headers["authorization"]}
+        headers = {name: request.headers[name] for name in ("authorization", "user-agent")}
         got = node.http.request(request.method, request.url.raw_path.decode(), content=body,
                                 headers=headers)  # fmt: skip
         shapes.check(got.json())
@@ -127,11 +127,12 @@ class WebNode(Node):
             Shelf(self.entries),
         )
         now = self.db.clock.now
-        replies = Replies()
+        self.outbox = Outbox(self.db)
+        replies = Replies(self.outbox.later)
         app.include_router(router(self.contracts, catalog, self.authenticate, now, replies=replies))
+        self.app = app
         self.http = AppClient(app)
         self.client = DspClient(httpx.Client(transport=net), lambda did: f"{self.did}|{did}")
-        self.outbox = Outbox(self.db)
         self.contracts.install(self.outbox)
         self.opened: list[str] = []  # contracts of which a transfer's start left
         told = self.opened.append

@@ -22,6 +22,7 @@ from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dsp.body import clean
 from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent, silent
 from yunhe.protocols.dsp.offers import RemoteOffer, read_catalog, read_dataset
+from yunhe.protocols.dsp.replies import OURS
 from yunhe.protocols.dsp.versions import Versions
 from yunhe.protocols.dsp.wire import CONTEXT, Json
 
@@ -63,6 +64,7 @@ class DspClient:
             "Accept-Encoding": "gzip",
             "Authorization": f"Bearer {self._mint(did)}",
             "Connection": "keep-alive",
+            "User-Agent": OURS,
         }
         content = None
         if body is not None:

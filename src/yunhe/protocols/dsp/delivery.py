@@ -23,13 +23,15 @@ from yunhe.kernel.outbox import GiveUp, Outbox, Retry
 from yunhe.kernel.outbox import Message as Letter
 from yunhe.protocols.dsp import wire
 from yunhe.protocols.dsp.body import clean
-from yunhe.protocols.dsp.client import DspClient
+from yunhe.protocols.dsp.client import Answer, DspClient
 from yunhe.protocols.dsp.doubt import Doubts, taken
 from yunhe.protocols.dsp.errors import silent
 from yunhe.protocols.dsp.replies import Replies
 from yunhe.protocols.dsp.wire import Json
 
 _AGAIN: Final = frozenset({408, 423, 425, 429})
+_BUSY: Final = 409  # not DSP's, but Eclipse's
+_OPENINGS: Final = ("negotiations/request", "negotiations/offers", "transfers/request")
 _TAILS: Final[dict[type[Message], str]] = {
     contracts.ContractRequest: "negotiations/{pid}/request",
     contracts.ContractOffer: "negotiations/{pid}/offers",
@@ -95,17 +97,21 @@ class DspDelivery:
         self._doubts.settled(letter)
         if 200 <= got.status < 300:
             return self._learnt(message, got.body)
-        age_s = (self._now() - letter.created_at).total_seconds()
-        # It may not know yet what it just said, or still be busy with it (409 is not DSP's, but
-        # Eclipse's).
-        early = got.status in (404, 409) and age_s < limits.DSP_NOT_FOUND_RETRY_S
         # A fresh token each time: one that the peer could not check just now may pass the next.
-        early = early or (got.status == 401 and letter.attempts < limits.DSP_TOKEN_RETRIES_MAX)
-        if early or got.status >= 500 or got.status in _AGAIN:
-            raise Retry(got.why())
+        again = got.status == 401 and letter.attempts < limits.DSP_TOKEN_RETRIES_MAX
+        if again or got.status >= 500 or got.status in _AGAIN or self._early(letter, tail, got):
+            # Eclipse's repeats what it was busy with first; what came between would be lost.
+            raise Retry(got.why(), limits.DSP_BUSY_S if got.status == _BUSY else 0.0)
         if self._crossed(letter, message):
             return None
         raise GiveUp(got.why())
+
+    def _early(self, letter: Letter, tail: str, got: Answer) -> bool:
+        """Whether it may not know yet what it just said, or still be busy with it."""
+        opens = tail in _OPENINGS
+        longest = limits.DSP_NOT_FOUND_RETRY_S if opens else limits.DSP_EARLY_RETRY_S
+        age_s = (self._now() - letter.created_at).total_seconds()
+        return got.status in (404, _BUSY) and age_s < longest
 
     def _crossed(self, letter: Letter, message: Message) -> bool:
         """Whether both sides ended it at once: the peer refuses our end of what it ended too."""

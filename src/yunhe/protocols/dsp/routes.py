@@ -28,7 +28,7 @@ from yunhe.protocols.dsp.callers import Caller
 from yunhe.protocols.dsp.catalog import Catalog, Filter, Place, read_filters
 from yunhe.protocols.dsp.errors import BadMessage
 from yunhe.protocols.dsp.http import DspRoute, answer, raw_body, read_body, refusal
-from yunhe.protocols.dsp.replies import Replies
+from yunhe.protocols.dsp.replies import Replies, rest_s
 from yunhe.protocols.dsp.versions import BINDING, VERSION, WELL_KNOWN
 
 PATH: Final = "/dsp/2025-1"
@@ -195,7 +195,8 @@ class _Hearing:
         except BaseException:
             self._replies.done(key)
             raise
-        return _Leaving(response, lambda: self._replies.done(key))
+        rests = rest_s(request.headers.get("user-agent", ""))
+        return _Leaving(response, lambda: self._replies.done(key, rests))
 
 
 class _Leaving(Response):
