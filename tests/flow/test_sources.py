@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe.cli import app
 from yunhe.kernel import limits
-from yunhe.sdk import Contract, YunheRefused
+from yunhe.sdk import Contract, Terms, YunheRefused
 
 ROW_TERMS = replace(
     TERMS,
@@ -42,16 +42,22 @@ def write(file: Path, head: str, rows: list[str]) -> None:
     beside.replace(file)
 
 
-def agreed(world: World) -> tuple[Contract, str]:
-    """A contract on the folder's product, and the resource's id."""
+def agreed(
+    world: World,
+    path: str = "csv:cohort",
+    name: str = "patients",
+    key: str = "id",
+    terms: Terms = ROW_TERMS,
+) -> tuple[Contract, str]:
+    """A contract on the product of the table at `path`, and the resource's id."""
     space = world["a"].space
     texts = {"description_zh": "患者", "description_en": "Patients"}
     titles = {"title_zh": "患者队列", "title_en": "Cohort"}
-    table = {"name": "patients", "paths": ["csv:cohort"], "entity_key": "id"}
+    table = {"name": name, "paths": [path], "entity_key": key}
     resource = space.add_resource({**titles, **texts, "tables": [table]})
     space.submit_resource(resource)
     until("the resource's code", lambda: space.resource(resource.id).code)
-    form = {**titles, **texts, "resource_ids": [resource.id], "terms": ROW_TERMS}
+    form = {**titles, **texts, "resource_ids": [resource.id], "terms": terms}
     product = space.add_product(form)
     space.submit_product(product)
     code = until("the product's code", lambda: space.own_product(product.id).code)
@@ -101,6 +107,25 @@ def test_a_folder_of_gb18030_is_queried_and_its_drift_is_told_and_refused(world:
     assert space.resource(resource).drift == {}
     told_kinds = [e.body for e in world["a"].node.evidence.find("source.drifted")]
     assert len(told_kinds) == 3  # extra, changed, restored: once each
+
+
+def test_columns_are_called_as_their_file_calls_them(world: World) -> None:
+    rows = [f"{i},{20 + i % 2},内科,{i}.5" for i in range(20)]
+    folder = world["a"].config.data_roots[0] / "住院 清单"
+    folder.mkdir()
+    write(folder / "2024 年.csv", "患者编号,年龄,科室 名称,费用（元）", rows)
+    terms = replace(
+        TERMS,
+        columns=("清单.年龄", "清单.科室 名称", "清单.费用（元）"),
+        masks=(("清单.年龄", "round:10"),),
+        row_filters=(("清单", '"费用（元）" >= 1'),),
+    )
+    contract, _ = agreed(world, "csv:住院 清单", "清单", "患者编号", terms)
+    asked = 'SELECT 年龄, count(*) AS 人数, avg("费用（元）") AS 均费 FROM 清单 GROUP BY 年龄'
+    assert world.ask(contract, asked).to_pylist() == [{"年龄": 20, "人数": 19, "均费": 10.5}]
+    with pytest.raises(YunheRefused) as refusal:
+        world.ask(contract, "SELECT 患者编号, count(*) FROM 清单 GROUP BY 患者编号")
+    assert refusal.value.code == "COLUMN_NOT_AGREED"
 
 
 def contract_uses(world: World, contract: Contract) -> int:

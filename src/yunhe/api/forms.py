@@ -41,7 +41,11 @@ RELEASE_LIKE = "aggregate;k=10;rows=100;digits=4;bytes=65536"
 HOURS = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Daily)(-[A-Z][a-z]{2})? [0-9]{2}:[0-9]{2}-[^\n]*$"
 HOURS_LIKE = "Mon-Fri 09:00-12:00 13:30-18:00, Sat 09:00-12:00 Asia/Shanghai"
 REGION = r"^([0-9]{2}){1,3}$"
-COLUMN = r"^[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}$"
+# A letter of any script begins a table's name. A column is called as its file calls it: 费用（元）.
+TABLE = r"^[^\W\d]\w{0,62}$"
+_COLUMN = r"[^\x00-\x1f\x7f.;=\"'`\\]{1,255}"
+ENTITY = rf"^{_COLUMN}$"
+COLUMN = rf"^[^\W\d]\w{{0,62}}\.{_COLUMN}$"
 METHOD = r"^(null|hash|year|round:\d{1,9}|left:\d{1,4})$"
 FREQUENCY = r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$"
 PAUSE = r"^P[0-9WDTHMS]{1,40}$"
@@ -61,6 +65,8 @@ SPELLED: Final[Mapping[str, str]] = MappingProxyType(
         REGION: "3301",
         PROGRAM: "risk@1.2",
         COLUMN: "patients.age",
+        TABLE: "patients",
+        ENTITY: "patient_id",
         METHOD: "null, hash, year, round:10, left:2",
         FREQUENCY: "10/P1D",
         PAUSE: "P7D",
@@ -138,7 +144,7 @@ class MaskForm(Form):
 class FilterForm(Form):
     """Which rows of a table: a predicate of literals."""
 
-    table: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}$")]
+    table: Annotated[str, Field(pattern=TABLE)]
     predicate: Annotated[str, Field(min_length=1, max_length=2000)]
 
 
@@ -344,9 +350,9 @@ class StandingForm(Form):
 class TableForm(Form):
     """One table of a resource: where its files lie and whose rows they are."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}$")]
+    name: Annotated[str, Field(pattern=TABLE)]
     paths: Annotated[list[Text], Field(min_length=1, max_length=1000)]
-    entity_key: Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}$")] | None = None
+    entity_key: Annotated[str, Field(pattern=ENTITY)] | None = None
 
 
 class ResourceForm(Form):

@@ -10,6 +10,7 @@ from fastapi import Query
 from yunhe import catalog, contracts
 from yunhe.api.deps import AnyCaller, Parts, Provider, face
 from yunhe.api.forms import (
+    TABLE,
     Empty,
     Form,
     ProductForm,
@@ -26,7 +27,7 @@ from yunhe.kernel.errors import Invalid
 
 router = face("supply")
 
-TableName = Annotated[str, Query(pattern=r"^[A-Za-z_]\w{0,62}$")]
+TableName = Annotated[str, Query(pattern=TABLE)]
 SampleRows = Annotated[int, Query(ge=1, le=limits.SAMPLE_ROWS_MAX)]
 
 

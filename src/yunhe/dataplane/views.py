@@ -190,7 +190,7 @@ def nearest(name: str, have: Iterable[str]) -> str:
     for each in have:
         folded.setdefault(each.lower(), each)
         if "." not in name:
-            folded.setdefault(each.lower().rpartition(".")[2], each)
+            folded.setdefault(each.lower().partition(".")[2], each)
     close = difflib.get_close_matches(name.lower(), folded, 1)
     return folded[close[0]] if close else ""
 
