@@ -19,13 +19,13 @@ from typing import Final
 import httptools
 import httpx
 
+from yunhe.kernel import limits
 from yunhe.kernel.sockets import quiet
 
 Key = tuple[str, str, int]  # scheme, host, port
 Open = Callable[[str, str, int, float | None], socket.socket]
 
 _READ_BYTES: Final = 65536
-_HEAD_BYTES_MAX: Final = 100 * 1024
 _IDLE_S_MAX: Final = 15.0
 _WHOLE_TIMES: Final = 3  # how often the wait for one part the whole answer may take
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
@@ -53,7 +53,7 @@ class _Answer:
             self.keep = False  # what follows a whole answer unasked is nobody's
             if not self.complete:
                 raise httpx.RemoteProtocolError(str(error)) from error
-        if not self.headed and self._head_bytes > _HEAD_BYTES_MAX:
+        if not self.headed and self._head_bytes > limits.HEAD_BYTES_MAX:
             raise httpx.RemoteProtocolError("the head of the answer is too large")
 
     def ended(self) -> None:

@@ -312,7 +312,7 @@ PENDING_ASKED_MAX: Final = 100
 # node
 PEER_CALL_S_MAX: Final = 10
 NODE_TICK_S: Final = 5
-HEAD_BYTES_MAX: Final = 65_536
+HEAD_BYTES_MAX: Final = 65_536  # of a request we get, and of an answer
 
 # vault
 VAULT_SHARD_BYTES: Final = 4 << 20  # a shard holds whole record batches, so it may be larger
