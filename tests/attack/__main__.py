@@ -1,10 +1,12 @@
 """`make attack`: the corpus, the abuses of protocols and engine, the fuzzer and the inferences.
 
-    python tests/attack [--face http] [--group files] [--queries 300] [--sabotage] [--defect NAME]
+    python tests/attack [--face http] [--group files] [--queries 300]
+    python tests/attack --sabotage | --defect NAME | --seeds
 
 Prints the size of the corpus, what leaked (0), and the refusals by class; exit 1 where anything
 leaked or was not refused as it must be. `--sabotage` breaks the code on purpose, defect by defect,
-each in a child process, and fails where no case notices.
+each in a child process, and fails where no case notices; `--seeds` only sees that each defect
+still fits the code.
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ from yunhe.dataplane import (
     views,
 )
 from yunhe.fabric import semijoin
-from yunhe.identity import guard, jwts, store_access
+from yunhe.identity import jwts, store_access
 from yunhe.kernel import asgi, canonical, clock, limits
+from yunhe.kernel.egress import Egress
 from yunhe.protocols.arrow import wire
 from yunhe.protocols.flight import callers
 from yunhe.protocols.flight import kept as tickets
@@ -481,6 +482,6 @@ DEFECTS: Final[dict[str, Defect]] = {
         put(local.Roots, "_inside", lambda self, real: True), (), ("paths",)
     ),
     "every address allowed": Defect(
-        put(guard, "allowed", lambda address, development: True), (), ("addresses",)
+        put(Egress, "allows", lambda self, address: True), (), ("addresses",)
     ),
 }

@@ -9,7 +9,6 @@ from attack.defects import Defect, job, nothing, put
 from yunhe.control import judge, volume
 from yunhe.dataplane import service, views
 from yunhe.exchange import model as exchange_model
-from yunhe.exchange import receipts
 
 
 def _hours_ignored() -> None:
@@ -66,5 +65,5 @@ DEFECTS: Final[dict[str, Defect]] = {
     "from anywhere": Defect(_from_anywhere, (), ("bounds",)),
     "k counted by rows": Defect(_k_counted_by_rows, ("probes",)),
     "receipt left unsigned": Defect(_receipt_unsigned, (), ("bounds",)),
-    "receipts unread": Defect(put(receipts, "verify_jws_detached", nothing), (), ("bounds",)),
+    "receipts unread": Defect(put(exchange_model, "verify_jws_detached", nothing), (), ("bounds",)),
 }

@@ -84,10 +84,13 @@ def main() -> int:
     parser.add_argument("--group", action="append", help="a class of the corpus, or `abuses`")
     parser.add_argument("--sabotage", action="store_true", help="prove that the corpus bites")
     parser.add_argument("--defect", choices=sorted(sabotage.DEFECTS), help="break one thing")
+    parser.add_argument("--seeds", action="store_true", help="see that each defect fits the code")
     parser.add_argument("--queries", type=int, default=300, help="how many of a kind to make up")
     given = parser.parse_args()
     if given.sabotage:
         return sabotage.prove()
+    if given.seeds:
+        return sabotage.fits()
     if given.defect:
         return sabotage.break_one(given.defect)
     started, report = time.monotonic(), Report()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from attack import abuses, canaries, corpus, fuzz, inference, runner
+from attack import abuses, canaries, corpus, fuzz, inference, runner, sabotage
 from attack.faces import FACES, PlaneFace
 from attack.world import Target, target
 
@@ -52,6 +55,24 @@ def test_groups_alone_are_no_protection_against_differencing(aim: Target) -> Non
     """The attack is a real one: without the audit it finds everybody."""
     measured = inference.differencing(aim, "k")
     assert measured.exact == measured.tried == inference.TARGETS
+
+
+@pytest.mark.timeout(300)
+def test_each_seeded_defect_fits_the_code_it_breaks() -> None:
+    """`make attack SABOTAGE=1` runs them, and is too long for every day."""
+    command = [sys.executable, str(Path(__file__).parent), "--seeds"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{len(sabotage.DEFECTS)} seeds fit\n", done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_a_seed_of_other_arguments_would_be_seen() -> None:
+    def today(sql: str, terms: object, *, at: int = 0) -> None: ...
+
+    assert sabotage.takes_as(today, lambda *_, **__: None)
+    assert sabotage.takes_as(today, lambda sql, terms, at=1: None)
+    assert not sabotage.takes_as(today, lambda sql, at=1: None)
+    assert not sabotage.takes_as(today, lambda sql, terms, more, at=1: None)
 
 
 def test_a_leak_would_be_seen() -> None:
