@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,7 +43,7 @@ from yunhe.kernel.chores import Chores
 from yunhe.kernel.clock import Clock, SystemClock
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Tx, open_database
-from yunhe.kernel.errors import YunheError
+from yunhe.kernel.errors import ClockJumped, YunheError
 from yunhe.kernel.head import bounded_server
 from yunhe.kernel.keys import KeyStore
 from yunhe.kernel.outbox import Outbox
@@ -432,25 +433,46 @@ def server(node: Node, up: Callable[[], object] = lambda: None) -> uvicorn.Serve
     return bounded_server(node.app, node.config.listen_host, node.config.listen_port, up)
 
 
+def _watched(clock: SystemClock, served: uvicorn.Server) -> None:
+    """End the server where the clock would stand still for long."""
+    if clock.behind() > timedelta(seconds=limits.CLOCK_STAND_S_MAX):
+        served.config.timeout_graceful_shutdown = limits.CLOCK_GOODBYE_S
+        served.should_exit = True
+
+
 def serve(config: NodeConfig, up: Callable[[Node], object] = lambda _node: None) -> None:
-    """Run the node until SIGTERM or Ctrl-C; `up` is called once it listens."""
+    """Run the node until SIGTERM or Ctrl-C; `up` is called once it listens.
+
+    Raises ClockJumped, all in order, where the machine's clock was set back by more than moments:
+    a node that is made anew stands on the new time with all it remembers.
+    """
     logs.begin()
+    clock = SystemClock()
     config = replace(config, data_dir=config.data_dir.resolve())
     # Nothing is written before folder and address are certainly ours.
     with (
         data_folder(config.data_dir),
         listening(config.listen_host, config.listen_port) as sockets,
     ):
-        node = Node(config)
+        node = Node(config, clock)
         first_token(node)
         node.start()
         settle()
         # The server raises the signal that ended it once more: as an interrupt it comes past
         # the orderly stop, not around it.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        served = server(node, lambda: up(node))
+        watch = Chores("node-clock", limits.NODE_TICK_S, lambda: _watched(clock, served))
+        watch.start()
         try:
-            server(node, lambda: up(node)).run(sockets)
+            served.run(sockets)
         except KeyboardInterrupt:
             log.info("told to stop")
+            return
         finally:
+            watch.stop()
             node.stop()
+    if (behind := clock.behind().total_seconds()) > limits.CLOCK_STAND_S_MAX:
+        jumped = ClockJumped(seconds=round(behind))
+        log.error("%s", jumped)
+        raise jumped

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -41,12 +43,14 @@ def _command(path: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "yunhe", "serve", str(path), *more]
 
 
+def _serving(path: Path, *more: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return _running(_command(path, *more), path)
+
+
 @contextmanager
-def _serving(path: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+def _running(command: list[str], path: Path) -> Iterator[subprocess.Popen[str]]:
     with (path.parent / "log").open("w") as log:
-        process = subprocess.Popen(
-            _command(path, *more), stdout=subprocess.PIPE, stderr=log, text=True
-        )
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         yield process
     finally:
@@ -111,3 +115,43 @@ def test_serve_refuses_a_folder_or_a_name_it_does_not_know(tmp_path: Path) -> No
     result = subprocess.run(_command(path), capture_output=True, text=True, env=environ)
     assert result.returncode == 2
     assert "YUNHE_LISTEN_PORT" in result.stderr
+
+
+CLOCK = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from yunhe.kernel import clock, limits
+real, ahead = clock.machine, Path(sys.argv.pop(1))
+clock.machine = lambda: real() + timedelta(seconds=float(ahead.read_text() or 0))
+limits.NODE_TICK_S = 0.2
+from yunhe.cli import main
+main()
+"""
+
+
+def test_a_clock_that_was_set_back_by_an_hour_does_not_stand_for_one(tmp_path: Path) -> None:
+    path, ahead = _home(tmp_path / "n", port := free_port()), tmp_path / "ahead"
+    ahead.write_text("3600")
+    command = [sys.executable, "-c", CLOCK, str(ahead), "serve", str(path), "--json"]
+    url = f"http://127.0.0.1:{port}/api/v1/tokens"
+
+    def minutes_ahead() -> float:
+        """By how much its time is ahead of ours, as what it issues for a minute says."""
+        secret = (path.parent / "var" / "admin.token").read_text().strip()
+        form = {"name": "t", "roles": ["user"], "ttl_s": 60}
+        answer = httpx.post(url, json=form, headers={"Authorization": f"Bearer {secret}"})
+        ends = datetime.fromisoformat(answer.json()["expires_at"])
+        return (ends - datetime.now(UTC)).total_seconds() / 60 - 1
+
+    with _running(command, path) as process:
+        assert json.loads(_block(process, "}"))["did"]
+        assert 59 <= minutes_ahead() <= 61
+        ahead.write_text("3580")  # by less than what peers bear: it stands, and serves on
+        time.sleep(1)
+        assert 59 <= minutes_ahead() <= 61
+        ahead.write_text("0")
+        assert json.loads(_block(process, "}"))["did"], "it is up once more"
+        assert -1 <= minutes_ahead() <= 1
+        assert process.poll() is None
+    assert "CLOCK_JUMPED" in (path.parent / "log").read_text()

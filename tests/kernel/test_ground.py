@@ -9,7 +9,7 @@ import re
 import stat
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +145,20 @@ def test_time_is_text_ordered_and_zoned() -> None:
             parse_iso(beyond)
 
 
-def test_the_clock_never_runs_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SystemClock()
-    ahead = datetime(2200, 1, 1, tzinfo=UTC)
-    clock._last = ahead
+def test_the_clock_never_runs_backwards_and_says_how_long_it_would_stand() -> None:
+    told = [datetime(2026, 1, 1, 9, tzinfo=UTC)]
+    clock = SystemClock(lambda: told[0])
+    assert clock.now() == told[0]
+    assert clock.behind() == timedelta(0)
+    told[0] += timedelta(hours=1)
+    ahead = clock.now()
+    assert ahead == told[0]
+    told[0] -= timedelta(hours=1)
     assert clock.now() == ahead
+    assert clock.behind() == timedelta(hours=1)
+    told[0] += timedelta(hours=2)
+    assert clock.behind() == timedelta(0)
+    assert clock.now() == told[0]
     assert ManualClock().now().tzinfo is UTC
 
 

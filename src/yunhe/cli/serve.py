@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from yunhe.cli import words
 from yunhe.cli.desk import Desk, command
 from yunhe.cli.errors import ExtraMissing
+from yunhe.kernel.errors import ClockJumped
 from yunhe.kernel.settings import NodeConfig, load
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ def serve(
         from yunhe import doors
     except ModuleNotFoundError as error:
         raise ExtraMissing(extra="node", module=error.name) from error
-    doors.serve(settings, lambda up: _say_up(desk, up))
+    while True:
+        try:
+            doors.serve(settings, lambda up: _say_up(desk, up))
+            return
+        except ClockJumped:  # its log says so; everything is made anew
+            continue
 
 
 def _say_up(desk: Desk, node: Node) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -15,18 +16,34 @@ class Clock(Protocol):
         ...
 
 
-class SystemClock:
-    """The machine's clock with a monotonic guard: set back, it stands still (T15 §3.2)."""
+def machine() -> datetime:
+    """What the machine's clock says."""
+    return datetime.now(UTC)
 
-    def __init__(self) -> None:
+
+class SystemClock:
+    """The machine's clock with a monotonic guard: set back, it stands still (T15 §3.2).
+
+    Not for ever: what ends by time would not end, and peers take a node that is ahead for a liar.
+    `behind` says how long it would stand; whoever serves starts anew before that is long.
+    """
+
+    def __init__(self, read: Callable[[], datetime] | None = None) -> None:
+        """`read`: what to stand on in place of `machine`; for tests."""
+        self._read = read or machine
         self._lock = threading.Lock()
-        self._last = datetime.now(UTC)
+        self._last = self._read()
 
     def now(self) -> datetime:
         """The machine's time, or the last one given if the machine's went back."""
         with self._lock:
-            self._last = max(self._last, datetime.now(UTC))
+            self._last = max(self._last, self._read())
             return self._last
+
+    def behind(self) -> timedelta:
+        """How far the machine's clock is behind the time that was given last; mostly nothing."""
+        with self._lock:
+            return max(self._last - self._read(), timedelta(0))
 
 
 class ManualClock:

@@ -187,6 +187,14 @@ class Unavailable(YunheError):
     mend_zh = "请稍后重试。"
 
 
+class ClockJumped(Unavailable):
+    code = "CLOCK_JUMPED"
+    en = "The machine's clock was set back by {seconds} s; the node starts anew with it."
+    zh = "本机时钟被回拨 {seconds} 秒；节点将以新的时间重新启动。"
+    mend_en = "See that the machine's clock is right now, and kept so (NTP)."
+    mend_zh = "请确认本机当前时间正确，并启用时钟同步（NTP）。"
+
+
 def all_errors() -> list[type[YunheError]]:
     """Every error class that is imported, by code; the source of `docs/errors.md`."""
     found: list[type[YunheError]] = []

@@ -42,6 +42,8 @@ OUTBOX_SCAN_MAX: Final = 500
 OUTBOX_CLAIM_S: Final = 60
 HEAD_S_MAX: Final = 20.0  # for a whole request line and headers
 BODY_S_MAX: Final = 30.0
+CLOCK_STAND_S_MAX: Final = 30  # a clock set back by more is not waited for
+CLOCK_GOODBYE_S: Final = 10  # what is under way has so long, before the node starts anew for it
 STALL_S_MAX: Final = 120.0  # how long a client may take nothing of a stream
 
 # evidence
