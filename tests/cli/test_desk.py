@@ -162,6 +162,25 @@ def test_headings_and_refusals_of_others_do_not_steer_the_terminal(
 
 
 @pytest.mark.parametrize(
+    "hostile", ["\x1b[2J", "\x9b2J", "\u202e", "\u2066", "\u200f", "\x7f", "\u2028", "\U000e0041"]
+)
+def test_json_shows_the_words_of_others_and_obeys_none(
+    capsys: pytest.CaptureFixture[str], hostile: str
+) -> None:
+    said = {f"a{hostile}": [f"卫生{hostile}\n", 1]}
+    desk = Desk("", "", False, True, "en")
+    desk.show(said, "")
+    shown = capsys.readouterr().out
+    assert hostile not in shown
+    assert "卫生" in shown
+    assert json.loads(shown) == said
+    desk.fail(YunheRefused({"code": "X", "detail": hostile, "remedy": "r"}, 403))
+    told = capsys.readouterr().out
+    assert hostile not in told
+    assert json.loads(told)["error"]["detail"] == hostile
+
+
+@pytest.mark.parametrize(
     ("lang", "expected"),
     [("en", "until 2099-12-31T00:00:00Z, uses 3"), ("zh", "到期 2099-12-31T00:00:00Z，次数 3")],
 )

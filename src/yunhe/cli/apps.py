@@ -12,7 +12,7 @@ import typer
 
 from yunhe.cli import words
 from yunhe.cli.arguments import PREFIX_HELP, Purpose, only_purpose
-from yunhe.cli.desk import Desk, command
+from yunhe.cli.desk import Desk, as_json, command
 from yunhe.cli.errors import BadArgument, unusable
 from yunhe.cli.sql import place, shown, table_facts, write_table
 from yunhe.sdk import YunheRefused, require_arrow
@@ -96,7 +96,7 @@ def show(desk: Desk, version: _App) -> None:
     """Show one version with its manifest and signature; of ours, its listing and who took it."""
     with desk.space() as space:
         found = space.apps.version(_version(desk, space, version))
-    desk.show(found, lambda: typer.echo(json.dumps(found, ensure_ascii=False, indent=2)))
+    desk.show(found, lambda: typer.echo(as_json(found)))
 
 
 @command(app)
@@ -251,7 +251,7 @@ def log(desk: Desk, job: _Job) -> None:
     """As host: show what the program of a run printed."""
     with desk.space() as space:
         found = space.apps.log(_whole(desk, space, job))
-    desk.show(found, lambda: typer.echo(found["log"], nl=False))
+    desk.show(found, lambda: desk.out.print(found["log"], markup=False, end=""))
 
 
 @command(app)

@@ -125,7 +125,7 @@ class Desk:
     def show(self, value: Any, human: Callable[[], None] | str) -> None:
         """Write a result: `value` as JSON, or what people read."""
         if self.json:
-            typer.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+            typer.echo(as_json(plain(value)))
         elif callable(human):
             human()
         else:
@@ -257,7 +257,7 @@ class Desk:
             if error.code == "TOKEN_MISSING":
                 zh = {**problem["zh"], "remedy": _NO_TOKEN[1]}
                 problem = {**problem, "remedy": _NO_TOKEN[0], "zh": zh}
-            typer.echo(json.dumps({"error": plain(problem)}, ensure_ascii=False, indent=2))
+            typer.echo(as_json({"error": plain(problem)}))
         else:
             heading = self.say("Remedy", "建议")
             self.err.print(f"[bold red]{_cell(error.code)}[/]", end="  ")
@@ -279,6 +279,19 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(member) for member in value]
     return iso(value) if isinstance(value, datetime) else value
+
+
+def as_json(value: Any) -> str:
+    """A plain value as JSON that a terminal shows and does not obey, whoever wrote its texts.
+
+    What is neither printed nor a space is escaped: the same value to every program that reads it.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return "".join(c if c.isprintable() or c == "\n" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1]
 
 
 def _faults(error: YunheError) -> list[Any]:
