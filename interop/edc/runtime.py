@@ -26,6 +26,7 @@ FOLDER = HERE.parents[1] / "var" / "edc"
 PROTOCOL = "dataspace-protocol-http:2025-1"
 MAIN = "org.eclipse.edc.boot.system.runtime.BaseRuntime"
 START_S_MAX = 120.0
+ANSWER_S_MAX = 10.0  # of a request while it starts, which may come too early to be answered
 _EXTENSION = "META-INF/services/org.eclipse.edc.spi.system.ServiceExtension"
 _VOCABULARY = {"@vocab": "https://w3id.org/edc/v0.0.1/ns/"}
 _ODRL = "http://www.w3.org/ns/odrl.jsonld"
@@ -154,9 +155,11 @@ class Edc:
     def _answers(self) -> bool:
         if self._process is None or self._process.poll() is not None:
             raise RuntimeError(f"EDC ended; see {self.log}")
+        body = {"@context": _VOCABULARY, "@type": "QuerySpec"}
         try:
-            return self.post("/assets/request", {"@type": "QuerySpec"}) is not None
-        except (httpx.HTTPError, EdcRefused):
+            got = self._http.post(f"{self._api}/assets/request", json=body, timeout=ANSWER_S_MAX)
+            return got.is_success
+        except httpx.HTTPError:
             return False
 
     def _can_serve(self) -> bool:

@@ -23,6 +23,7 @@ from yunhe.sdk import Offer, Terms
 
 pytestmark = [
     pytest.mark.interop,
+    pytest.mark.timeout(300),  # with the start of EDC, which has a bound of its own
     pytest.mark.skipif(not os.environ.get("YUNHE_INTEROP"), reason="`make interop` runs it"),
 ]
 WANTED = Terms(purposes=(PURPOSE,), columns=COLUMNS, uses_max=100)

@@ -150,13 +150,14 @@ def eclipse(provider: WebNode, net: Internet) -> Iterator[Eclipse]:
 
     net.fail = forward
     yield peer
-    until(lambda: not provider.pending())
+    provider.outbox.stop()
     peer.stop()
     server.should_exit = True
     thread.join()
 
 
-def test_our_answer_comes_after_a_rest(eclipse: Eclipse) -> None:
+def test_our_answer_comes_after_a_rest(eclipse: Eclipse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DSP_REST_S", 1.0)
     eclipse.negotiate()
     until(lambda: eclipse.state == "FINALIZED", 30)
     asked = min(began for _, _, began in eclipse.said)
