@@ -37,6 +37,7 @@ from yunhe.catalog import ResourceForm, TableForm, Text
 from yunhe.contracts import Release, ReleaseKind
 from yunhe.dataplane import Fed, Query, Spooled, Wanted, bind_named, computed
 from yunhe.kernel import limits
+from yunhe.kernel.chores import Chores
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import Internal, YunheError
@@ -69,44 +70,36 @@ class Runner:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._stop = threading.Event()
-        self._bell = threading.Condition()
-        self._threads: list[threading.Thread] = []
-        self._rung = 0
+        self._hands = [
+            Chores(f"apps-{number}", limits.NODE_TICK_S, self._take_up)
+            for number in range(limits.APP_JOBS_AT_ONCE)
+        ]
 
     def start(self) -> None:
         """End what a crash cut, then take up what waits."""
         self._recover()
-        for number in range(limits.APP_JOBS_AT_ONCE):
-            thread = threading.Thread(target=self._loop, name=f"apps-{number}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self.wake()
+        for hand in self._hands:
+            hand.start()
 
     def stop(self) -> None:
         """End what runs; it is given back."""
         self._stop.set()
-        self.wake()
-        for thread in self._threads:
-            thread.join()
+        for hand in self._hands:
+            hand.stop()
 
     def wake(self) -> None:
         """A run waits."""
-        with self._bell:
-            self._rung += 1
-            self._bell.notify_all()
+        for hand in self._hands:
+            hand.ring()
 
     def _recover(self) -> None:
         for job in self._desk.db.read(lambda tx: store.jobs(tx, Side.HOST, (JobState.RUNNING,))):
             self._failed(job, AppInterrupted())
 
-    def _loop(self) -> None:
-        seen = -1
-        while not self._stop.is_set():
-            with self._bell:
-                if self._rung == seen:
-                    self._bell.wait(limits.NODE_TICK_S)
-                seen = self._rung
-            while not self._stop.is_set() and (job := self._taken()) is not None:
-                self._work(job)
+    def _take_up(self) -> None:
+        while not self._stop.is_set() and (job := self._taken()) is not None:
+            self._work(job)
 
     def _taken(self) -> Job | None:
         """The next run, marked as running; None where none waits."""
@@ -120,11 +113,7 @@ class Runner:
                 return None
             return store.find_job(tx, key, Side.HOST)
 
-        try:
-            return self._desk.db.write(verb)
-        except YunheError as error:
-            log.warning("no run could be taken up, it is tried again: %s", error)
-            return None
+        return self._desk.db.write(verb)
 
     def _work(self, job: Job) -> None:
         try:

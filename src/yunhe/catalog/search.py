@@ -7,7 +7,6 @@ and a withdrawn one is gone at once (DESIGN §4.16).
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,9 +19,8 @@ from yunhe.catalog.events import EntryChanged
 from yunhe.catalog.index import Document, SearchIndex, Snapshot, Wanted
 from yunhe.catalog.model import Hit, Json, Page, Text
 from yunhe.kernel import limits
+from yunhe.kernel.chores import Chores
 from yunhe.kernel.db import Database, Tx
-
-log = logging.getLogger(__name__)
 
 FILTERS = (
     "topic_category",
@@ -46,10 +44,14 @@ class Search:
         self._db = db
         self._index = SearchIndex(folder)
         self._refreshing = threading.Lock()
-        self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        db.events.on(EntryChanged, lambda tx, _event: tx.after_commit(self._wake.set))
+        # Now and then without a ring, too: another replica may have changed the register.
+        self._commits = Chores(
+            "catalog-index",
+            limits.OUTBOX_TICK_S,
+            self.refresh,
+            gather_s=limits.INDEX_COMMIT_S_MIN,
+        )
+        db.events.on(EntryChanged, lambda tx, _event: tx.after_commit(self._commits.ring))
 
     @property
     def position(self) -> int:
@@ -58,30 +60,13 @@ class Search:
 
     def start(self) -> None:
         """Commit changes in the background, gathered a moment, until `stop`."""
-        self._stop.clear()
-        self._wake.set()
-        self._thread = threading.Thread(target=self._loop, name="catalog-index", daemon=True)
-        self._thread.start()
+        self._commits.ring()
+        self._commits.start()
 
     def stop(self) -> None:
         """Stop the background commits and let go of the folder."""
-        self._stop.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._commits.stop()
         self._index.close()
-
-    def _loop(self) -> None:
-        while not self._stop.is_set():
-            # The timeout is for replicas: another process may have changed the register.
-            self._wake.wait(timeout=limits.OUTBOX_TICK_S)
-            self._wake.clear()
-            try:
-                self.refresh()
-            except Exception:
-                log.exception("the search index could not be brought up to date; trying again")
-            self._stop.wait(limits.INDEX_COMMIT_S_MIN)
 
     def refresh(self) -> int:
         """Index everything changed since the last commit; returns the position reached."""
