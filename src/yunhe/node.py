@@ -343,9 +343,10 @@ class Node:
         # What foreign verifiers ask our wallet for, beside what our own kind takes inline.
         self.claims_delivery.request_membership(tx, event.issuer)
 
-    def _bundle(self, contract_id: str) -> dict[str, Any]:
+    def _bundle(self, contract_id: str, statement_id: str) -> dict[str, Any]:
         parties = (self.contracts, self.identity, self.evidence, self.exchange)
-        return exchange.bundle(contract_id, *parties, self.keys.key("did"), self.clock.now())
+        signed = self.keys.key("did"), self.clock.now()
+        return exchange.bundle(contract_id, *parties, *signed, statement_id)
 
     # -- life -------------------------------------------------------------------------------
 

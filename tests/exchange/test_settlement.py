@@ -75,18 +75,6 @@ def test_the_second_statement_holds_only_what_is_new(pair) -> None:
     assert first != second
 
 
-def test_bundle_parts_are_in_the_order_of_the_lines(pair) -> None:
-    uses = [pair.use(n) for n in (1, 2, 3)]
-    pair.hospital.exchange.issue_statement("c1")
-    pair.deliver()
-    for node, kind in ((pair.hospital, "use.posted"), (pair.research, "use.receipt")):
-        parts = node.exchange.bundle_parts("c1")
-        assert [part["receipt"]["use_id"] for part in parts["uses"]] == uses
-        assert {node.log.entry(part["entry_id"]).kind for part in parts["uses"]} == {kind}
-        (settlement,) = parts["settlements"]
-        assert settlement["statement"]["total_fen"] == 312
-
-
 def test_the_same_messages_again_change_nothing(pair) -> None:
     use_id = pair.use()
     receipt = pair.hospital.exchange.receipt(use_id)

@@ -305,6 +305,7 @@ FORM = {"title_zh": "a", "title_en": "b", "state": "draft", "id": "r-1"}
         ("statement", ("c-1",), "GET /contracts/c-1/statements", {"items": []}),
         ("statements", (), "GET /statements", {"items": []}),
         ("bundle", ("c-1",), "GET /contracts/c-1/bundle", {}),
+        ("bundle", ("c-1", "s-1"), "GET /contracts/c-1/bundle", {}),
         ("checkpoint", (), "GET /evidence/checkpoint", {"checkpoint": "note"}),
         ("log_key", (), "GET /evidence/checkpoint", {"vkey": "a+b+c"}),
         ("entries", ("use.posted", 1), "GET /evidence/entries", {"items": []}),

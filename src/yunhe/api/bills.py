@@ -46,9 +46,12 @@ def statements(parts: Parts, _who: AnyCaller) -> dict[str, Any]:
 
 
 @router.get("/contracts/{key}/bundle")
-def bundle(key: str, parts: Parts, _who: AnyCaller) -> dict[str, Any]:
-    """One contract from certificate to settlement, as `yunhe verify` reads it."""
-    return parts.bundle(key)
+def bundle(key: str, parts: Parts, _who: AnyCaller, statement: str = "") -> dict[str, Any]:
+    """One contract from certificate to settlement, as `yunhe verify` reads it.
+
+    `statement`: with this settled statement and its uses alone.
+    """
+    return parts.bundle(key, statement)
 
 
 def _statement(found: exchange.Statement) -> dict[str, Any]:

@@ -145,7 +145,8 @@ class Services:
     tracing: Tracing
     # transfer id -> bytes that its running push has sent
     sent: Callable[[str], int | None]
-    bundle: Callable[[str], dict[str, Any]]
+    # contract id, statement id or "" -> its evidence bundle
+    bundle: Callable[[str, str], dict[str, Any]]
     waiters: Waiters
     hands: Hands  # what verbs run in
     queries: Threads

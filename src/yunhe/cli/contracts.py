@@ -208,10 +208,16 @@ def bundle(
     desk: Desk,
     contract: Contract,
     out: Annotated[Path, typer.Option(help="The file to write.")],
+    statement: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this settled statement, with its uses.")
+    ] = None,
 ) -> None:
     """Write the evidence bundle of a contract, for `yunhe verify`."""
     with desk.space() as space:
-        found = space.bundle(desk.whole(contract, space.contracts))
+        contract = desk.whole(contract, space.contracts)
+        if statement is not None:
+            statement = desk.whole(statement, lambda: space.statements(contract))
+        found = space.bundle(contract, statement)
     data = canonical.dumps(found)
     try:
         out.write_bytes(data)

@@ -193,6 +193,7 @@ _PROOF: Final = {
         "导出合约的证据包，供 yunhe verify 验证。"
     ),
     "The file to write.": "要写入的文件。",
+    "Only this settled statement, with its uses.": "仅导出该期已结清的账单及其各次使用。",
     "Check a bundle offline; exits 4 and names the field when it does not hold.": (
         "离线验证证据包；不成立时以 4 退出并指出字段。"
     ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from yunhe.exchange.errors import (
     BillMoved,
     BillUnknown,
+    BundleTooLong,
     DocumentInvalid,
     MeterMissing,
     MeterNotEvidenced,
@@ -42,6 +43,7 @@ __all__ = [
     "Bill",
     "BillMoved",
     "BillUnknown",
+    "BundleTooLong",
     "Difference",
     "DocumentInvalid",
     "Exchange",

@@ -25,6 +25,14 @@ class StatementUnknown(NotFound):
     zh = "不存在该账单。"
 
 
+class BundleTooLong(Conflict):
+    code = "BUNDLE_TOO_LONG"
+    en = "The contract has {uses} uses here; one bundle holds at most {most}."
+    zh = "该合约在本节点有 {uses} 次使用；一个证据包最多容纳 {most} 次。"
+    mend_en = "Ask for a bundle a statement: `yunhe contracts bundle CONTRACT --statement ID`."
+    mend_zh = "请按账单逐期导出：`yunhe contracts bundle 合约 --statement 账单号`。"
+
+
 class NothingToBill(Conflict):
     code = "NOTHING_TO_BILL"
     en = "Every use of the contract stands on a statement already."

@@ -27,8 +27,13 @@ def bundle(
     exchange: Exchange,
     key: SigningKey,
     now: datetime,
+    statement_id: str = "",
 ) -> dict[str, Any]:
-    """The signed bundle; raises ContractUnknown, and that an entry's proof is not there yet."""
+    """The signed bundle, of the whole contract or of one settled statement.
+
+    Raises ContractUnknown, StatementUnknown, BundleTooLong, and that an entry's proof is not there
+    yet.
+    """
 
     def proved(entry_id: str) -> dict[str, Any]:
         proof = evidence.proof(entry_id, wait_s=limits.PROOF_WAIT_S_MAX)
@@ -39,7 +44,7 @@ def bundle(
 
     contract = contracts.contract(contract_id)
     agreement = contract.agreement
-    parts = exchange.bundle_parts(contract_id)
+    parts = exchange.bundle_parts(contract_id, statement_id)
     for part in (*parts["uses"], *parts["settlements"]):
         part["entry"] = proved(part.pop("entry_id"))
     entry = proved(contract.entry_id)

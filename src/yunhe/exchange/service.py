@@ -14,7 +14,7 @@ from typing import Any
 from yunhe.contracts import ContractInForce, TermNotUnderstood
 from yunhe.control import Consumed, Control, UseCorrected, UsePosted
 from yunhe.evidence import EvidenceLog
-from yunhe.exchange import doubts, issue, receipts, reconcile, store
+from yunhe.exchange import doubts, issue, parts, receipts, reconcile, store
 from yunhe.exchange.errors import BillUnknown, StatementUnknown
 from yunhe.exchange.model import (
     SETTLED,
@@ -221,43 +221,14 @@ class Exchange:
 
         return self._desk.db.read(read)
 
-    def bundle_parts(self, contract_id: str) -> dict[str, list[dict[str, Any]]]:
-        """`uses` and `settlements` of the evidence bundle, from the settled statements.
+    def bundle_parts(
+        self, contract_id: str, statement_id: str = ""
+    ) -> dict[str, list[dict[str, Any]]]:
+        """`uses` and `settlements` of the evidence bundle: see `parts`.
 
-        Uses in the order of the statements' lines. At the provider a use's entry is its meter
-        (`use.posted` or `use.corrected`), at the consumer its receipt (`use.receipt`). A use
-        whose receipt never arrived has no part. Each `entry_id` is to be replaced by
-        `evidence.entry_part(log.entry(entry_id), log.proof(entry_id).text())`.
+        Raises StatementUnknown, BundleTooLong.
         """
-
-        def read(tx: Tx) -> dict[str, list[dict[str, Any]]]:
-            listed = store.statements_of(tx, contract_id, limits.STATEMENTS_LISTED_MAX)
-            settled = [each for each in reversed(listed) if each.state == SETTLED]
-            uses = []
-            for statement in settled:
-                for line in statement.body["lines"]:
-                    receipt = store.find_receipt(tx, line["use_id"])
-                    if receipt is None:
-                        continue
-                    own = statement.role == "consumer"
-                    part = {
-                        "receipt": receipt.body,
-                        "receipt_jws": receipt.jws,
-                        "entry_id": receipt.entry_id if own else line["entry"],
-                    }
-                    uses.append(part)
-            settlements = [
-                {
-                    "statement": each.body,
-                    "provider_jws": each.provider_jws,
-                    "consumer_jws": each.consumer_jws,
-                    "entry_id": each.entry_id,
-                }
-                for each in settled
-            ]
-            return {"uses": uses, "settlements": settlements}
-
-        return self._desk.db.read(read)
+        return self._desk.db.read(lambda tx: parts.bundle_parts(tx, contract_id, statement_id))
 
 
 def _figures(tx: Tx, bill: Bill) -> list[tuple[int, int]]:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from yunhe.exchange.model import (
     DISPUTED,
+    SETTLED,
     Bill,
     Difference,
     Meter,
@@ -292,6 +293,15 @@ def statements_of(tx: Tx, contract_id: str | None, limit: int) -> list[Statement
     if contract_id is not None:
         query = query.where(statement.c.contract_id == contract_id)
     query = query.order_by(statement.c.created_at.desc(), statement.c.statement_id).limit(limit)
+    return [_statement(row) for row in tx.all(query)]
+
+
+def settled_of(tx: Tx, contract_id: str, limit: int) -> list[Statement]:
+    """The settled statements of a contract, oldest first."""
+    query = sa.select(statement).where(
+        statement.c.contract_id == contract_id, statement.c.state == SETTLED
+    )
+    query = query.order_by(statement.c.created_at, statement.c.statement_id).limit(limit)
     return [_statement(row) for row in tx.all(query)]
 
 

@@ -54,6 +54,7 @@ PROOF_POLL_S: Final = 0.01
 TILE_CACHE_S: Final = 31_536_000  # tiles are immutable
 BUNDLE_BYTES_MAX: Final = 64 << 20
 BUNDLE_FIELDS_MAX: Final = 1_000_000
+BUNDLE_USES_MAX: Final = 4_000  # some 10 KB each, with its part of the manifest
 BUNDLE_FINDINGS_MAX: Final = 1000
 BUNDLE_CREDENTIALS_MAX: Final = 64  # two, and one for each key that a party had later
 

@@ -281,9 +281,13 @@ def statement(contract: Contract | str) -> Call[Statement | None]:
     return Call("GET", whole.path, lambda data: [None, *whole.read(data)][-1])
 
 
-def bundle(contract: Contract | str) -> Call[dict[str, Any]]:
-    """The evidence bundle of a contract, as `yunhe verify` reads it."""
-    return Call("GET", f"/contracts/{segment(contract)}/bundle", plain)
+def bundle(contract: Contract | str, statement: str | None = None) -> Call[dict[str, Any]]:
+    """The evidence bundle of a contract, as `yunhe verify` reads it.
+
+    `statement`: the id of a settled statement, for a bundle of its uses alone.
+    """
+    params = given(statement=statement)
+    return Call("GET", f"/contracts/{segment(contract)}/bundle", plain, params=params)
 
 
 def checkpoint() -> Call[str]:
