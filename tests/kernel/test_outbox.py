@@ -394,3 +394,29 @@ def test_a_call_is_made_later(db: Database) -> None:
     outbox.later(0.0, made.set)
     assert made.wait(10)
     outbox.stop()
+
+
+def test_the_timer_outlives_a_look_that_failed(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, wire = Outbox(db), Wire()
+    outbox.deliver("k", wire)
+    failed, read = threading.Event(), db.read
+
+    def failing(fn: Any) -> Any:
+        if not failed.is_set():
+            failed.set()
+            raise ZeroDivisionError
+        return read(fn)
+
+    monkeypatch.setattr(Peers, "grow", lambda _self: 1 // 0)
+    monkeypatch.setattr(db, "read", failing)
+    send(db, "c", 1)
+    outbox.start()
+    try:
+        wire.wait(1)  # nobody rang for it since the start: the timer alone takes it up
+        assert failed.is_set()
+        assert outbox.alive()
+    finally:
+        outbox.stop()
+    assert not outbox.alive()

@@ -40,6 +40,10 @@ class Chores:
         self._thread = threading.Thread(target=self._rounds, name=self._name, daemon=True)
         self._thread.start()
 
+    def alive(self) -> bool:
+        """Whether there is who does them."""
+        return self._thread is not None and self._thread.is_alive()
+
     def ring(self) -> None:
         """Begin a round now, or as soon as the one under way is over. From any thread."""
         self._bell.set()

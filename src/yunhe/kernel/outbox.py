@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from yunhe.kernel import limits
 from yunhe.kernel.alarms import Alarms
+from yunhe.kernel.chores import Chores
 from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Database, Json, Tx, UtcTime, metadata
 from yunhe.kernel.turns import Peers, Turn
@@ -203,7 +204,7 @@ class Outbox:
         self._stop = threading.Event()
         self._alarms = Alarms("outbox-alarms")
         self._threads: list[threading.Thread] = []
-        self._timer: threading.Thread | None = None
+        self._timer = Chores("outbox-timer", limits.OUTBOX_TICK_S, self._take_up_due, self._grow)
         self.attempted_at = monotonic()  # when a message was last sent, with or without success
         db.events.on(Enqueued, self._enqueued)
 
@@ -242,7 +243,7 @@ class Outbox:
         self._peers = Peers()
         self._db.write(self._bring_forward)
         self._employ(limits.OUTBOX_WORKERS)
-        self._timer = threading.Thread(target=self._tick, name="outbox-timer", daemon=True)
+        self._timer.ring()
         self._timer.start()
         self._alarms.start()
 
@@ -250,8 +251,7 @@ class Outbox:
         """Stop after the messages under way."""
         self._stop.set()
         self._alarms.stop()
-        if self._timer is not None:
-            self._timer.join()  # it employs nobody from here on
+        self._timer.stop()  # it employs nobody from here on
         for _ in self._threads:
             self._ready.put(None)
         for thread in self._threads:
@@ -267,8 +267,7 @@ class Outbox:
 
     def alive(self) -> bool:
         """Whether it takes up and sends what waits."""
-        timer = self._timer
-        return timer is not None and timer.is_alive() and any(t.is_alive() for t in self._threads)
+        return self._timer.alive() and any(thread.is_alive() for thread in self._threads)
 
     def _taken_back(self) -> list[Turn]:
         """What was to leave in a moment, and leaves after the next start."""
@@ -336,26 +335,19 @@ class Outbox:
         held = (outbox.c.state == "pending", outbox.c.next_at > tx.now)
         tx.execute(sa.update(outbox).where(*held).values(next_at=tx.now))
 
-    def _tick(self) -> None:
-        while True:
-            for conversation, peer in self._due():
-                self._offer(conversation, peer)
-            more, freed = self._peers.grow()
-            self._employ(more)
-            for turn in freed:
-                self._ready.put(turn)
-            if self._stop.wait(limits.OUTBOX_TICK_S):
-                return
-
-    def _due(self) -> list[tuple[str, str]]:
+    def _take_up_due(self) -> None:
         def due(tx: Tx) -> list[tuple[str, str]]:
             return [(conversation, peer) for conversation, peer in tx.rows(_DUE, {"now": tx.now})]
 
-        try:
-            return self._db.read(due)
-        except Exception:
-            log.exception("the outbox could not be read")
-            return []
+        for conversation, peer in self._db.read(due):
+            self._offer(conversation, peer)
+
+    def _grow(self) -> None:
+        """Start more threads where sends take long, and give them the turns that had to wait."""
+        more, freed = self._peers.grow()
+        self._employ(more)
+        for turn in freed:
+            self._ready.put(turn)
 
     def _work(self) -> None:
         while (taken := self._ready.get()) is not None:
