@@ -55,12 +55,17 @@ def put(bundle: dict[str, Any], pointer: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("value", NASTY, ids=range(len(NASTY)))
-def test_a_nasty_value_in_any_place_gives_findings(
+def test_a_nasty_value_in_any_place_is_named(
     good: dict[str, Any], world: World, value: Any
 ) -> None:
     for pointer in evidence.fields.leaves(good, 10**6, 64):
         found = evidence.verify_bundle(put(good, pointer, value), world.trust()).findings
-        assert found, pointer
+        assert pointer in {each.pointer for each in found}
+
+
+def test_a_member_whose_name_is_no_text_is_refused(good: dict[str, Any], world: World) -> None:
+    found = evidence.verify_bundle({**good, "\ud800": 1}, world.trust()).findings
+    assert [(each.pointer, each.code) for each in found] == [("", "FIELD_UNREADABLE")]
 
 
 @pytest.mark.parametrize("count", ["\u0663", "9" * 16, "1_0", " 1", "-1", ["10"]])

@@ -26,6 +26,10 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "the field is not of type {expected}",
         "该字段类型应为 {expected}",
     ),
+    "FIELD_UNREADABLE": (
+        "the field cannot be signed: a number beyond 2^53-1, or a text that is not Unicode",
+        "该字段无法签名：数值超出 2^53-1，或文本不是合法的 Unicode",
+    ),
     "FIELD_CHANGED": (
         "the field is not what the exporter signed",
         "该字段与出具方签署的内容不一致",

@@ -145,10 +145,25 @@ def _bounds(bundle: Any, findings: Findings) -> None:
         findings.add("/format", "FORMAT_UNKNOWN")
         return
     try:
-        fields.leaves(bundle, limits.BUNDLE_FIELDS_MAX, limits.JSON_DEPTH_MAX)
-        dumps(bundle)
-    except (fields.TooDeep, YunheError):
+        leaves = fields.leaves(bundle, limits.BUNDLE_FIELDS_MAX, limits.JSON_DEPTH_MAX)
+    except fields.TooDeep:
         findings.add("", "BUNDLE_TOO_LARGE")
+        return
+    if _signable(bundle):
+        return
+    for pointer, value in leaves.items():
+        if not _signable(value):
+            findings.add(pointer, "FIELD_UNREADABLE")
+    if not findings.noted:  # it is in the name of a member
+        findings.add("", "FIELD_UNREADABLE")
+
+
+def _signable(value: Any) -> bool:
+    try:
+        dumps(value)
+    except YunheError:
+        return False
+    return True
 
 
 def _shape(bundle: dict[str, Any], findings: Findings) -> None:
