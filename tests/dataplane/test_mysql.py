@@ -211,8 +211,8 @@ def test_more_than_may_be_shipped_is_left_unread(connection: Connection, tmp_pat
     many = "SELECT seq AS a FROM seq_1_to_100000"
     table = opened(connection, "people")
     with pytest.raises(Failed, match="rows"):
-        table.fetch(many, [("a", "BIGINT")], tmp_path / "x", Bounds(9, rows=20_000), Stop())
-    assert table.fetch(many, [("a", "BIGINT")], tmp_path / "y", Bounds(9), Stop()) == 100_000
+        table.fetch(many, [("a", "BIGINT")], tmp_path / "x", Bounds(60, rows=20_000), Stop())
+    assert table.fetch(many, [("a", "BIGINT")], tmp_path / "y", Bounds(60), Stop()) == 100_000
     assert pq.read_metadata(tmp_path / "y").num_rows == 100_000
 
 
