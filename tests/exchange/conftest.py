@@ -202,6 +202,12 @@ def any_pair(any_db: Database, research_db: Database, tmp_path: Path) -> Iterato
     yield from _pair(any_db, research_db, tmp_path)
 
 
+@pytest.fixture
+def selling_pair(pg_db: Database, research_db: Database, tmp_path: Path) -> Iterator[Pair]:
+    """The provider's books lie on PostgreSQL, where other verbs commit in the middle of one."""
+    yield from _pair(pg_db, research_db, tmp_path)
+
+
 @pytest.fixture(params=["research_db", "pg_db"])
 def paying_pair(request: pytest.FixtureRequest, db: Database, tmp_path: Path) -> Iterator[Pair]:
     """The consumer's books lie on either engine."""
