@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,9 +21,11 @@ from flow.test_push import PLAIN
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe import evidence
 from yunhe.cli import app
+from yunhe.contracts import Contracts
 from yunhe.dataplane import IpcCount
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
+from yunhe.kernel.db import DatabaseBusy
 from yunhe.kernel.keys import jws_detached
 from yunhe.sdk import Contract, Terms, YunheRefused, connect, connect_async
 from yunhe.vault import Due, seal, store
@@ -124,10 +127,17 @@ def test_a_client_to_await_reads_and_is_refused_alike(world: World, code: str) -
     assert asyncio.run(asked()) == [360, 360]
 
 
-def test_the_end_of_the_contract_destroys_the_key(world: World, code: str) -> None:
+def test_the_end_of_the_contract_destroys_the_key_and_nothing_else(
+    world: World, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contract = world.agree(code)
     item = delivered(world, contract)
     kept = world["r"].node.inbox.file(item["id"]).read_bytes()
+    with monkeypatch.context() as away:  # a database that is away says nothing of the contract
+        away.setattr(Contracts, "in_force", Mock(side_effect=DatabaseBusy))
+        with pytest.raises(DatabaseBusy):
+            world["r"].node.vault.sweep()
+    assert world["r"].space.vault_item(item["id"])["state"] == "sealed"
     world["a"].space.terminate(contract, "breach")
     r = world["r"].space
     until("its end", lambda: r.vault_item(item["id"])["state"] == "destroyed", 15)

@@ -18,7 +18,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from yunhe.contracts import Contract, Contracts, Push, PushState, Side, Transfer, Wish
+from yunhe.contracts import (
+    Contract,
+    ContractExpired,
+    Contracts,
+    ContractTerminated,
+    Push,
+    PushState,
+    Side,
+    Transfer,
+    Wish,
+)
 from yunhe.control import check_hours
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
@@ -224,7 +234,7 @@ class Vault:
                 continue
             try:
                 self._contracts.in_force(item.transfer.contract_id)
-            except YunheError as ended:
+            except (ContractTerminated, ContractExpired) as ended:  # nothing else says it is over
                 self.destroy(item.transfer.id, ended.code)
 
     def told_ended(self, peer_did: str, body: dict[str, Any]) -> dict[str, Any]:
