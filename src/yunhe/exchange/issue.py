@@ -42,21 +42,24 @@ from yunhe.exchange.receipts import apply_corrections
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.clock import iso
-from yunhe.kernel.db import Tx
-from yunhe.kernel.errors import YunheError
+from yunhe.kernel.db import DatabaseFailed, Tx
+from yunhe.kernel.errors import Unavailable, YunheError
 from yunhe.kernel.outbox import enqueue
 
 _TICK: Final = timedelta(microseconds=1)
+_NO_ANSWER: Final = (Unavailable, DatabaseFailed)
 
 
 def vouched(
     evidence: EvidenceLog, entry_id: str, leaf: str, wanted: dict[str, Any]
 ) -> tuple[str, str]:
     """Why the entry does not vouch for `wanted` (members of its body), in English and Chinese;
-    "" if it does.
+    "" if it does. Raises what keeps the log from answering now: no word against the entry.
     """
     try:
         entry = evidence.entry(entry_id)
+    except _NO_ANSWER:
+        raise
     except YunheError as error:
         return _said(error)
     if entry.body is None:
@@ -78,10 +81,12 @@ def in_tree(evidence: EvidenceLog, entry_id: str) -> tuple[str, str]:
     """Why the entry has no proof under the log's signed checkpoint, as `vouched`; "" if it has.
 
     Asked only when every entry concerned is present: a missing one spoils its neighbours' proofs,
-    and the one to name is the missing one.
+    and the one to name is the missing one. Raises as `vouched`, and ProofPending.
     """
     try:
         evidence.proof(entry_id, wait_s=limits.PROOF_WAIT_S_MAX)
+    except _NO_ANSWER:
+        raise
     except YunheError as error:
         return _said(error)
     return "", ""
@@ -91,19 +96,22 @@ def _billable(desk: Desk, tx: Tx, contract_id: str) -> tuple[Bill, list[Meter], 
     """Meters that stand on no statement; every charged use must have one.
 
     Last the uses held over: cut off, so their receipt may lower them, and it has not come yet.
+    The uses are read before their meters: where each statement sees what was committed by then
+    (PostgreSQL), a use that is posted meanwhile has its meter here without being charged yet.
     """
     bill = store.find_bill(tx, contract_id, lock=tx.dialect == "postgresql")
     if bill is None:
         raise BillUnknown
     if bill.role != "provider":
         raise NotTheProvider
-    meters = store.meters_of(tx, contract_id)
+    posted = {use.use_id: use for use in desk.control.uses(contract_id, ("posted",))}
+    meters = [each for each in store.meters_of(tx, contract_id) if each.use_id in posted]
     metered = {meter.use_id for meter in meters}
     billed = store.billed_uses(tx, contract_id)
     signed = store.receipted_uses(tx, contract_id)
     until = tx.now - timedelta(seconds=limits.RECEIPT_WAIT_S)
     held: list[str] = []
-    for use in desk.control.uses(contract_id, ("posted",)):
+    for use in posted.values():
         if use.use_id not in metered:
             raise MeterMissing(use_id=use.use_id, entry_id=use.entry_id)
         awaited = not use.complete and use.ended_at is not None and use.ended_at > until
@@ -166,9 +174,10 @@ def issue(desk: Desk, contract_id: str) -> Statement:
     _prove(desk, meters)
 
     def verb(tx: Tx) -> Statement:
-        bill, now_open, held = _billable(desk, tx, contract_id)
+        # Before those posted: one that is posted meanwhile is in flight, and not left out.
         for use in desk.control.uses(contract_id, ("released",)):
             raise UsesInFlight(use_id=use.use_id)
+        bill, now_open, held = _billable(desk, tx, contract_id)
         if now_open[: len(meters)] != meters:
             raise BillMoved
         until, waiting = _period_end(tx, contract_id, now_open[len(meters) :])
