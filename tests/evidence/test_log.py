@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from yunhe import evidence
-from yunhe.evidence import merkle, tiles
+from yunhe.evidence import merkle, store, tiles
 from yunhe.evidence.errors import LogKeyChanged, NotErasable
 from yunhe.evidence.note import VerifierKey, open_checkpoint
 from yunhe.kernel.canonical import BadJson
 from yunhe.kernel.clock import ManualClock, iso
-from yunhe.kernel.db import Database, DatabaseFailed, create_all, open_database
+from yunhe.kernel.db import Database, DatabaseFailed, Tx, create_all, open_database
 from yunhe.kernel.errors import TooLarge
 from yunhe.kernel.keys import SigningKey
 
@@ -326,6 +326,26 @@ def test_entries_that_wait_are_taken_by_the_next_sequencer(
     for replica in replicas:
         replica.stop()
     assert service.verify_all() == 5
+
+
+def test_the_sequencer_outlives_a_round_that_failed(
+    pg_db: Database, log_key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = evidence.EvidenceLog(pg_db, log_key, ORIGIN)
+    service.install()
+    failures, real = iter([ZeroDivisionError("unforeseen")]), store.lock_sequencer
+
+    def failing(tx: Tx) -> bool:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return real(tx)
+
+    monkeypatch.setattr(store, "lock_sequencer", failing)
+    receipt, *_ = _record(service, pg_db, 5)
+    service.start()
+    _check(service, receipt)
+    service.stop()
+    assert next(failures, None) is None
 
 
 def test_what_cannot_be_committed_to_is_refused(

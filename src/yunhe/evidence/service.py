@@ -7,10 +7,8 @@ The life of an entry: `record` -> `sequencer.sequence` at the end of the group -
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -40,11 +38,11 @@ from yunhe.evidence.tiles import (
 )
 from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
+from yunhe.kernel.chores import Chores
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Database, Tx
-from yunhe.kernel.errors import TooLarge, YunheError
+from yunhe.kernel.errors import TooLarge
 
-log = logging.getLogger(__name__)
 _KIND = re.compile(r"[a-z][a-z_]*(\.[a-z][a-z_]*)+")
 
 
@@ -59,9 +57,12 @@ class EvidenceLog:
         # Whether a verb of the present group recorded anything: only saves a query. The first
         # group after a start always looks, for what an earlier process left.
         self._dirty = True
-        self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._sequencer = Chores(
+            "sequencer",
+            limits.SEQUENCER_POLL_S,
+            self._sequence_all,
+            gather_s=limits.SEQUENCER_GATHER_S,
+        )
 
     @property
     def vkey(self) -> str:
@@ -103,32 +104,17 @@ class EvidenceLog:
 
     def start(self) -> None:
         """PostgreSQL: run the sequencer thread. SQLite sequences in its writer: nothing to do."""
-        if self._db.dialect == "sqlite" or self._thread is not None:
-            return
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._loop, name="sequencer", daemon=True)
-        self._thread.start()
+        if self._db.dialect != "sqlite" and not self._sequencer.alive():
+            self._sequencer.start()
 
     def stop(self) -> None:
         """End the sequencer thread; what is unsequenced waits for the next start."""
-        if self._thread is not None:
-            self._stop.set()
-            self._wake.set()
-            self._thread.join()
-            self._thread = None
+        self._sequencer.stop()
 
-    def _loop(self) -> None:
-        while not self._stop.is_set():
-            if self._wake.wait(limits.SEQUENCER_POLL_S):
-                self._stop.wait(limits.SEQUENCER_GATHER_S)
-            self._wake.clear()
-            try:
-                while self._db.write(self._round) == BATCH:
-                    pass
-            except YunheError:
-                # Nothing was signed; the entries wait, and the next round tries again.
-                log.exception("the sequencer's round failed")
-                self._stop.wait(limits.SEQUENCER_POLL_S)
+    def _sequence_all(self) -> None:
+        # Where it fails nothing was signed; the entries wait for the next round.
+        while self._db.write(self._round) == BATCH and not self._sequencer.stopping:
+            pass
 
     def _round(self, tx: Tx) -> int:
         if not store.lock_sequencer(tx):
@@ -157,7 +143,7 @@ class EvidenceLog:
         if tx.dialect == "sqlite":
             self._dirty = True
         else:
-            tx.after_commit(self._wake.set)
+            tx.after_commit(self._sequencer.ring)
         return Receipt(entry_id, merkle.leaf_hash(leaf).hex())
 
     def erase(self, tx: Tx, entry_id: str, why: str) -> Receipt:
