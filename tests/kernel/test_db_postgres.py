@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from kernel.test_db import count, notes, put, with_notes
 from yunhe.kernel import limits
 from yunhe.kernel.clock import ManualClock
-from yunhe.kernel.db import open_database
-from yunhe.kernel.db.errors import DatabaseBusy
+from yunhe.kernel.db import Database, Tx, open_database
+from yunhe.kernel.db.errors import DatabaseBusy, DatabaseDamaged, DatabaseFailed, StorageFull
+from yunhe.kernel.errors import YunheError
 
 
 def test_a_locked_table_is_a_clear_error_and_no_half_state(
@@ -33,6 +34,44 @@ def test_a_locked_table_is_a_clear_error_and_no_half_state(
     database.write(put(2))
     assert count(database) == 1
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "known"),
+    [
+        ("53100", "无法扩展文件: 设备上没有空间", StorageFull),
+        ("57P01", "由于管理员命令中断联接", DatabaseBusy),
+        ("55P03", "由于锁超时, 正在取消语句", DatabaseBusy),
+        ("25006", "不能在一个只读模式的事务中执行", DatabaseBusy),
+        ("XX001", "页面无效", DatabaseDamaged),
+        ("23514", "关系的新列违反了检查约束", DatabaseFailed),
+    ],
+)
+def test_a_server_that_speaks_chinese_is_understood(
+    pg_db: Database, state: str, text: str, known: type[YunheError]
+) -> None:
+    raised = f"DO $$ BEGIN RAISE EXCEPTION '{text}' USING ERRCODE = '{state}'; END $$"
+    with pytest.raises(YunheError) as refused:
+        pg_db.write(lambda tx: tx.connection.exec_driver_sql(raised))
+    assert type(refused.value) is known
+    assert refused.value.detail.startswith(text)
+
+
+def test_a_verb_whose_connection_is_ended_hears_that_the_database_is_away(pg_db: Database) -> None:
+    with_notes(pg_db)
+
+    def verb(tx: Tx) -> None:
+        put(1)(tx)
+        (pid,) = tx.connection.exec_driver_sql("SELECT pg_backend_pid()").one()
+        with pg_db.engine.connect() as other:
+            other.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 5000)")
+        put(2)(tx)
+
+    with pytest.raises(DatabaseBusy):
+        pg_db.write(verb)
+    assert count(pg_db) == 0
+    pg_db.write(put(3))
+    assert count(pg_db) == 1
 
 
 def test_who_finds_no_connection_hears_that_it_is_busy(

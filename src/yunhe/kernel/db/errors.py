@@ -52,6 +52,19 @@ class DatabaseNewer(Conflict):
     mend_zh = "请运行该版本，或恢复升级前的备份，见 docs/operating.md。"
 
 
+# How PostgreSQL's states begin that say more than "refused": its texts are in its own language.
+_STATES: Final[tuple[tuple[str, type[StorageFull | DatabaseBusy | DatabaseFailed]], ...]] = (
+    ("53100", StorageFull),
+    ("53", DatabaseBusy),  # no memory, too many connections
+    ("08", DatabaseBusy),  # the connection
+    ("57", DatabaseBusy),  # shut down, starting, cancelled
+    ("55P03", DatabaseBusy),  # a lock
+    ("25006", DatabaseBusy),  # another server writes now
+    ("XX001", DatabaseDamaged),
+    ("XX002", DatabaseDamaged),
+)
+
+
 def no_room(error: BaseException) -> StorageFull | None:
     """The house's word for a file that could not grow; None for anything else."""
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
@@ -62,6 +75,12 @@ def no_room(error: BaseException) -> StorageFull | None:
 def translate(error: DBAPIError) -> StorageFull | DatabaseBusy | DatabaseFailed:
     """The house's word for a driver's error; the driver's text stays private."""
     text = str(error.orig)
+    state = getattr(error.orig, "sqlstate", "")
+    if state is None and type(error.orig).__name__ == "OperationalError":
+        return DatabaseBusy(detail=text)  # the line to the server broke
+    for begins, known in _STATES:
+        if state and state.startswith(begins):
+            return known(detail=text)
     low = text.lower()
     if "full" in low or "no space" in low or "disk i/o" in low:
         return StorageFull(detail=text)
