@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+import postgres
 from yunhe.kernel.clock import ManualClock
 from yunhe.kernel.db import Database, create_all, open_database
 
@@ -37,37 +38,16 @@ def db(tmp_path: Path, clock: ManualClock) -> Iterator[Database]:
     database.close()
 
 
-def _postgres_bin() -> Path | None:
-    found = shutil.which("initdb")
-    if found:
-        return Path(found).resolve().parent
-    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
-        if (folder / "initdb").exists():
-            return folder
-    return None
-
-
 @pytest.fixture(scope="session")
 def pg_server() -> Iterator[str]:
     """A real PostgreSQL on a Unix socket, run by a non-root user; skipped where it is absent."""
-    binaries = _postgres_bin()
-    if binaries is None:
+    folder = postgres.binaries()
+    if folder is None:
         pytest.skip("PostgreSQL is not installed; .ci/run installs it")
-    # Not under pytest's own folder: a session that runs beside this one may tidy that away.
-    home = Path(tempfile.mkdtemp(prefix="yunhe-pg-"))
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        as_user = ["runuser", "-u", "nobody", "--"]
-        shutil.chown(home, "nobody")
-    data = home / "data"
-    run = [*as_user, str(binaries / "initdb"), "-D", str(data), "-U", "yunhe", "-A", "trust"]
-    subprocess.run(run, check=True, capture_output=True)
-    options = f"-c listen_addresses='' -c unix_socket_directories={home} -c max_connections=200"
-    ctl = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", str(home / "log")]
-    subprocess.run([*ctl, "-o", options, "start"], check=True, capture_output=True)
-    yield f"postgresql://yunhe@/postgres?host={home}"
-    subprocess.run([*ctl, "-m", "immediate", "stop"], check=True, capture_output=True)
-    shutil.rmtree(home, ignore_errors=True)
+    server = postgres.Postgres(folder)
+    server.start()
+    yield server.url
+    server.close()
 
 
 @pytest.fixture

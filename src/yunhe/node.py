@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +34,7 @@ from yunhe import (
     identity,
     ledger,
     migrations,
+    monitor,
     sources,
     vault,
 )
@@ -76,11 +77,13 @@ class Node:
         self.db = open_database(config.database, self.clock, self.crash)
         migrations.upgrade(self.db)
         self.outbox = Outbox(self.db, self.crash)
+        self.figures = monitor.Figures()
         self._trust()
         self._supply()
         self._agreement()
         self._use()
         self._beyond()
+        self.watched = self._watch()
         self.waiters = api.Waiters(alone=self.db.dialect == "sqlite")
         self.db.events.on(contracts.NegotiationMoved, self._moved)
         self.app: ASGIApp = api.create_app(self._services(), self._routers())
@@ -183,6 +186,7 @@ class Node:
             supply=self.supply,
             databases=dataplane.Databases(self.sources.live, config.data_dir / "pulled"),
             region_of=self.identity.region_of,
+            told=self.figures.query,
         )
         parts = (self.db, self.evidence, self.contracts, self.control, self.keys.key("did"))
         signer_of = self.identity.ring.signer_of
@@ -257,6 +261,13 @@ class Node:
             shelves.append(dsp.FederationShelf(self.register, self.config.did, dsp.PATH))
         return dsp.Shelves(shelves) if len(shelves) > 1 else shelves[0]
 
+    def _watch(self) -> monitor.Watched:
+        parts = (self.db, self.outbox, self.evidence, self.pool, self.exchange, self.identity)
+        schema = partial(migrations.standing, self.db)
+        watched = monitor.Watched(self.config, *parts, self.federation, schema, self._http)
+        self.figures.watch(watched)
+        return watched
+
     def _services(self) -> api.Services:
         return api.Services(
             config=self.config,
@@ -274,6 +285,9 @@ class Node:
             explain=self.plane.explain,
             left=self.relay.left,
             inbox=self.inbox,
+            figures=self.figures,
+            readiness=monitor.Readiness(self.watched),
+            checks=monitor.Checks(self.watched),
             fabric=self.fabric,
             profiles=self.sharing.profiles,
             vault=self.vault,

@@ -15,7 +15,7 @@ from flow.world import hospital, settings
 from yunhe.kernel.clock import ManualClock
 from yunhe.node import Node
 
-ROLES = ("admin", "reviewer", "provider", "user", "auditor")
+ROLES = ("admin", "reviewer", "provider", "user", "auditor", "operator")
 FACES = ("/api/", "/dsp/", "/dcp/", "/tds/", "/data/", "/log/", "/delta/", "/.well-known/")
 # What is counted about strangers, by source and minute; everything else is somebody's record.
 COUNTERS = ("refusal",)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flow.world import World, three
+from flow.world import World, three, until
 from yunhe.cli import app
 from yunhe.kernel import sandbox, walls
 
@@ -63,6 +63,7 @@ def test_a_key_is_rotated_under_a_running_node(world: World, purpose: str) -> No
 
 
 def test_the_doctor_says_which_walls_stand(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    until("the credential of the new key", world["a"].node.identity.own_credential)
     found = said(world, "a", "doctor")["sandbox"]
     assert (found["mode"], found["whole"]) == ("best", sandbox.available().whole)
     monkeypatch.setattr(sandbox, "available", sandbox.Report)

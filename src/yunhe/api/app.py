@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from yunhe import __version__
 from yunhe.api import apps as apps_face
-from yunhe.api import bills, evidence_log, finding, members, supply, tokens, transfers, uses
+from yunhe.api import (
+    bills,
+    evidence_log,
+    finding,
+    members,
+    supply,
+    tokens,
+    transfers,
+    uses,
+    watching,
+)
 from yunhe.api import contracts as contracts_face
 from yunhe.api import fabric as fabric_face
 from yunhe.api import registration as registration_face
@@ -37,6 +47,7 @@ log = logging.getLogger(__name__)
 
 _USES: Final = ("/data/", "/delta/")  # there to read is to use; HEAD only as the protocol has it
 FACES = (
+    watching,
     tokens,
     registration_face,
     members,
@@ -78,8 +89,30 @@ def create_app(parts: Services, routers: Iterable[APIRouter] = ()) -> FastAPI:
     app.add_middleware(StrictBody)
     app.add_middleware(SafeHeaders)
     around = app.build_middleware_stack()
-    app.middleware_stack = Express(around, directory, _layers, _refused)
+    app.middleware_stack = _Counted(
+        Express(around, directory, _layers, _refused), parts.figures.answered
+    )
     return app
+
+
+class _Counted:
+    """ASGI middleware: tells of every answer its path and status; touches neither head nor body."""
+
+    def __init__(self, app: ASGIApp, tell: Callable[[str, int], None]) -> None:
+        self._app, self._tell = app, tell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request, and tell how its answer begins."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._tell(scope["path"], message["status"])
+            await send(message)
+
+        await self._app(scope, receive, told)
 
 
 def _layers(inner: ASGIApp) -> ASGIApp:

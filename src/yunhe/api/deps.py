@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
@@ -30,10 +31,13 @@ from yunhe import (
     fabric,
     federation,
     identity,
+    monitor,
 )
+from yunhe.api.errors import Unexpected
 from yunhe.api.wait import Waiters
 from yunhe.kernel.asgi import Chunks, Hands, Threads
-from yunhe.kernel.errors import Invalid, Unauthenticated
+from yunhe.kernel.db import no_room
+from yunhe.kernel.errors import Invalid, Unauthenticated, YunheError
 from yunhe.kernel.settings import NodeConfig
 from yunhe.vault import Ask, Opened, Tracing, Vault
 
@@ -137,6 +141,9 @@ class Services:
     # contract id -> what its provider says is left of it
     left: Callable[[str], dict[str, Any]]
     inbox: Inbox
+    figures: monitor.Figures
+    readiness: monitor.Readiness
+    checks: monitor.Checks
     fabric: fabric.Fabric
     profiles: Profiles
     vault: Vault
@@ -182,14 +189,30 @@ class Verb(APIRoute):
         super().__init__(path, endpoint, **more)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, behind a look at the names of the query parameters."""
+        """The handler, behind a look at the names of the query parameters; counted."""
         inner = super().get_route_handler()
         known = frozenset(field.alias for field in self.dependant.query_params)
+        path = self.path.removeprefix("/api/v1")  # as docs/api.md has it: no id of anybody
 
         async def handle(request: Request) -> Response:
-            if request.scope["query_string"]:
-                _check_parameters(request, known)
-            return await inner(request)
+            code = Unexpected.code
+            try:
+                if request.scope["query_string"]:
+                    _check_parameters(request, known)
+                answer = await inner(request)
+                code = "OK"
+            except YunheError as refusal:
+                code = refusal.code
+                raise
+            except RequestValidationError:
+                code = Invalid.code
+                raise
+            except OSError as error:
+                code = full.code if (full := no_room(error)) else code
+                raise
+            finally:
+                request.app.state.services.figures.verb(f"{request.method} {path}", code)
+            return answer
 
         return handle
 
@@ -249,5 +272,6 @@ AnyCaller = Annotated[identity.Principal, Depends(caller())]
 User = Annotated[identity.Principal, Depends(caller("user"))]
 Provider = Annotated[identity.Principal, Depends(caller("provider"))]
 Reviewer = Annotated[identity.Principal, Depends(caller("reviewer"))]
+Operator = Annotated[identity.Principal, Depends(caller("operator"))]
 Admin = Annotated[identity.Principal, Depends(caller("admin"))]
 Trader = Annotated[identity.Principal, Depends(caller("user", "provider"))]

@@ -321,8 +321,10 @@ class TokenForm(Form):
 
     name: Name
     roles: Annotated[
-        list[Literal["admin", "reviewer", "provider", "user", "auditor", "application"]],
-        Field(min_length=1, max_length=5),
+        list[
+            Literal["admin", "reviewer", "provider", "user", "auditor", "operator", "application"]
+        ],
+        Field(min_length=1, max_length=6),
     ]
     ttl_s: Annotated[int, Field(ge=1, le=10 * 366 * 86400, strict=True)] | None = None
 

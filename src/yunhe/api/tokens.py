@@ -1,42 +1,15 @@
-"""`/health`, `/doctor`, `/me`, `/tokens`: is the node well, who am I, who else may speak to it."""
+"""`/me`, `/tokens`: who am I, who else may speak to the node."""
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 from fastapi import Response
 
-from yunhe import __version__
 from yunhe.api.deps import Admin, AnyCaller, Parts, face
 from yunhe.api.forms import TokenForm, when
-from yunhe.kernel import sandbox, walls
 
 router = face("node")
-
-
-@router.get("/health")
-def health(parts: Parts) -> dict[str, Any]:
-    """Whether the node is up; the only call without a token."""
-    config = parts.config
-    return {
-        "status": "ok",
-        "name": config.name,
-        "did": config.did,
-        "version": __version__,
-        "roles": list(config.roles),
-    }
-
-
-@router.get("/doctor")
-def doctor(parts: Parts, _admin: Admin) -> dict[str, Any]:
-    """What this machine lacks: the walls around workers, tried out now."""
-    return {
-        "version": __version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "sandbox": walls.told(parts.config.sandbox, sandbox.available()),
-    }
 
 
 @router.get("/me")

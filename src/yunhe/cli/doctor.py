@@ -1,8 +1,8 @@
-"""`yunhe doctor`: what the machine of a node lacks, above all the walls of its sandbox."""
+"""`yunhe doctor`: what a node lacks or soon will, above all the walls of its sandbox."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,11 +15,26 @@ _ZH: Final = {
     "applications": "应用程序",
     "ingest": "文件读取进程",
 }
+_NAMES: Final = {
+    "disk": ("Disk", "磁盘"),
+    "schema": ("Database schema", "数据库模式"),
+    "evidence": ("Evidence log", "存证日志"),
+    "outbox": ("Messages to send", "待发消息"),
+    "credential": ("Credential", "成员凭证"),
+    "certificate": ("Certificate of Flight SQL", "Flight SQL 证书"),
+    "keys": ("Keys", "密钥"),
+    "clock": ("Clock", "时钟"),
+    "backup": ("Backup", "备份"),
+}
+_STATES: Final = {"ok": ("ok", "正常"), "warn": ("WARNING", "警告"), "fail": ("FAILS", "异常")}
 
 
 @command(app)
-def doctor(desk: Desk) -> None:
-    """Check which walls around workers stand on the node's machine (admin)."""
+def doctor(
+    desk: Desk,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on a warning, too.")] = False,
+) -> None:
+    """Check what the node lacks or soon will: walls, disk, expiry, clock, backup (operator)."""
     with desk.space() as space:
         found = space.doctor()
     walls = found["sandbox"]
@@ -37,6 +52,18 @@ def doctor(desk: Desk) -> None:
         ),
         "worker_sandbox": walls["mode"],
     }
-    desk.show(found, "\n".join(desk.labelled(name, text) for name, text in lines.items()))
-    if walls["mode"] == "require" and not walls["whole"]:
+    told = [desk.labelled(name, text) for name, text in lines.items()]
+    told += [line for each in found["checks"] for line in _told(desk, each)]
+    desk.show(found, "\n".join(told))
+    bad = {each["state"] for each in found["checks"]} & ({"fail", "warn"} if strict else {"fail"})
+    if bad or (walls["mode"] == "require" and not walls["whole"]):
         raise typer.Exit(1)
+
+
+def _told(desk: Desk, check: dict[str, Any]) -> list[str]:
+    """One check as a line, and what to do about it as another."""
+    name = desk.say(*_NAMES.get(check["name"], (check["name"],) * 2))
+    state = desk.say(*_STATES.get(check["state"], (check["state"],) * 2))
+    lines = [desk.labelled(name, desk.say(f"{state}, {check['en']}", f"{state}，{check['zh']}"))]
+    mend = desk.say(check["mend_en"], check["mend_zh"])
+    return [*lines, f"  {mend}"] if mend else lines

@@ -214,8 +214,8 @@ _PROOF: Final = {
     "API tokens of this node (admin).": "本节点的 API 令牌（管理员）。",
     "Make a token; its secret is written once, here.": "签发令牌；密钥仅在此显示一次。",
     "Who or what it is for.": "供谁或何用。",
-    "admin, reviewer, provider, user, auditor, application; repeatable.": (
-        "admin、reviewer、provider、user、auditor、application；可重复。"
+    "admin, reviewer, provider, user, auditor, operator, application; repeatable.": (
+        "admin、reviewer、provider、user、auditor、operator、application；可重复。"
     ),
     "Seconds until it expires.": "有效秒数。",
     "List tokens, without their secrets.": "列出令牌，不含密钥。",
@@ -231,9 +231,10 @@ _PROOF: Final = {
     "Put a member out for good; every node refuses it within five seconds.": (
         "永久撤销成员资格；五秒内所有节点拒绝。"
     ),
-    "Check which walls around workers stand on the node's machine (admin).": (
-        "检查节点所在机器对工作进程的各道隔离是否有效（管理员）。"
+    "Check what the node lacks or soon will: walls, disk, expiry, clock, backup (operator).": (
+        "检查节点现在或即将缺少什么：隔离、磁盘、有效期、时钟、备份（运维人员）。"
     ),
+    "Exit 1 on a warning, too.": "有警告时也以退出码 1 结束。",
     "Keys of this node (admin).": "本节点的密钥（管理员）。",
     "Show the key that the next rotation takes, for those who pin this node's.": (
         "显示下次轮换将使用的密钥，供固定本节点密钥的各方提前加入。"

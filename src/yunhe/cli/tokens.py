@@ -18,7 +18,9 @@ def create(
     name: Annotated[str, typer.Argument(help="Who or what it is for.")],
     role: Annotated[
         list[str],
-        typer.Option(help="admin, reviewer, provider, user, auditor, application; repeatable."),
+        typer.Option(
+            help="admin, reviewer, provider, user, auditor, operator, application; repeatable."
+        ),
     ],
     ttl: Annotated[int | None, typer.Option(min=1, help="Seconds until it expires.")] = None,
 ) -> None:

@@ -38,7 +38,7 @@ from yunhe.dataplane.ipc import IpcCount, count_ipc, message_head
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.parameters import bind, bind_named, wanted
 from yunhe.dataplane.parts import Parted, PartingPlane
-from yunhe.dataplane.pool import Binding, Job, Pool
+from yunhe.dataplane.pool import Binding, Census, Job, Pool
 from yunhe.dataplane.process import Running, WorkerLimits
 from yunhe.dataplane.push import Spooled, count_file, one_purpose
 from yunhe.dataplane.pushdown_fetch import Databases
@@ -54,6 +54,7 @@ __all__ = [
     "BadLiteral",
     "Binding",
     "BytesOverLimit",
+    "Census",
     "ColumnNotAgreed",
     "DataPlane",
     "DataUnavailable",

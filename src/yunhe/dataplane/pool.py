@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -62,6 +62,18 @@ class Job:
     watermark: str = ""  # told to the recipient: its values are marked, by so much at most
 
 
+@dataclass(frozen=True)
+class Census:
+    """The workers of a pool at one moment; `ended`: how many since its start, by why."""
+
+    most: int  # with a contract
+    busy: int
+    idle: int  # with a contract
+    spare: int
+    ended: Mapping[str, int]
+    usable: bool  # a query would find a worker, or one could be started
+
+
 class Pool:
     """At most `size` workers with a contract, `spare` more unbound and ready; dead ones replaced.
 
@@ -87,6 +99,10 @@ class Pool:
         self._alive = 0  # idle, busy and starting
         self._taken = 0  # of these: those with a contract, idle or busy
         self._ended: list[Process] = []
+        # Why workers ended: `killed` with their query, `died` while idle, `replaced` by one of
+        # another contract, `spent` where they were of one use.
+        self._fates: Counter[str] = Counter()
+        self._unstartable = False  # the machine had none to give when one was last asked for
         self._near: deque[Callable[[], Binding | None]] = deque(
             maxlen=size
         )  # what `prepare` was told
@@ -163,7 +179,7 @@ class Pool:
             raise
 
         def give_back(usable: bool) -> None:
-            self._give(binding, process, usable and ended is None)
+            self._give(binding, process, usable, once=ended is not None)
             if ended is not None:
                 ended()
 
@@ -203,6 +219,17 @@ class Pool:
         """
         return self._told(binding, lambda process: process.row_groups(file))
 
+    def census(self) -> Census:
+        """The workers now."""
+        with self._changed:
+            spare = sum(1 for bound, _ in self._idle if bound is None)
+            idle = len(self._idle) - spare
+            busy = self._taken - idle
+            kept = self._keeper is not None and self._keeper.is_alive()
+            there = busy > 0 or any(process.alive() for _, process in self._idle)
+            usable = self._open and kept and (there or not self._unstartable)
+            return Census(self._size, busy, idle, spare, dict(self._fates), usable)
+
     def _told(self, binding: Binding, ask: Callable[[Process], T]) -> T:
         """What a worker of `binding` says at once, running nothing."""
         binding = _stands(binding)
@@ -240,7 +267,7 @@ class Pool:
             if process is not None:
                 if process.alive():
                     return process
-                self._lost(process, taken=True)
+                self._lost(process, taken=True, why="died")
         try:
             return self._process()
         except BaseException:
@@ -251,7 +278,13 @@ class Pool:
         starter = self._starter
         if starter is None:
             raise WorkersBusy("the pool is stopped")
-        return starter.submit(Process, self._limits).result()
+        try:
+            made = starter.submit(Process, self._limits).result()
+        except OSError:  # no descriptor or process to be had now
+            self._unstartable = True
+            raise
+        self._unstartable = False
+        return made
 
     def _end_starter(self) -> None:
         """Once the pool is stopped and its last worker gone: they would die with it."""
@@ -293,21 +326,27 @@ class Pool:
                 self._ended.append(process)  # reaped by the keeper: nobody waits here for it
                 self._alive -= 1
                 self._taken -= 1
+                self._fates["replaced"] += 1
                 return True
         return False
 
-    def _give(self, binding: Binding | None, process: Process, usable: bool) -> None:
+    def _give(
+        self, binding: Binding | None, process: Process, usable: bool, once: bool = False
+    ) -> None:
         with self._changed:
-            if usable and self._open and process.alive():
+            if usable and not once and self._open and process.alive():
                 self._idle.append((binding, process))
                 self._changed.notify_all()
                 return
-        self._lost(process, taken=binding is not None)
+        why = "spent" if usable and once else "killed"
+        self._lost(process, taken=binding is not None, why=why)
 
-    def _lost(self, process: Process | None, *, taken: bool) -> None:
+    def _lost(self, process: Process | None, *, taken: bool, why: str = "") -> None:
         if process is not None:
             process.kill()
         with self._changed:
+            if why and self._open:
+                self._fates[why] += 1
             self._alive -= 1
             self._taken -= taken
             self._changed.notify_all()
@@ -336,7 +375,7 @@ class Pool:
     def _start_spare(self) -> None:
         try:
             process = self._process()
-        except OSError as error:  # no descriptor or process to be had now
+        except OSError as error:
             log.warning("no spare worker could be started: %s", error)
             self._refill_at = monotonic() + limits.WORKER_WAIT_S_MAX
             self._lost(None, taken=False)

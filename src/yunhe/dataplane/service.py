@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from yunhe.contracts import Contract, Term, Transfer
@@ -115,13 +116,16 @@ class DataPlane:
         supply: Supply | None = None,
         databases: Databases | None = None,
         region_of: Callable[[str], str] | None = None,
+        told: Callable[[str, float], None] = lambda _code, _seconds: None,
     ) -> None:
         """`tables` gives the tables of a contract's product; `mask_secret` keys the hash masks.
 
         `supply` gives their files as they are now; without it they are as the tables say.
         `databases` asks tables that lie in one; without it there are none. `region_of`
-        a DID is where it is registered (GB/T 2260), empty where that is not known.
+        a DID is where it is registered (GB/T 2260), empty where that is not known. `told` hears
+        of each query what came of it, "OK" or a code, and the seconds until its first bytes.
         """
+        self._told = told
         self._supply, self._databases = supply, databases
         self._region_of = region_of or (lambda _did: "")
         self._db, self._evidence = db, evidence
@@ -277,6 +281,25 @@ class DataPlane:
         peer_did: str,
         query: Query,
         narrow: Callable[[Mapping[str, TableBinding]], Mapping[str, TableBinding]] | None = None,
+    ) -> _Begun:
+        """As `_begun`, and told to whoever counts."""
+        began, code = monotonic(), "FAULT"
+        try:
+            begun = self._begun(peer_did, query, narrow)
+            code = "OK"
+        except YunheError as refusal:
+            code = refusal.code
+            raise
+        else:
+            return begun
+        finally:
+            self._told(code, monotonic() - began)
+
+    def _begun(
+        self,
+        peer_did: str,
+        query: Query,
+        narrow: Callable[[Mapping[str, TableBinding]], Mapping[str, TableBinding]] | None,
     ) -> _Begun:
         """Contract, gate, admit, and the query runs up to its first bytes; still reserved.
 

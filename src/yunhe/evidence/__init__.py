@@ -22,7 +22,7 @@ from yunhe.evidence.errors import (
     ProofPending,
     TileNotFound,
 )
-from yunhe.evidence.model import Entry, Proof, Receipt, Resource
+from yunhe.evidence.model import Entry, Proof, Receipt, Resource, Standing
 from yunhe.evidence.note import VerifierKey
 from yunhe.evidence.proof import TlogProof
 from yunhe.evidence.report import Check, Finding, Report
@@ -48,6 +48,7 @@ __all__ = [
     "Receipt",
     "Report",
     "Resource",
+    "Standing",
     "TileNotFound",
     "TlogProof",
     "VerifierKey",

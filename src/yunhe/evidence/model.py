@@ -57,6 +57,16 @@ class Proof:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """The log as its operator watches it: entries under its newest checkpoint, when that was
+    signed, and since when the oldest entry waits for its index."""
+
+    size: int
+    grown_at: datetime | None
+    waiting_since: datetime | None
+
+
+@dataclass(frozen=True)
 class Resource:
     """One file of the log's read API: its bytes, media type, and how long it may be cached."""
 

@@ -23,7 +23,7 @@ from yunhe.evidence.errors import (
     ProofPending,
     TileNotFound,
 )
-from yunhe.evidence.model import Entry, Proof, Receipt, Resource, own_leaf
+from yunhe.evidence.model import Entry, Proof, Receipt, Resource, Standing, own_leaf
 from yunhe.evidence.note import BadNote, Checkpoint, Signer, open_checkpoint, verifier_key
 from yunhe.evidence.proof import TlogProof
 from yunhe.evidence.sequencer import BATCH, sequence, sign_head
@@ -111,6 +111,10 @@ class EvidenceLog:
         """End the sequencer thread; what is unsequenced waits for the next start."""
         self._sequencer.stop()
 
+    def alive(self) -> bool:
+        """Whether somebody sequences what is recorded: on SQLite whoever writes does."""
+        return self._db.dialect == "sqlite" or self._sequencer.alive()
+
     def _sequence_all(self) -> None:
         # Where it fails nothing was signed; the entries wait for the next round.
         while self._db.write(self._round) == BATCH and not self._sequencer.stopping:
@@ -178,6 +182,10 @@ class EvidenceLog:
     def checkpoint(self) -> str:
         """The newest signed checkpoint (a C2SP note)."""
         return self._db.read(_head).note
+
+    def standing(self) -> Standing:
+        """How large the log is, when it last grew, and since when an entry waits for its index."""
+        return self._db.read(store.standing)
 
     def proof(self, entry_id: str, wait_s: float = 0.0) -> Proof:
         """The entry's proof under the newest checkpoint; raises EntryNotFound, ProofPending.

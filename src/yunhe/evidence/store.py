@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from yunhe.evidence.merkle import HASH_BYTES, Frontier, leaf_hash
-from yunhe.evidence.model import Entry
+from yunhe.evidence.model import Entry, Standing
 from yunhe.evidence.tiles import WIDTH
 from yunhe.kernel.db import Tx, UtcTime, metadata
 
@@ -126,6 +126,19 @@ class Head:
     size: int
     root: bytes
     note: str
+
+
+def standing(tx: Tx) -> Standing:
+    """The log as its operator watches it."""
+    newest = sa.select(checkpoints.c.size, checkpoints.c.at).order_by(checkpoints.c.size.desc())
+    head = tx.one(newest.limit(1))
+    waits = sa.select(entries.c.at).where(entries.c.log_index.is_(None)).order_by(entries.c.seq)
+    waiting = tx.one(waits.limit(1))
+    return Standing(
+        size=0 if head is None else head.size,
+        grown_at=None if head is None else head.at,
+        waiting_since=None if waiting is None else waiting.at,
+    )
 
 
 def insert_entry(tx: Tx, entry: Entry, body: str) -> None:

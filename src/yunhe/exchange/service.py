@@ -192,6 +192,10 @@ class Exchange:
             lambda tx: store.statements_of(tx, contract_id, limits.STATEMENTS_LISTED_MAX)
         )
 
+    def count_open(self) -> dict[tuple[str, str], int]:
+        """How many statements are issued or disputed, by our role and the state."""
+        return self._desk.db.read(store.count_open)
+
     # -- looking ----------------------------------------------------------------------------
 
     def meters(self, contract_id: str) -> list[Meter]:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from yunhe.exchange.model import (
     DISPUTED,
+    ISSUED,
     SETTLED,
     Bill,
     Difference,
@@ -106,6 +107,7 @@ statement = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("ended_at", UtcTime),
     sa.Index("exchange_statement_by_contract", "contract_id", "created_at"),
+    sa.Index("exchange_statement_by_state", "state", "role"),
 )
 
 line = sa.Table(
@@ -294,6 +296,18 @@ def statements_of(tx: Tx, contract_id: str | None, limit: int) -> list[Statement
         query = query.where(statement.c.contract_id == contract_id)
     query = query.order_by(statement.c.created_at.desc(), statement.c.statement_id).limit(limit)
     return [_statement(row) for row in tx.all(query)]
+
+
+_OPEN: Final = (
+    sa.select(statement.c.role, statement.c.state, sa.func.count())
+    .where(sa.or_(statement.c.state == ISSUED, statement.c.state == DISPUTED))
+    .group_by(statement.c.role, statement.c.state)
+)
+
+
+def count_open(tx: Tx) -> dict[tuple[str, str], int]:
+    """How many statements there are of each role and state but `settled`."""
+    return {(role, state): count for role, state, count in tx.rows(_OPEN, {})}
 
 
 def settled_of(tx: Tx, contract_id: str, limit: int) -> list[Statement]:

@@ -208,8 +208,8 @@ class RoleUnknown(Invalid):
     code = "ROLE_UNKNOWN"
     en = "There is no role {role}."
     zh = "不存在角色 {role}。"
-    mend_en = "The roles are admin, reviewer, provider, user, auditor, application."
-    mend_zh = "可用角色：admin、reviewer、provider、user、auditor、application。"
+    mend_en = "The roles are admin, reviewer, provider, user, auditor, operator, application."
+    mend_zh = "可用角色：admin、reviewer、provider、user、auditor、operator、application。"
 
 
 class FormInvalid(Invalid):

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-ROLES: Final = ("admin", "reviewer", "provider", "user", "auditor", "application")
+ROLES: Final = ("admin", "reviewer", "provider", "user", "auditor", "operator", "application")
 
 Jwk = dict[str, Any]
 

@@ -106,6 +106,12 @@ class Peers:
             self._held = held
         return None if held is None else held[0]
 
+    def credential_ends(self, now: datetime) -> datetime | None:
+        """When the one that `own_credential` gives ends."""
+        self.own_credential(now)
+        held = self._held
+        return None if held is None else held[1]
+
     # -- tokens of others --------------------------------------------------------------------
 
     def authenticate_peer(self, authorization: str) -> Peer:

@@ -7,6 +7,7 @@ issuer.py and foreign.py; here they are joined.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -167,6 +168,10 @@ class Identity:
     def own_credential(self) -> str:
         """Our membership credential in force as VC-JWT; '' when there is none."""
         return self.peers.own_credential(self.clock.now()) or ""
+
+    def credential_ends(self) -> datetime | None:
+        """When our membership ends unless it is renewed; None without a credential in force."""
+        return self.peers.credential_ends(self.clock.now())
 
     def store_credential(self, tx: Tx, jwt: str) -> Membership:
         """Keep the credential a trust root issued to us, inside the caller's verb.

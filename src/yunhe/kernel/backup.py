@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from yunhe.kernel.settings import NodeConfig
 # The lock is the process's own; the rest is made again from the database and the sources.
 _LEFT: Final = frozenset({"node.lock", "search", "pulled", "shared", "doors"})
 _SQLITE: Final = "sqlite:///"
+_LAST: Final = "last-backup"  # its time of change says when; what it holds is where, for people
 
 
 class BackupFailed(Conflict):
@@ -54,7 +56,23 @@ def backup(config: NodeConfig, settings: Path, to: Path) -> bool:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    _note(config.data_dir / _LAST, to)
     return held
+
+
+def last(data_dir: Path) -> datetime | None:
+    """When `backup` last copied the node of this folder; None where it never did."""
+    try:
+        return datetime.fromtimestamp((data_dir / _LAST).stat().st_mtime, UTC)
+    except OSError:
+        return None
+
+
+def _note(file: Path, to: Path) -> None:
+    # The copy is whole by now: a folder that we may only read, or a full disk, does not undo it.
+    with suppress(OSError):
+        file.write_text(f"{to.resolve()}\n", "utf-8")
+        file.chmod(0o600)
 
 
 def _database(config: NodeConfig, home: Path) -> bool:

@@ -278,6 +278,22 @@ LONG_POLL_S_MAX: Final = 30
 LONG_POLL_READ_S: Final = 0.25
 LONG_POLL_TOLD_MAX: Final = 1024  # negotiations whose last move a long poll begins with
 
+# monitor
+READY_KEPT_S: Final = 1.0  # however many ask, the node looks once in so long
+READY_S_MAX: Final = 2.0  # for the database to answer who asks whether the node is ready
+OUTBOX_STUCK_S: Final = 180  # due so long and nothing was tried: longer than any pause
+UNSEQUENCED_S_MAX: Final = 30.0  # an entry waits for its index
+FIGURES_KEPT_S: Final = 5.0  # what the database is asked for when figures are read
+DISK_FREE_BYTES_MIN: Final = 256 << 20  # below it the node is about to refuse
+DISK_FREE_BYTES_LOW: Final = 2 << 30
+CREDENTIAL_LOW_DAYS: Final = 30  # the registrar renews at half of its ninety days
+ENDS_SOON_DAYS: Final = 7
+CLOCK_OFF_S_MAX: Final = 30.0  # tokens bear so much of difference
+CLOCK_OFF_S_LOW: Final = 5.0
+CLOCK_ASKED_S_MAX: Final = 5.0
+BACKUP_DAYS_MAX: Final = 7
+OUTBOX_OLD_S: Final = 86_400
+
 # ledger
 TRANSFER_FEN_MAX: Final = 10**15
 TRANSFERS_LISTED_MAX: Final = 1000

@@ -23,6 +23,16 @@ def config() -> Config:
     return made
 
 
+def standing(db: Database) -> tuple[str, str]:
+    """The version that the database has, and the newest that this program knows."""
+
+    def found(tx: Tx) -> str:
+        return ", ".join(MigrationContext.configure(tx.connection).get_current_heads())
+
+    known = ScriptDirectory.from_config(config()).get_current_head() or ""
+    return db.read(found), known
+
+
 def upgrade(db: Database) -> None:
     """Bring `db` to the newest version, in one transaction where the engine has them.
 

@@ -39,8 +39,13 @@ def health() -> Call[dict[str, Any]]:
     return Call("GET", "/health", plain)
 
 
+def ready() -> Call[dict[str, Any]]:
+    """Whether the node can take work now; refused by NOT_READY, which names what is wrong."""
+    return Call("GET", "/health/ready", plain)
+
+
 def doctor() -> Call[dict[str, Any]]:
-    """What the node's machine lacks (admin): its versions, and which walls of its sandbox stand."""
+    """What the node lacks or soon will (operator): versions, walls of its sandbox, `checks`."""
     return Call("GET", "/doctor", plain)
 
 

@@ -50,6 +50,7 @@ class _Verbs:
         return f"<{type(self).__name__} of {self.target.base}>"
 
     health = Verb(calls.health)
+    ready = Verb(calls.ready)
     doctor = Verb(calls.doctor)
     me = Verb(calls.me)
     create_token = Verb(calls.create_token)

@@ -71,6 +71,10 @@ class Database(ABC):
     def _read(self, fn: Callable[[Tx], T]) -> T: ...
 
     @abstractmethod
+    def check(self) -> None:
+        """Raise what a verb that began now would meet (DatabaseBusy …); writes nothing."""
+
+    @abstractmethod
     def close(self) -> None:
         """Finish the writes under way and let go of every connection."""
 

@@ -160,6 +160,20 @@ class PostgresDatabase(Database):
         except (DBAPIError, psycopg.Error) as error:
             raise translate(_of_sqlalchemy(error)) from error
 
+    def check(self) -> None:
+        """See Database: a server answers, and it is one that takes writes, not a standby."""
+        try:
+            with self._line() as line:
+                line.raw.execute("BEGIN")
+                only_reads = line.raw.execute("SHOW transaction_read_only").fetchone() != ("off",)
+                line.raw.execute("ROLLBACK")
+        except sa.exc.TimeoutError as error:
+            raise DatabaseBusy(detail=str(error)) from error
+        except (DBAPIError, psycopg.Error) as error:
+            raise translate(_of_sqlalchemy(error)) from error
+        if only_reads:
+            raise DatabaseBusy(detail="it only reads")
+
     def _write(self, fn: Callable[[Tx], T]) -> T:
         for attempt in range(limits.PG_RETRIES_MAX):
             try:

@@ -124,6 +124,18 @@ class SqliteDatabase(Database):
             self._readers.pop().connection.close()
         self._engine.dispose()
 
+    def check(self) -> None:
+        """See Database: the writer's turn and the file's lock are to be had."""
+        if self._closed or not self._turn.acquire(timeout=limits.SQLITE_BUSY_S_MAX):
+            raise DatabaseBusy(detail="the writer is not to be had")
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+            self._raw.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise translate(DBAPIError("", None, error)) from error
+        finally:
+            self._turn.release()
+
     def _read(self, fn: Callable[[Tx], T]) -> T:
         try:
             reader = self._take_reader()
