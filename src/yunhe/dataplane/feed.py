@@ -101,7 +101,8 @@ class FeedingPlane(PartingPlane):
         path: Path,
         watch: Watch,
     ) -> Laid:
-        job = Job(governed.sql, rows_max=limits.APP_INPUT_ROWS_MAX)
+        most = limits.APP_INPUT_ROWS_MAX
+        job = Job(governed.sql, rows_max=most, careful=governed.careful)
         try:
             running = self._started(contract, tables, governed, job, watch)
         except RowsOverLimit as over:

@@ -36,7 +36,7 @@ from yunhe.dataplane.errors import (
 )
 from yunhe.dataplane.model import Governed, TableBinding
 from yunhe.dataplane.pushdown_fetch import located
-from yunhe.dataplane.total import check_literals, make_total
+from yunhe.dataplane.total import check_literals, hasty, make_total
 from yunhe.dataplane.views import View, names, views
 from yunhe.kernel import limits
 
@@ -45,7 +45,7 @@ _UNRESOLVED = re.compile(
 )
 
 
-_SLIPS = (ValueError, AttributeError, KeyError, IndexError, TypeError)
+_SLIPS = (ValueError, AttributeError, KeyError, IndexError, TypeError, OverflowError)
 # A parser's own slip on hostile text is a refusal, not a fault of the node.
 _DUCKDB = Dialect.get_or_raise("duckdb")
 _OPENINGS = (TokenType.SELECT, TokenType.WITH, TokenType.FROM, TokenType.L_PAREN, TokenType.TABLE)
@@ -78,11 +78,13 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
             # What stands in no sum is made of rows, wherever these lie.
             away = any(located(tables[name]) for name in used)
             stored = away and not parts.shape.beside
-            groups_text: str | None = _groups(parts, seen, terms.minimum_group, stored=stored)
+            groups_text = _groups(parts, seen, terms.minimum_group, stored=stored)
             summed = parts.summed
         else:
-            text = _render(_bind(make_total(tree), seen, with_entity=False))
-            groups_text, summed = None, ()
+            tree = make_total(tree)
+            careful = bool(terms.row_filters) and hasty(tree)
+            text = _render(_bind(tree, seen, with_entity=False))
+            return Governed(text, fields, used, outputs, careful=careful)
         k = terms.minimum_group
         return Governed(text, fields, used, outputs, groups_text, k, summed=summed)
     except RecursionError as error:

@@ -39,7 +39,9 @@ class Governed:
     k: int = 0
     recipe: Recipe | None = None  # under a privacy budget: `groups_sql` gives exact whole numbers
     summed: tuple[str, ...] = ()  # aggregate-only: the "table.column"s that sums are taken of
-
+    # Something in `sql` can raise that could not be tried, where there are rows to be hidden: the
+    # engine is to run it as it stands, whatever it knows of the tables' values.
+    careful: bool = False
     pushed: tuple[str, ...] = ()  # by `explain` only: what databases do of it
 
     @property

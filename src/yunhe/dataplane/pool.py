@@ -38,6 +38,7 @@ class Binding:
     audit_key: str = field(repr=False, default="")
     mark_key: str = field(repr=False, default="")  # of the product's watermark, where it has one
     spans: tuple[tuple[str, tuple[int, int]], ...] = ()  # table -> the rows seen of its one file
+    careful: bool = False  # whether the engine leaves nothing out by what it knows of values
     # Which files the names mean: a worker sees those that stood there when it was bound. Filled
     # in by the pool.
     stood: tuple[tuple[int, int], ...] = ()
@@ -59,6 +60,7 @@ class Job:
     recipe: dict[str, Any] | None = None  # noise.Recipe: `groups_sql` gives exact numbers
     groups: list[Any] | None = None  # the kept answer, in place of a new one
     bytes_max: int | None = None  # of the Arrow stream; None: no bound
+    careful: bool = False  # see Governed
     watermark: str = ""  # told to the recipient: its values are marked, by so much at most
 
 
@@ -170,7 +172,7 @@ class Pool:
         Raises the fixed refusals: GROUP_TOO_SMALL, QUERY_*, ROWS_OVER_LIMIT, WORKER_LOST,
         WORKERS_BUSY.
         """
-        binding = _stands(binding)
+        binding = _stands(replace(binding, careful=True) if job.careful else binding)
         try:
             process = self._take(binding)
         except BaseException:
@@ -187,7 +189,7 @@ class Pool:
             if not process.bound:
                 if load is not None:
                     load(process)
-                process.bind(dict(binding.tables), *binding.keys, dict(binding.spans))
+                _bind(process, binding)
             running = Running(process, job, give_back, on_tick)
         except BaseException:
             give_back(usable=False)
@@ -237,7 +239,7 @@ class Pool:
         usable = False
         try:
             if not process.bound:
-                process.bind(dict(binding.tables), *binding.keys, dict(binding.spans))
+                _bind(process, binding)
             said = ask(process)
             usable = True
             return said
@@ -401,7 +403,7 @@ class Pool:
             self._preparing = binding
         bound = False
         try:
-            process.bind(dict(binding.tables), *binding.keys, dict(binding.spans))
+            _bind(process, binding)
             bound = True
         except YunheError as refusal:
             log.info("a worker could not be prepared: %s", refusal)
@@ -434,3 +436,8 @@ def _stands(binding: Binding) -> Binding:
             else:
                 stood.append((found.st_dev, found.st_ino))
     return replace(binding, stood=tuple(stood))
+
+
+def _bind(process: Process, binding: Binding) -> None:
+    spans = dict(binding.spans)
+    process.bind(dict(binding.tables), *binding.keys, spans, careful=binding.careful)

@@ -148,12 +148,15 @@ class Process:
         audit_key: str = "",
         mark_key: str = "",
         spans: Mapping[str, tuple[int, int]] | None = None,
+        *,
+        careful: bool = False,
     ) -> None:
         """Give it the files of one contract, for its life; of a table with a span, those rows."""
         self.wait_ready()
         listed = {name: list(paths) for name, paths in tables.items()}
         keys = {"mask_key": mask_key, "audit_key": audit_key, "mark_key": mark_key}
-        self.order({"do": "bind", "tables": listed, "spans": dict(spans or {}), **keys})
+        how = {"spans": dict(spans or {}), "careful": careful}
+        self.order({"do": "bind", "tables": listed, **how, **keys})
         until = monotonic() + _START_S_MAX
         kind, size, _ = self.frame(until, None)
         self.payload(size, until)

@@ -97,7 +97,12 @@ class SealedSql:
                 process.load(name, chunk)
 
         binding = Binding(f"{grant.contract_id}\nvault\n{grant.use_id}", ())
-        job = Job(governed.sql, rows_max=grant.rows_max, bytes_max=grant.bytes_max)
+        job = Job(
+            governed.sql,
+            rows_max=grant.rows_max,
+            bytes_max=grant.bytes_max,
+            careful=governed.careful,
+        )
         running = self._pool.run(binding, job, watch, _nothing, load)
         count, parts = IpcCount(), []
         try:

@@ -419,6 +419,7 @@ class DataPlane:
             recipe,
             kept,
             grant.bytes_max,
+            careful=governed.careful,
             watermark=str(marks(contract.terms, governed) or ""),
         )
         return self._started(contract, tables, governed, job, watch)

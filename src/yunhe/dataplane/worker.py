@@ -125,6 +125,8 @@ class Worker:
                 )
             con.execute(f"CREATE VIEW data.{quoted} AS {shown}")
         self._lay_loaded()
+        if keys["careful"]:
+            con.execute("SET disabled_optimizers = 'statistics_propagation'")
         for name in ("mask_key", "audit_key", "mark_key"):
             con.execute(f"SET VARIABLE {name} = {text(keys[name])}")
 
