@@ -349,6 +349,7 @@ def _supply(node: FakeNode, resource: str, product: str) -> None:
     texts = {"title_zh": "a", "title_en": "b"}
     res = {"id": "r", "state": "submitted", **texts}
     pro = {"id": "p", "state": "submitted", **texts}
+    node.answers["GET /resources"] = (200, {"items": []})
     node.answers["POST /resources"] = (200, {**res, "state": "draft"})
     node.answers["POST /resources/r/submit"] = (200, res)
     node.answers["GET /resources/r"] = (200, {**res, "state": resource, "reasons": ["no title"]})

@@ -40,7 +40,7 @@ def node() -> Iterator[FakeNode]:
             "POST /resources/r/submit": (200, {**RESOURCE, "state": "submitted"}),
             "POST /resources/r/withdraw": (200, {**RESOURCE, "state": "withdrawn"}),
             "GET /resources/r": (200, one),
-            "GET /resources": (200, {"items": [one]}),
+            "GET /resources": (200, {"items": []}),
             "GET /products": (200, {"items": []}),
             "POST /products": (201, {**PRODUCT, "state": "draft"}),
             "POST /products/p/submit": (200, {**PRODUCT, "state": "submitted"}),
@@ -107,6 +107,60 @@ def test_a_resource_given_by_id_is_used_again_when_it_is_the_same(
     assert "title_en" in other.stderr
 
 
+TERMS = {"purposes": ["medical-research"], "columns": ["patients.age"]}
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "sent"),
+    [
+        ("submitted", None, ["POST /products/p/list"]),  # it waits for its review
+        ("registered", "P1", ["POST /products/p/list"]),  # it has had it
+        ("submitted", "P1", []),  # its listing waits
+        ("listed", "P1", []),
+    ],
+)
+def test_who_comes_back_goes_on_with_what_was_sent(
+    node: FakeNode, form: str, state: str, code: str | None, sent: list[str]
+) -> None:
+    sold = {**PRODUCT, "terms": TERMS, "code": code, "state": state}
+    node.answers["GET /products"] = (200, {"items": [sold]})
+    if code:
+        node.answers["GET /products/p"] = (200, {**sold, "state": "listed"})
+    assert run(node, "publish", form, "--resource", "r").exit_code == 0
+    assert [key for key, *_ in node.seen if key.startswith("POST ")] == sent
+
+
+def test_a_form_on_other_terms_is_a_product_of_its_own(node: FakeNode, form: str) -> None:
+    other = {**PRODUCT, "terms": {**TERMS, "uses_max": 5}, "code": "P0", "state": "listed"}
+    node.answers["GET /products"] = (200, {"items": [other]})
+    assert run(node, "publish", form, "--resource", "r").exit_code == 0
+    assert "POST /products" in [key for key, *_ in node.seen]
+
+
+def test_a_try_that_was_returned_is_mended_and_not_left_behind(node: FakeNode, form: str) -> None:
+    left = {**RESOURCE, "state": "returned"}
+    node.answers |= {
+        "GET /resources": (200, {"items": [left]}),
+        "PATCH /resources/r": (200, {**left, "state": "draft"}),
+        "GET /products": (200, {"items": [{**PRODUCT, "terms": TERMS, "state": "draft"}]}),
+        "PATCH /products/p": (200, {**PRODUCT, "state": "draft"}),
+    }
+    assert run(node, "publish", form).exit_code == 0
+    sent = [key for key, *_ in node.seen]
+    assert "POST /resources" not in sent
+    assert "POST /products" not in sent
+
+
+def test_who_is_no_member_yet_is_told_to_register_first(node: FakeNode, form: str) -> None:
+    standing = {"state": "none", "parent_did": "did:web:fn"}
+    node.answers["GET /registration"] = (200, standing)
+    result = run(node, "publish", form)
+    assert result.exit_code == 1
+    assert "NOT_A_MEMBER_YET" in result.stderr
+    assert "yunhe register --wait 600" in result.stderr
+    assert [key for key, *_ in node.seen] == ["GET /registration"]
+
+
 def test_reasons_of_a_return_are_told_whatever_their_form(node: FakeNode, form: str) -> None:
     fault = {"field": "keywords", "rule": "K1", "en": "too many", "zh": "过多"}
     returned = {**RESOURCE, "state": "returned", "reasons": [fault, "no years"]}
@@ -117,6 +171,7 @@ def test_reasons_of_a_return_are_told_whatever_their_form(node: FakeNode, form: 
 
 
 def test_resources_are_listed_shown_and_withdrawn(node: FakeNode) -> None:
+    node.answers["GET /resources"] = (200, {"items": [{**RESOURCE, "state": "registered"}]})
     assert "NAFLD" in run(node, "resources", "list").stdout
     shown = run(node, "resources", "show", "r").stdout
     assert "patients.age" in shown

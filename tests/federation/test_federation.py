@@ -417,6 +417,18 @@ def test_a_cancelled_connector_may_register_anew(
     assert hospital.identity.own_code() != code  # never the old one again
 
 
+def test_what_a_parent_refuses_is_said_in_both_languages(net: Net, office: Node) -> None:
+    stranger = net.node("stranger", HOSPITAL, parent=office)
+    resource = stranger.holder.add_resource(resource_form(stranger))
+    stranger.holder.submit_resource(resource.id)
+    net.until(lambda: stranger.holder.resource(resource.id).state == "returned")
+    [reason] = stranger.holder.resource(resource.id).reasons
+    assert "The peer refused (MEMBER_ONLY): This is for members" in reason["en"]
+    assert "对方节点拒绝（MEMBER_ONLY）：" in reason["zh"]
+    assert "This is" not in reason["zh"]
+    assert "对方" not in reason["en"]
+
+
 def test_without_a_parent(net: Net) -> None:
     alone = net.node("alone", HOSPITAL)
     for verb in (alone.federation.register_self, lambda: alone.federation.search("肝")):

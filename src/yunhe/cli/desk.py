@@ -187,7 +187,8 @@ class Desk:
         field, rule = str(why.get("field", "")), str(why.get("rule", ""))
         text = str(why.get(self.lang) or why.get("en") or "")
         known = text if not field or text.startswith(field) else self.labelled(field, text)
-        return f"{known} ({rule})" if rule else known
+        # What came back by wire broke no rule of a review.
+        return f"{known} ({rule})" if rule and rule != "wire" else known
 
     def instant(self, at: datetime | str | None) -> str:
         """An instant to the second, as one may give it back: `2026-11-21T09:00:00Z`."""

@@ -61,7 +61,7 @@ def revoke(desk: Desk, code: Code, reason: Reasons) -> None:
 def _change(desk: Desk, code: str, step: str, reasons: list[str]) -> None:
     with desk.space() as space:
         found = space.change_standing(_whole(desk, space, code), step, reasons)
-    desk.show(found, f"{found['code']}  {found['state']}")
+    desk.show(found, f"{found['code']}  {desk.state(found['state'])}")
 
 
 def _whole(desk: Desk, space: Space, code: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Final
 
 import typer
 
+from yunhe.cli import words
 from yunhe.cli.arguments import Id
 from yunhe.cli.desk import Desk, command, plain
 from yunhe.cli.errors import BadArgument
@@ -17,8 +20,38 @@ app = typer.Typer(help="Review what was submitted to this node.", no_args_is_hel
 DECISIONS = ("approve", "return", "reject")
 
 
+# The members of what was submitted, as a reviewer reads them in Chinese.
+_NAMES_ZH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "id": "编号",
+        "kind": "类型",
+        "state": "状态",
+        "name": "名称",
+        "title_zh": "中文名称",
+        "title_en": "英文名称",
+        "subject_code": "主体代码",
+        "did": "DID",
+        "provider_did": "提供方 DID",
+        "provider_name": "提供方连接器",
+        "code": "代码",
+        "submitted_at": "提交时间",
+        "reasons": "意见",
+        "warnings": "需人工审核",
+        "manifest": "应用清单",
+    }
+)
+
+
 def _waiting(space: Space, state: str | None) -> list[Application]:
     return space.applications(state) + space.registrations(state)
+
+
+def _subjects(space: Space, found: Sequence[Application]) -> dict[str, str]:
+    """The names of the subjects by DID, where anything but a subject waits."""
+    if all(each.kind == "subject" for each in found):
+        return {}
+    known = space.applications(None)
+    return {str(each.did): each.name for each in known if each.kind == "subject"}
 
 
 @command(app, "list")
@@ -29,13 +62,20 @@ def list_(
     """List subjects, connectors, resources, products and listings by state."""
     with desk.space() as space:
         found = _waiting(space, None if state == "all" else state)
+        subjects = _subjects(space, found)
     columns = desk.columns(
         "id kind state by title code",
         "ID KIND STATE NAME TITLE CODE",
         "编号 类型 状态 主体 名称 代码",
     )
     rows = [
-        {**plain(each), "by": each.name or each.provider_name, "title": _title(desk, each)}
+        {
+            **plain(each),
+            "by": subjects.get(str(each.did or each.provider_did))
+            or each.name
+            or each.provider_name,
+            "title": _title(desk, each),
+        }
         for each in found
     ]
     desk.show(found, lambda: desk.table(rows, columns))
@@ -60,12 +100,14 @@ def show(desk: Desk, item: Id) -> None:
 
     def human() -> None:
         for name, value in plain(found).items():
+            label = desk.say(name, _NAMES_ZH.get(name, name))
             if isinstance(value, list):
                 for each in value:
-                    desk.out.print(desk.labelled(name, desk.reason(each)), markup=False)
+                    desk.out.print(desk.labelled(label, desk.reason(each)), markup=False)
             elif value:
-                shown = desk.instant(value) if name.endswith("_at") else value
-                desk.out.print(desk.labelled(name, shown), markup=False)
+                known = words.shown(desk.lang, name, value)
+                shown = desk.instant(value) if name.endswith("_at") else known
+                desk.out.print(desk.labelled(label, shown), markup=False)
 
     desk.show(found, human)
 

@@ -34,6 +34,8 @@ def serve(
 ) -> None:
     """Run a node in the foreground."""
     settings = load(config)
+    # Some seconds pass before it listens, on a busy machine many.
+    desk.note(f"{settings.name}: starting …", f"{settings.name}：启动中……")
     try:
         from yunhe import doors
     except ModuleNotFoundError as error:

@@ -15,7 +15,7 @@ from yunhe.federation import store
 from yunhe.federation.errors import NoParent
 from yunhe.federation.model import KINDS, REGISTRATION, UPWARD, Payload, Status, Wire
 from yunhe.identity import Identity
-from yunhe.kernel import ids, limits, outbox
+from yunhe.kernel import ids, limits, outbox, tongues
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.errors import Unavailable, YunheError
 from yunhe.kernel.outbox import Message, Outbox
@@ -220,7 +220,9 @@ class Upward:
     def _submission_refused(self, tx: Tx, message: Message, why: str) -> None:
         kind, record = KINDS[message.kind.removeprefix("tds.")], message.payload["record"]
         store.set_standing(tx, self._parent, last_error=why[:500])
-        reason = {"field": "", "rule": "wire", "en": why[:500], "zh": why[:500], "weight": "return"}
+        both = tongues.in_both(why)
+        en, zh = (tongues.of(both, lang)[:500] for lang in ("en", "zh"))
+        reason = {"field": "", "rule": "wire", "en": en, "zh": zh, "weight": "return"}
         self._tell(tx, kind, record["local_id"], record["version"], "return", "", (reason,))
 
     # -- asking after -----------------------------------------------------------------------------

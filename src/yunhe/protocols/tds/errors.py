@@ -182,9 +182,14 @@ def raise_for(did: str, code: str, message: str, data: dict[str, Any]) -> None:
     said: dict[str, Any] = problem if isinstance(problem, dict) else {}
     if len(code) == 6 and code[0] == "1" and code[3:] in _TRY_AGAIN:
         raise PeerUnavailable(detail=f"{code} {message}", did=did)
+    given = said.get("zh")
+    zh: dict[str, Any] = given if isinstance(given, dict) else {}
+    remedy = str(said.get("remedy", ""))[:500]
     raise PeerRefused(
         peer_code=str(said.get("code", code))[:64],
         result=code[:64],
         said=message,
-        remedy=str(said.get("remedy", ""))[:500],
+        said_zh=str(zh.get("detail", message))[:500],
+        remedy=remedy,
+        remedy_zh=str(zh.get("remedy", remedy))[:500],
     )

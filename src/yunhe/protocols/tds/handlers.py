@@ -176,6 +176,8 @@ class TdsWire:
             raise Retry(str(error)) from error
         except PeerRefused as error:
             passing = error.peer_code in _PASSING
-            raise (Retry if passing else GiveUp)(error.sentence("en")) from error
+            # The peer's own words in both languages: a line for each, as tongues.of reads them.
+            told = f"{error.sentence('en')}\n{error.sentence('zh')}"
+            raise (Retry if passing else GiveUp)(told) from error
         except YunheError as error:
             raise GiveUp(str(error)) from error
