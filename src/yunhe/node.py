@@ -46,9 +46,9 @@ from yunhe.kernel.crash import CrashPoints
 from yunhe.kernel.db import Tx, open_database
 from yunhe.kernel.errors import ClockJumped, YunheError
 from yunhe.kernel.head import bounded_server
-from yunhe.kernel.keys import KeyStore
+from yunhe.kernel.keys import KeyStore, secret_file
 from yunhe.kernel.outbox import Outbox
-from yunhe.kernel.premises import data_folder, listening, secret_file, settle
+from yunhe.kernel.premises import data_folder, listening, settle
 from yunhe.kernel.settings import NodeConfig
 from yunhe.protocols import arrow, dcp, delta, dsp, flight, tds, tlog
 

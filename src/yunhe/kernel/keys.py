@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
+import secrets
 import threading
 from collections.abc import Callable
 from copy import copy
@@ -35,6 +35,7 @@ from joserfc.jwk import OKPKey
 
 from yunhe.kernel import limits, suites
 from yunhe.kernel.canonical import dumps
+from yunhe.kernel.durable import make_once
 from yunhe.kernel.errors import Internal, Unauthenticated
 
 ED25519: Final = "Ed25519"  # the JOSE name of RFC 9864, which we write unless told otherwise
@@ -42,6 +43,8 @@ EDDSA: Final = "EdDSA"  # the name of RFC 8037, which peers of before RFC 9864 k
 ALGORITHMS: Final = (ED25519, EDDSA)  # one algorithm under two names; nothing else is accepted
 PURPOSES: Final = ("did", "seal", "log", "tls")
 ES256_PURPOSES: Final = ("dcp",)  # what foreign peers must be able to verify
+
+_SECRET_BYTES: Final = 32
 
 Jwk = dict[str, Any]
 
@@ -261,21 +264,17 @@ class KeyStore:
         else:
             made = ec.generate_private_key(ec.SECP256R1())
         pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        # Linked into place whole: two processes that start together agree on one key, and a
-        # crash never leaves half a key behind.
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(handle, pem)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-        finally:
-            draft.unlink()
+        make_once(path, pem)
+
+
+def secret_file(path: Path) -> bytes:
+    """32 bytes made on first use, mode 0600; raises KeyUnreadable where there are others."""
+    if not path.exists():
+        make_once(path, secrets.token_bytes(_SECRET_BYTES))
+    found = path.read_bytes()
+    if len(found) != _SECRET_BYTES:  # what is derived from half a secret can be guessed
+        raise KeyUnreadable(detail=f"{len(found)} bytes", purpose=path.stem)
+    return found
 
 
 def _read(path: Path, purpose: str) -> object:

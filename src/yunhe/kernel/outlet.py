@@ -64,7 +64,7 @@ class Outlet:
         self._send([b"%x\r\n" % len(data), data, _END], tick)
 
     def begin(self, size: int, tick: Tick) -> None:
-        """The head of a chunk whose `size` bytes follow by `splice` and `add`; then `end`."""
+        """The head of a chunk whose `size` bytes follow by `splice`; then `end`."""
         self._renew()
         self._send([b"%x\r\n" % size], tick, socket.MSG_MORE)
 

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import gc
 import os
-import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -127,17 +126,6 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
 def _no_host(host: str, error: OSError) -> BadSetting:
     why = f"{host} is no address of this machine"
     return BadSetting(str(error), name="listen_host", why=why, why_zh=f"{host} 不是本机的地址")
-
-
-def secret_file(path: Path) -> bytes:
-    """32 bytes made on first use, mode 0600."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(handle, "wb") as file:
-        file.write(secret := secrets.token_bytes(32))
-    return secret
 
 
 def settle() -> None:

@@ -38,7 +38,7 @@ from yunhe.kernel.chores import Chores
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.egress import Egress
 from yunhe.kernel.errors import NotFound, Unavailable, YunheError
-from yunhe.kernel.premises import secret_file
+from yunhe.kernel.keys import secret_file
 from yunhe.protocols.arrow.sender import Parcel, Sending
 
 log = logging.getLogger(__name__)

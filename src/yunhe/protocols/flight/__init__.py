@@ -18,7 +18,7 @@ from yunhe.contracts import Contracts
 from yunhe.dataplane import DataPlane
 from yunhe.identity import Identity, Peer
 from yunhe.kernel import limits
-from yunhe.kernel.premises import secret_file
+from yunhe.kernel.keys import secret_file
 from yunhe.kernel.settings import NodeConfig
 from yunhe.protocols.flight.callers import Callers, Relayed
 from yunhe.protocols.flight.desk import Desk
