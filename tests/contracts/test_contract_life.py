@@ -216,7 +216,6 @@ def test_a_transfer_request_that_is_repeated_is_one_transfer(pair: Pair) -> None
 def test_a_push_that_is_repeated_goes_where_it_went_or_is_refused(
     tmp_path: Path, clock: ManualClock
 ) -> None:
-    both = (contracts.PULL, contracts.PUSH)
     provider = Node(tmp_path, "provider", clock, formats=(contracts.PULL, contracts.PUSH))
     pair = Pair(provider, Node(tmp_path, "consumer", clock))
     _, contract_id = pair.agree()
