@@ -8,7 +8,9 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 import typer
+from typer import rich_utils
 
 from yunhe.cli import app, pages
 from yunhe.cli.help_zh import TEXTS
@@ -57,3 +59,23 @@ def test_the_help_follows_the_language_of_the_environment() -> None:
     for english in ("Options", "Usage", "default:", "env var", "Show this message"):
         assert english not in said("zh_CN.UTF-8")
     assert "Negotiate a contract" in said("C.UTF-8")
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_no_word_of_help_is_lost_on_a_narrow_terminal(
+    lang: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in vars(rich_utils).items():  # what is changed there is for this test alone
+        monkeypatch.setattr(rich_utils, name, value)
+    monkeypatch.setattr(rich_utils, "MAX_WIDTH", 60)
+    pages.fold()
+    cut: list[str] = []
+
+    def look(command: Any, path: str) -> None:
+        command.get_help(typer.Context(command, info_name=path))
+        cut.extend(line for line in capsys.readouterr().out.split("\n") if "…" in line)
+        for name, sub in getattr(command, "commands", {}).items():
+            look(sub, f"{path} {name}")
+
+    look(pages.arrange(typer.main.get_command(app), lang), "yunhe")
+    assert cut == []

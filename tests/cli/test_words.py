@@ -120,6 +120,24 @@ def test_review_shows_everything_and_subjects_have_a_title(node: FakeNode) -> No
     assert "warnings: price: is high (K9)" in run(node, "review", "show", "r-1").stdout
     assert json.loads(run(node, "review", "show", "r-1", "--json").stdout)["warnings"]
     assert run(node, "review", "show", "zz").exit_code == 1
+    shown = run(node, "review", "show", "a", "--lang", "zh").stdout
+    assert "类型：主体" in shown
+    assert "状态：待审核" in shown
+    assert "kind" not in shown
+
+
+def test_a_reviewer_reads_whose_connector_it_is(node: FakeNode) -> None:
+    known = {"state": "approved", "did": "did:web:a", "subject_code": "9133"}
+    subject = {**known, "id": "s", "kind": "subject", "name": "Hospital A"}
+    connector = {**known, "id": "c", "kind": "connector", "state": "submitted", "name": "a"}
+    resource = {"id": "r", "kind": "resource", "state": "submitted", "title_en": "NAFLD"}
+    resource |= {"provider_did": "did:web:a", "provider_name": "a"}
+    node.answers["GET /applications"] = [
+        (200, {"items": [connector]}),
+        (200, {"items": [subject, connector]}),
+    ]
+    node.answers["GET /registrations"] = (200, {"items": [resource]})
+    assert run(node, "review", "list").stdout.count("Hospital A") == 2
 
 
 @pytest.mark.parametrize(("language", "words"), [("en", "connection refused"), ("zh", "被拒绝")])

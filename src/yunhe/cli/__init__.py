@@ -99,6 +99,7 @@ def main() -> None:
     """The `yunhe` command, its help in the language of the line or of the environment."""
     words = sys.argv[1:]
     lang = usage.spoken(words)
+    pages.fold()
     if lang == "zh":
         pages.retitle()
     sys.exit(usage.run(pages.arrange(typer.main.get_command(app), lang), words))

@@ -5,10 +5,13 @@ In: the click command that Typer built. Out: the same, arranged, and in Chinese 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import typer
+from rich.columns import Columns
+from rich.table import Table
+from rich.text import Text
 from typer import rich_utils
 
 from yunhe.cli.desk import FOR_ALL
@@ -52,6 +55,31 @@ def retitle() -> None:
     """Have Typer write its own headings in Chinese; for the whole process."""
     for name, text in _TITLES.items():
         vars(rich_utils)[name] = text
+
+
+class _Table(Table):
+    """A table of help: a name or a text that is wider than its column goes on below, whole."""
+
+    def add_row(self, *cells: Any, **more: Any) -> None:
+        super().add_row(*cells, **more)
+        for column in self.columns:
+            column.overflow = "fold"
+
+
+class _Columns(Columns):
+    """The help of one option: Chinese has no blanks to break at, and was cut at the edge."""
+
+    def __init__(self, items: Iterable[Any], **more: Any) -> None:
+        found = list(items)
+        for each in found:
+            if isinstance(each, Text):
+                each.overflow = "fold"
+        super().__init__(found, **more)
+
+
+def fold() -> None:
+    """Have Typer fold what has no room on a narrow terminal; for the whole process."""
+    vars(rich_utils).update(Table=_Table, Columns=_Columns)
 
 
 def _dress(command: Any, chinese: bool, above: typer.Context | None = None) -> Any:
