@@ -17,11 +17,13 @@ from multiprocessing.context import SpawnProcess
 from time import monotonic
 from typing import Final, TypeVar
 
+from yunhe.kernel.chores import Chores
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _LOOK_S: Final = 0.2
-_AGAIN_S: Final = 1.0  # a process that dies at once is not started in a loop
+_AGAIN_S: Final = 1.0  # between two starts: one that dies at once is not started in a loop
 _STOP_S_MAX: Final = 20.0
 
 
@@ -48,8 +50,8 @@ class Several:
         self._count = count
         self._alive: dict[int, SpawnProcess] = {}
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._watch = threading.Thread(target=self._keep, name="several", daemon=True)
+        self._begun: dict[int, float] = {}
+        self._watch = Chores("several", _LOOK_S, self._replace)
 
     def start(self) -> None:
         """Start them all; returns at once."""
@@ -64,8 +66,7 @@ class Several:
 
     def stop(self) -> None:
         """SIGTERM to all, SIGKILL to who does not end in time."""
-        self._stopped.set()
-        self._watch.join()
+        self._watch.stop()
         with self._lock:
             alive = [*self._alive.values()]
         for process in alive:
@@ -80,26 +81,26 @@ class Several:
 
     def _begin(self, number: int) -> None:
         name = f"door-{number}"
+        self._begun[number] = monotonic()
         process = self._context.Process(target=_run, args=self._run(number), name=name)
         process.start()
         with self._lock:
             self._alive[number] = process
 
-    def _keep(self) -> None:
-        while not self._stopped.is_set():
-            with self._lock:
-                sentinels = [each.sentinel for each in self._alive.values()]
-            wait(sentinels, timeout=_LOOK_S)
-            with self._lock:
-                ended = [number for number, each in self._alive.items() if not each.is_alive()]
+    def _replace(self) -> None:
+        """Start anew who has ended, or could not be started the last time."""
+        with self._lock:
+            ended = {number: each for number, each in self._alive.items() if not each.is_alive()}
             for number in ended:
-                with self._lock:
-                    died = self._alive.pop(number)
-                died.join()
-                log.error("process %d of the data plane ended (%s)", number, died.exitcode)
-                died.close()
-                if not self._stopped.wait(_AGAIN_S):
-                    self._begin(number)
+                del self._alive[number]
+        for number, died in ended.items():
+            died.join()
+            log.error("process %d of the data plane ended (%s)", number, died.exitcode)
+            died.close()
+        for number in range(self._count):
+            due = monotonic() - self._begun[number] >= _AGAIN_S
+            if number not in self._alive and due and not self._watch.stopping:
+                self._begin(number)
 
 
 def _run(
