@@ -15,6 +15,8 @@ from api.conftest import FACES, Lone, problem
 from yunhe.api.forms import (
     AGGREGATES,
     AGGREGATES_LIKE,
+    COLUMN,
+    ENTITY,
     HOURS,
     HOURS_LIKE,
     PRIVACY,
@@ -23,6 +25,7 @@ from yunhe.api.forms import (
     REGION,
     RELEASE,
     RELEASE_LIKE,
+    TABLE,
     WATERMARK,
     WATERMARK_LIKE,
 )
@@ -30,9 +33,10 @@ from yunhe.api.forms import (
 SAMPLES = {
     r"^[0-9]{1,15}/P[0-9WDTHMS]{1,40}$": "10/P1D",
     r"^P[0-9WDTHMS]{1,40}$": "PT1M",
-    r"^[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}$": "patients.age",
+    COLUMN: "patients.age",
     r"^(null|hash|year|round:\d{1,9}|left:\d{1,4})$": "round:10",
-    r"^[A-Za-z_]\w{0,62}$": "patients",
+    TABLE: "patients",
+    ENTITY: "id",
     r"^[A-Za-z0-9:._-]{8,80}$": "use-0000",
     r"^[A-Za-z0-9:._-]{8,64}$": "fabric-0000",
     PRIVACY: PRIVACY_LIKE,
