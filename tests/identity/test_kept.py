@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -325,3 +326,35 @@ def test_what_only_drips_is_given_up_in_time(head: bytes, part: bytes) -> None:
         with client(LOCAL, 0.5) as peer, pytest.raises(httpx.ReadTimeout):
             peer.get(f"http://127.0.0.1:{server.getsockname()[1]}/x")
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip, gzip", "gzip,gzip", "deflate", "gzip, identity"])
+@pytest.mark.parametrize("query", ["", "?page=2"])
+def test_what_is_packed_in_a_way_nobody_asked_for_is_not_unpacked(
+    server: Scripted, coding: str, query: str
+) -> None:
+    """An HTTP library unpacks 270 bytes of three layers to a gigabyte before it shows the first."""
+    raw = bytes(64 << 20)
+    for _ in range(3):
+        raw = gzip.compress(raw)
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {len(raw)}\r\n\r\n"
+    server.answers = [head.encode() + raw]
+    tracemalloc.start()
+    try:
+        with client(LOCAL, 5.0) as peer, pytest.raises(httpx.DecodingError):
+            ask(peer, "GET", server.url + query, {}, None, 65536)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("query", ["", "?page=2"])
+def test_what_is_packed_once_is_unpacked_to_its_bound(server: Scripted, query: str) -> None:
+    server.answers = [_zipped(bytes(64 << 20))]
+    tracemalloc.start()
+    try:
+        with client(LOCAL, 5.0) as peer:
+            assert len(ask(peer, "GET", server.url + query, {}, None, 65536).body) == 65537
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()

@@ -64,6 +64,7 @@ from yunhe.identity.events import (
 from yunhe.identity.foreign import SelfIssued, carries_access_token, told_apart
 from yunhe.identity.guard import GuardedTransport, Told, guarded_socket
 from yunhe.identity.guard import ask as guarded_ask
+from yunhe.identity.guard import body_of as guarded_body
 from yunhe.identity.guard import client as guarded_client
 from yunhe.identity.issuer import KIND as ISSUANCE_KIND
 from yunhe.identity.issuer import Issuer, Supported, supported
@@ -174,6 +175,7 @@ __all__ = [
     "Written",
     "carries_access_token",
     "guarded_ask",
+    "guarded_body",
     "guarded_client",
     "guarded_socket",
     "require",

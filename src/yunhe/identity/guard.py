@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import socket
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +19,7 @@ import httpx
 from yunhe.identity.errors import AddressForbidden
 from yunhe.identity.kept import Connections, Exchange, framed
 from yunhe.kernel import limits
+from yunhe.kernel.bodies import Unpackable, read_body
 from yunhe.kernel.egress import Egress
 
 Resolve = Callable[[str, int], list[str]]
@@ -171,8 +171,7 @@ class GuardedClient(httpx.Client):
             return None
         try:
             coding, link = (_said(got, name) for name in (b"content-encoding", b"link"))
-            body = (_unzipped if coding.lower() == "gzip" else _joined)(got, most)
-            return Told(got.answer.status, link, body)
+            return Told(got.answer.status, link, _body(got, coding, most))
         finally:
             got.close()
 
@@ -198,7 +197,7 @@ def ask(
     request = httpx.Request(method, url, headers=headers, content=content, extensions=waits)
     response = http.send(request, stream=True)
     try:
-        body = _joined(response.iter_bytes(), bytes_max)
+        body = body_of(response, bytes_max)
         return Told(response.status_code, response.headers.get("link", ""), body)
     finally:
         response.close()
@@ -209,26 +208,21 @@ def _said(got: Exchange, wanted: bytes) -> str:
     return b", ".join(found).decode("latin-1").strip()
 
 
-def _joined(parts: Iterable[bytes], most: int) -> bytes:
-    found = b""
-    for part in parts:
-        found += part
-        if len(found) > most:
-            break
-    return found
+def body_of(response: httpx.Response, bytes_max: int) -> bytes:
+    """The body of a streamed response, to its end or just past `bytes_max`.
+
+    Unpacked here: the library would do it as often as the other side names a coding. Raises
+    httpx.HTTPError.
+    """
+    coding = response.headers.get("content-encoding", "")
+    return _body(response.iter_raw(), coding, bytes_max)
 
 
-def _unzipped(parts: Iterable[bytes], most: int) -> bytes:
-    """As `_joined`, of a gzip stream; raises httpx.DecodingError."""
-    reader, found = zlib.decompressobj(zlib.MAX_WBITS | 16), b""
+def _body(parts: Iterable[bytes], coding: str, most: int) -> bytes:
     try:
-        for part in parts:
-            found += reader.decompress(part, most + 1 - len(found))
-            if len(found) > most:
-                break
-    except zlib.error as error:
+        return read_body(parts, coding, most)
+    except Unpackable as error:
         raise httpx.DecodingError(str(error)) from error
-    return found
 
 
 def client(egress: Egress, timeout_s: float, resolve: Resolve = system_resolve) -> GuardedClient:

@@ -6,6 +6,7 @@ file of `yunhe verify`. Nothing is sent but two public GETs a node.
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Iterable
 from typing import Any
@@ -13,10 +14,12 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from yunhe.kernel.bodies import ACCEPTED, read_body
 from yunhe.kernel.errors import Invalid
 from yunhe.sdk.errors import UnexpectedAnswer, unreachable
 
 _BYTES_MAX = 65_536
+_PACKED = {"Accept-Encoding": ACCEPTED}
 
 
 def gather_trust(
@@ -36,7 +39,7 @@ def gather_trust(
         trust_env=False, timeout=timeout_s, follow_redirects=False, verify=tls
     ) as client:
         known = [_did_keys(client, address) for address in nodes]
-        logs = [_get(client, address, "/log/vkey").text.strip() for address in nodes]
+        logs = [_get(client, address, "/log/vkey").strip() for address in nodes]
         vouching = [_did_keys(client, address) for address in roots]
         return {
             "roots": [{"did": did, "jwk": jwk} for did, jwks in vouching for jwk in jwks],
@@ -54,7 +57,7 @@ def _did_keys(client: httpx.Client, address: str) -> tuple[str, list[dict[str, A
         ["did:web", quote(parts.netloc, safe=""), *filter(None, parts.path.split("/"))]
     )
     try:
-        document = _get(client, f"{parts.scheme}://{parts.netloc}", f"{path}/did.json").json()
+        document = json.loads(_get(client, f"{parts.scheme}://{parts.netloc}", f"{path}/did.json"))
         did = document["id"]
         methods = [method["publicKeyJwk"] for method in document["verificationMethod"]]
         found = [jwk for jwk in methods if jwk.get("crv") == "Ed25519"]
@@ -80,13 +83,19 @@ def _check(address: str) -> None:
         )
 
 
-def _get(client: httpx.Client, address: str, path: str) -> httpx.Response:
+def _get(client: httpx.Client, address: str, path: str) -> str:
+    """What stands there, of a stranger: never more of it than the bound, however it is packed."""
     try:
-        answer = client.get(f"{address.rstrip('/')}{path}")
+        with client.stream("GET", f"{address.rstrip('/')}{path}", headers=_PACKED) as answer:
+            coding = answer.headers.get("content-encoding", "")
+            body = read_body(answer.iter_raw(), coding, _BYTES_MAX)
+            status, text = answer.status_code, body.decode()
     except httpx.HTTPError as error:
         raise unreachable(address, error) from error
-    if answer.status_code != 200 or len(answer.content) > _BYTES_MAX:
-        status = answer.status_code
+    except ValueError as error:
+        en, zh = f"{path} is no text", f"{path} 不是文本"
+        raise UnexpectedAnswer(url=address, why=en, why_zh=zh) from error
+    if status != 200 or len(body) > _BYTES_MAX:
         en, zh = f"HTTP {status} for {path}", f"{path} 返回 HTTP {status}"
         raise UnexpectedAnswer(url=address, why=en, why_zh=zh)
-    return answer
+    return text

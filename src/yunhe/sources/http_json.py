@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 import httpx
 
 from yunhe.kernel import limits
+from yunhe.kernel.bodies import ACCEPTED, Unpackable, read_body
 from yunhe.kernel.egress import Egress
 from yunhe.sources.connections import Connection
 from yunhe.sources.errors import SourceAway, SourceTooLarge
@@ -124,7 +125,7 @@ class HttpJsonSource:
             return _with(url, param, str(held)) if held != "" else None
         if way in ("offset", "page") and rows:
             now = dict(parse_qsl(urlsplit(url).query)).get(param, "0" if way == "offset" else "1")
-            if not now.isdigit():
+            if not now.isdecimal():
                 raise self._away(f"{param} is no whole number", f"{param} 不是整数")
             return _with(url, param, str(int(now) + (rows if way == "offset" else 1)))
         if way in ("offset", "page"):
@@ -148,7 +149,7 @@ class HttpJsonSource:
             if answer.status_code not in _AGAIN:
                 break
             after = answer.headers.get("retry-after", "")
-            wait = float(after) if after.isdigit() else 0.2 * 2**attempt
+            wait = float(after) if after.isdecimal() else 0.2 * 2**attempt
             time.sleep(min(wait, limits.SOURCE_HTTP_WAIT_S_MAX, self._left(ends)))
         raise last
 
@@ -167,19 +168,20 @@ class HttpJsonSource:
         shown = f"[{address}]" if ":" in address else address
         # To the very address that was checked; TLS still verifies the name.
         there = parts._replace(netloc=f"{shown}:{port}").geturl()
-        headers = {"Host": parts.netloc, "Accept": "application/json", **self._token()}
+        told = {"Accept": "application/json", "Accept-Encoding": ACCEPTED}
+        headers = {"Host": parts.netloc, **told, **self._token()}
         left = self._left(ends)
         answer_s = min(limits.SOURCE_ANSWER_S_MAX, left)
         timeout = httpx.Timeout(answer_s, connect=min(limits.SOURCE_CONNECT_S_MAX, left))
         page_s = min(limits.SOURCE_PAGE_S_MAX, left)
         with client.within(page_s, there, host, headers, timeout) as answer:
-            body = b""
-            for chunk in answer.iter_bytes():  # unpacked: a packed bomb meets the bound, too
-                self._left(ends)
-                body += chunk
-                if len(body) > limits.SOURCE_HTTP_PAGE_BYTES_MAX:
-                    most = limits.SOURCE_HTTP_PAGE_BYTES_MAX
-                    raise SourceTooLarge(what="the bytes of a page", limit=most)
+            most, coding = limits.SOURCE_HTTP_PAGE_BYTES_MAX, answer.headers.get("content-encoding")
+            try:
+                body = read_body(self._in_time(answer, ends), coding or "", most)
+            except Unpackable as error:
+                raise httpx.DecodingError(str(error)) from error
+            if len(body) > most:
+                raise SourceTooLarge(what="the bytes of a page", limit=most)
             if client.cut:  # without a stated length, what is cut ends like what is whole
                 raise self._away("it takes too long", "耗时过长")
             return answer, body
@@ -195,6 +197,11 @@ class HttpJsonSource:
             why = "its host leads to an address that is not public"
             raise self._away(why, "其主机指向非公网地址", str(addresses))
         return addresses[0]
+
+    def _in_time(self, answer: httpx.Response, ends: float) -> Iterator[bytes]:
+        for chunk in answer.iter_raw():
+            self._left(ends)
+            yield chunk
 
     def _token(self) -> Mapping[str, str]:
         token = self._connection.secret("token")

@@ -11,8 +11,9 @@ from typing import Any, Final
 import httpx
 
 from yunhe import identity
-from yunhe.identity import Identity
+from yunhe.identity import Identity, guarded_body
 from yunhe.kernel import limits
+from yunhe.kernel.bodies import ACCEPTED
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.db import Tx
 from yunhe.kernel.errors import Unavailable, YunheError
@@ -42,14 +43,13 @@ class ClaimsClient:
         endpoint = self._who.ring.document(did).services.get(service)
         if endpoint is None:
             raise NoSuchService(service=service)
-        headers = {"Authorization": f"Bearer {self._who.foreign.mint(did, token)}"}
+        bearer = f"Bearer {self._who.foreign.mint(did, token)}"
+        headers = {"Accept-Encoding": ACCEPTED, "Authorization": bearer}
         try:
             with self._http.stream("POST", endpoint + path, json=body, headers=headers) as response:
-                raw = b""
-                for part in response.iter_bytes():
-                    raw += part
-                    if len(raw) > limits.JSON_BYTES_MAX:
-                        raise PeerFailed(why="its answer is too long")
+                raw = guarded_body(response, limits.JSON_BYTES_MAX)
+                if len(raw) > limits.JSON_BYTES_MAX:
+                    raise PeerFailed(why="its answer is too long")
                 return response.status_code, raw
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise PeerFailed(detail=str(error), why=type(error).__name__) from error

@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from yunhe.identity import guarded_body
 from yunhe.kernel import limits
+from yunhe.kernel.bodies import ACCEPTED
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dsp.body import clean
@@ -26,6 +28,7 @@ from yunhe.protocols.dsp.errors import PeerRefused, PeerSilent, VersionUnsupport
 VERSION: Final = "2025-1"
 BINDING: Final = "HTTPS"
 WELL_KNOWN: Final = "/.well-known/dspace-version"
+_PACKED: Final = {"Accept-Encoding": ACCEPTED}
 # Plain segments: nothing that leads to another host, upwards, or into a query.
 _PATH: Final = re.compile(r"/|(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,64}){1,16}/?")
 
@@ -62,12 +65,10 @@ class Versions:
     def _fetched(self, address: str) -> Any:
         # Without our token: nobody has said yet who answers there.
         try:
-            with self._http.stream("GET", address + WELL_KNOWN) as response:
-                raw = b""
-                for part in response.iter_bytes():
-                    raw += part
-                    if len(raw) > limits.VERSION_BYTES_MAX:
-                        raise PeerSilent(why="its version document is too long")
+            with self._http.stream("GET", address + WELL_KNOWN, headers=_PACKED) as response:
+                raw = guarded_body(response, limits.VERSION_BYTES_MAX)
+                if len(raw) > limits.VERSION_BYTES_MAX:
+                    raise PeerSilent(why="its version document is too long")
                 status = response.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise silent(address, error) from error
