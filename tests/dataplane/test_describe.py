@@ -21,10 +21,10 @@ from yunhe.dataplane import (
 from yunhe.dataplane.errors import (
     FunctionRefused,
     NotOneQuery,
-    SqlNotReadable,
     SqlTooDeep,
     TableNotAgreed,
 )
+from yunhe.dataplane.slips import SqlNotReadable
 from yunhe.kernel.db import Database
 
 QUERIES = (

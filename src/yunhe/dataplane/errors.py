@@ -25,14 +25,6 @@ class SqlTooDeep(TooLarge):
     mend_zh = "请简化嵌套；用 IN (...) 代替过长的 OR。"
 
 
-class SqlNotReadable(Invalid):
-    code = "SQL_NOT_READABLE"
-    en = "The SQL cannot be parsed."
-    zh = "无法解析该 SQL。"
-    mend_en = "Correct the syntax; docs/sql.md describes the language."
-    mend_zh = "请更正语法，语言说明见 docs/sql.md。"
-
-
 class NotOneQuery(Invalid):
     code = "SQL_NOT_ONE_QUERY"
     en = "Exactly one SELECT query is accepted, not {got}."

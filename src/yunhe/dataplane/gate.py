@@ -20,7 +20,7 @@ from sqlglot.schema import MappingSchema
 from sqlglot.tokenizer_core import Token
 
 from yunhe.contracts import Terms
-from yunhe.dataplane import aggregate, bounding, functions, growth, noise, partials
+from yunhe.dataplane import aggregate, bounding, functions, growth, noise, partials, slips
 from yunhe.dataplane.errors import (
     ColumnNotAgreed,
     ConstructRefused,
@@ -28,7 +28,6 @@ from yunhe.dataplane.errors import (
     NameQualified,
     NameReserved,
     NotOneQuery,
-    SqlNotReadable,
     SqlTooDeep,
     SqlTooLong,
     TableFunctionRefused,
@@ -43,7 +42,7 @@ from yunhe.kernel import limits
 _UNRESOLVED = re.compile(
     r"(?:Column|column:?|join:|table:?|Table) '?([^'\n]+?)'?(?: could|\.? ?Line|$)"
 )
-
+_AMBIGUOUS = re.compile(r"mbiguous column '([^'\n]+)'")
 
 _SLIPS = (ValueError, AttributeError, KeyError, IndexError, TypeError, OverflowError)
 # A parser's own slip on hostile text is a refusal, not a fault of the node.
@@ -87,6 +86,8 @@ def govern(sql: str, tables: Mapping[str, TableBinding], terms: Terms) -> Govern
             return Governed(text, fields, used, outputs, careful=careful)
         k = terms.minimum_group
         return Governed(text, fields, used, outputs, groups_text, k, summed=summed)
+    except (ColumnNotAgreed, FunctionRefused, TableNotAgreed) as error:
+        raise slips.named(sql, error) from error.__cause__
     except RecursionError as error:
         raise SqlTooDeep(what="the nesting", limit=limits.SQL_BRACKETS_DEPTH_MAX) from error
 
@@ -131,7 +132,7 @@ def _parse(sql: str) -> exp.Expr:
     if len(sql.encode("utf-8", "surrogatepass")) > limits.SQL_BYTES_MAX:
         raise SqlTooLong(what="the query", limit=f"{limits.SQL_BYTES_MAX} bytes")
     if "\0" in sql or any("\ud800" <= char <= "\udfff" for char in sql):
-        raise SqlNotReadable()
+        raise slips.SqlNotReadable()
     depth = deepest = 0
     for char in sql:
         depth += (char in "([{") - (char in ")]}")
@@ -144,12 +145,11 @@ def _parse(sql: str) -> exp.Expr:
             tokens.pop()
         _check_tokens(tokens)
         statements = _DUCKDB.parser().parse(tokens, sql)
-    except SqlglotError as error:
-        raise SqlNotReadable(str(error)) from error
-    except _SLIPS as error:
-        raise SqlNotReadable(repr(error)) from error
+    except (SqlglotError, *_SLIPS) as error:
+        raise slips.unreadable(sql, error) from error
     if len(statements) != 1 or statements[0] is None:
-        raise NotOneQuery(got=f"{len(statements)} statements")
+        count = len(statements)
+        raise NotOneQuery(got=f"{count} statements", got_zh=f"{count} 条语句")
     root = statements[0]
     if not isinstance(root, (exp.Select, exp.Union, exp.Intersect, exp.Except)):
         raise NotOneQuery(got=root.key.upper())
@@ -161,13 +161,13 @@ def _parse(sql: str) -> exp.Expr:
 def _check_tokens(tokens: list[Token]) -> None:
     """One statement that begins as a query; so the parser never falls back to opaque commands."""
     if not tokens:
-        raise NotOneQuery(got="nothing")
+        raise NotOneQuery(got="nothing", got_zh="空语句")
     if len(tokens) > limits.SQL_NODES_MAX:
         raise SqlTooLong(what="the query", limit=f"{limits.SQL_NODES_MAX} words")
     if tokens[0].token_type not in _OPENINGS:
         raise NotOneQuery(got=tokens[0].text.upper()[:40])
     if any(token.token_type == TokenType.SEMICOLON for token in tokens):
-        raise NotOneQuery(got="several statements")
+        raise NotOneQuery(got="several statements", got_zh="多条语句")
 
 
 def _check_nodes(tree: exp.Expr, more: frozenset[type[exp.Expr]]) -> None:
@@ -243,14 +243,17 @@ def _qualify(tree: exp.Expr, seen: Mapping[str, View]) -> exp.Expr:
         tree = qualify(tree, schema=schema, dialect="duckdb", quote_identifiers=True)
         tree = annotate_types(tree, schema=schema, dialect="duckdb")
     except OptimizeError as error:
-        if "mbiguous" in str(error):
-            raise SqlNotReadable(str(error)) from error
+        if "mbiguous" in str(error) and (found := _AMBIGUOUS.search(str(error))):
+            raise slips.ColumnAmbiguous(str(error), column=found[1]) from error
         found = _UNRESOLVED.search(str(error))
-        raise _no_column(found[1].strip(" '.") if found else "?", seen, str(error)) from error
+        name = found[1].strip(" '.") if found else "?"
+        if sum(name.lower() in seen[table].columns for table in asked) > 1:
+            raise slips.ColumnAmbiguous(str(error), column=name) from error
+        raise _no_column(name, seen, str(error)) from error
     except SqlglotError as error:
-        raise SqlNotReadable(str(error)) from error
+        raise slips.SqlNotReadable(str(error)) from error
     except _SLIPS as error:
-        raise SqlNotReadable(repr(error)) from error
+        raise slips.SqlNotReadable(repr(error)) from error
     for node in tree.walk():
         if isinstance(node, (exp.TableColumn, exp.Star)) and not isinstance(node.parent, exp.Count):
             raise ConstructRefused(construct=node.sql("duckdb"))

@@ -17,6 +17,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from yunhe.contracts import RANKED, Allowed, Mask, Terms
+from yunhe.dataplane import slips
 from yunhe.dataplane.errors import (
     AggregateNotEnforceable,
     BadLiteral,
@@ -278,6 +279,11 @@ def _regenerated(table: str, text: str, typed: tuple[tuple[str, str], ...], whol
     try:
         parsed = sqlglot.parse(f"SELECT 1 WHERE {text}", dialect="duckdb")
     except (SqlglotError, RecursionError) as error:
+        if (wide := slips.full_width(text)) is not None:
+            mark, plain = wide[0], slips.MARKS[wide[0]]
+            en = f"it has the full-width mark {mark} in place of {plain}"
+            zh = f"含全角符号 {mark}，应为半角 {plain}"
+            raise FilterNotEnforceable(str(error), table=table, why=en, why_zh=zh) from error
         raise FilterNotEnforceable(str(error), table=table, why="not readable") from error
     root = parsed[0] if len(parsed) == 1 else None
     if not isinstance(root, exp.Select) or _set_args(root) != {"expressions", "where"}:
