@@ -54,10 +54,10 @@ def test_a_query_that_comes_while_it_is_bound_waits_for_it(hospital, monkeypatch
     binding, begun, go_on = hospital.binding(), threading.Event(), threading.Event()
     bind = Process.bind
 
-    def slow(self: Process, *args: object) -> None:
+    def slow(self: Process, *args: object, **named: object) -> None:
         begun.set()
         assert go_on.wait(20)
-        bind(self, *args)  # type: ignore[arg-type]
+        bind(self, *args, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Process, "bind", slow)
     with Pool(2, 1) as pool:
@@ -74,13 +74,15 @@ def test_a_query_that_comes_while_it_is_bound_waits_for_it(hospital, monkeypatch
         assert pool._taken == 1
 
 
-@pytest.mark.parametrize("why", ["unknown", "no files", "nothing"])
+@pytest.mark.parametrize("why", ["unknown", "unforeseen", "no files", "nothing"])
 def test_what_cannot_be_prepared_is_only_a_hint_lost(hospital, why: str) -> None:
     broken = Binding("gone", (("patients", ("/nowhere/none.parquet",)),))
 
     def find() -> Binding | None:
         if why == "unknown":
             raise NotFound(what="contract")
+        if why == "unforeseen":
+            raise ZeroDivisionError
         return broken if why == "no files" else None
 
     with Pool(2, 1) as pool:
@@ -118,9 +120,10 @@ def test_the_replacement_waits_until_the_first_query_had_its_turn(hospital) -> N
         assert time.monotonic() - taken >= limits.WORKER_REFILL_S
 
 
-def test_a_spare_that_cannot_be_started_is_tried_again(hospital, monkeypatch) -> None:
+@pytest.mark.parametrize("why", [OSError("no more processes"), RuntimeError("unforeseen")])
+def test_a_spare_that_cannot_be_started_is_tried_again(hospital, monkeypatch, why) -> None:
     def full(*_: object) -> None:
-        raise OSError("no more processes")
+        raise why
 
     monkeypatch.setattr(limits, "WORKER_WAIT_S_MAX", 0.05)
     with Pool(2, 1) as pool:

@@ -369,7 +369,10 @@ class Pool:
                 if wanted := self._wants_spare() and self._refill_at <= monotonic():
                     self._alive += 1
             if find is not None:
-                self._bind_spare(find)
+                try:
+                    self._bind_spare(find)
+                except Exception:  # a hint is lost, not the thread that replaces workers
+                    log.exception("a worker could not be prepared")
             if wanted:
                 self._start_spare()
             self._reap()
@@ -377,8 +380,8 @@ class Pool:
     def _start_spare(self) -> None:
         try:
             process = self._process()
-        except OSError as error:
-            log.warning("no spare worker could be started: %s", error)
+        except Exception:  # without this thread none is ever replaced
+            log.exception("no spare worker could be started")
             self._refill_at = monotonic() + limits.WORKER_WAIT_S_MAX
             self._lost(None, taken=False)
             return
