@@ -49,6 +49,26 @@ def test_the_form_keeps_answers_and_asks_again_for_the_refused_one(
         assert step in result.stdout
 
 
+def test_a_node_listens_where_its_plain_address_says(tmp_path: Path) -> None:
+    def port(name: str, *flags: str) -> int:
+        result = run(tmp_path / name, *FLAGS[:-2], "--development", *flags)
+        assert result.exit_code == 0, result.output
+        return settings.load(tmp_path / name / "node.toml", {}).listen_port
+
+    assert port("a", "--address", "http://127.0.0.1:8250") == 8250
+    assert port("b", "--address", "http://127.0.0.1:8250", "--listen-port", "8300") == 8300
+    assert port("c", "--address", "https://a.example:8443") == 8100  # of the proxy before it
+    assert port("d", "--address", "http://127.0.0.1") == 8100
+
+
+def test_what_is_typed_full_width_is_taken_as_meant(tmp_path: Path) -> None:
+    code, address = "９１３３０１００ＭＡ０００００６６５", "ｈｔｔｐｓ：／／ａ．ｅｘａｍｐｌｅ"
+    result = run(tmp_path / "n", *FLAGS, "--subject-code", code, "--address", address)
+    assert result.exit_code == 0, result.output
+    config = settings.load(tmp_path / "n" / "node.toml", {})
+    assert (config.subject_code, config.address) == ("91330100MA00000665", "https://a.example")
+
+
 def test_the_rest_of_the_form_may_be_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

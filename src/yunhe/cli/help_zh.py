@@ -48,7 +48,9 @@ _NODE: Final = {
     "connector, functional-node; repeatable.": "connector、functional-node；可重复。",
     "Four digits: region, or 00NN for an industry.": "四位数字：地区代码，行业节点为 00NN。",
     "Address to listen on; 0.0.0.0 for all.": "监听地址；0.0.0.0 表示全部。",
-    "Port to listen on.": "监听端口。",
+    "Port to listen on; default: that of an http address, else 8100.": (
+        "监听端口；默认取 http 地址中的端口，否则为 8100。"
+    ),
     "Default: SQLite in the folder.": "默认使用目录内的 SQLite。",
     "Address of the functional node above.": "上级功能节点地址。",
     "DID of the functional node above.": "上级功能节点的 DID。",

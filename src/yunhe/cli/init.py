@@ -11,9 +11,11 @@ import os
 import shlex
 import sys
 import tomllib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import typer
 
@@ -40,6 +42,8 @@ _SKIPPABLE: Final = {
     "trust_roots": ("DID of a registrar to trust", "信任的登记机构 DID"),
     "data_roots": ("Folder the node may read data from", "允许节点读取数据的目录"),
 }
+_PLAIN: Final = ("subject_code", "address", "parent_address", "parent_did")
+_PORT: Final = 8100
 
 
 @command(app, options=("json", "lang"))
@@ -60,7 +64,12 @@ def init(
     listen_host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")
     ] = "127.0.0.1",
-    listen_port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8100,
+    listen_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Port to listen on; default: that of an http address, else 8100."
+        ),
+    ] = None,
     database_url: Annotated[str, typer.Option(help="Default: SQLite in the folder.")] = "",
     parent_address: Annotated[str, typer.Option(help="Address of the functional node above.")] = "",
     parent_did: Annotated[str, typer.Option(help="DID of the functional node above.")] = "",
@@ -81,16 +90,16 @@ def init(
         en = "it exists; --force replaces it and keeps the keys"
         zh = "文件已存在；--force 可替换它并保留密钥"
         raise BadArgument(what=str(path), why=en, why_zh=zh)
-    values: dict[str, Any] = {key: given[key] for key in _ASKED}
+    values: dict[str, Any] = {key: _typed(key, given[key]) for key in _ASKED}
     values |= {
         "data_dir": "data",
         "roles": role or ["connector"],
         "region": region,
         "listen_host": listen_host,
-        "listen_port": listen_port,
+        "listen_port": listen_port or 0,
         "database_url": database_url,
-        "parent_address": parent_address,
-        "parent_did": parent_did,
+        "parent_address": _typed("parent_address", parent_address),
+        "parent_did": _typed("parent_did", parent_did),
         "data_roots": data_root or [],
         "review": review,
         "development": development,
@@ -103,9 +112,21 @@ def init(
         _ask_all(desk, values, folder)
     for key in (*_ASKED, *_SKIPPABLE):
         _check(key, values, folder)
+    values["listen_port"] = values["listen_port"] or _port_of(values["address"])
     values["data_roots"] = [_data_root(folder, root) for root in values["data_roots"]]
     values["trust_roots"] = [{"did": did} for did in values["trust_roots"]]
     _write(desk, path, values)
+
+
+def _typed(key: str, text: str) -> str:
+    """What a Chinese keyboard typed full-width, as it is meant; names and folders stay."""
+    return unicodedata.normalize("NFKC", text) if key in _PLAIN else text
+
+
+def _port_of(address: str) -> int:
+    """Where to listen: at an http address stands no proxy, so the node itself answers there."""
+    parts = urlsplit(address)
+    return (parts.port or _PORT) if parts.scheme == "http" else _PORT
 
 
 def _required(missing: Sequence[str]) -> BadArgument:
@@ -147,7 +168,8 @@ def _ask(
     asked = not values[key]
     while True:
         if asked:
-            answer = str(typer.prompt(text, default, err=True, show_default=bool(default))).strip()
+            given = str(typer.prompt(text, default, err=True, show_default=bool(default)))
+            answer = _typed(key, given.strip())
             values[key] = [answer] if many and answer else [] if many else answer
         try:
             _check(key, values, folder)
