@@ -122,7 +122,10 @@ def test_the_replacement_waits_until_the_first_query_had_its_turn(hospital) -> N
 
 @pytest.mark.parametrize("why", [OSError("no more processes"), RuntimeError("unforeseen")])
 def test_a_spare_that_cannot_be_started_is_tried_again(hospital, monkeypatch, why) -> None:
+    tries = threading.Semaphore(0)
+
     def full(*_: object) -> None:
+        tries.release()
         raise why
 
     monkeypatch.setattr(limits, "WORKER_WAIT_S_MAX", 0.05)
@@ -130,9 +133,9 @@ def test_a_spare_that_cannot_be_started_is_tried_again(hospital, monkeypatch, wh
         with monkeypatch.context() as patched:
             patched.setattr("yunhe.dataplane.pool.Process", full)
             drain(pool, hospital.binding())
-            time.sleep(limits.WORKER_REFILL_S + 0.2)
-            assert pool._alive == 1
+            assert all(tries.acquire(timeout=20) for _ in range(2))
         until(lambda: len(idle(pool, None)) == 1)
+        assert pool._alive == 2
 
 
 def test_a_ring_between_look_and_wait_is_not_lost() -> None:
