@@ -7,6 +7,7 @@ A document from outside is checked field by field before anything believes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -35,18 +36,19 @@ def receipt_body(bill: Bill, consumed: Consumed, at: datetime) -> dict[str, Any]
     }
 
 
-def statement_body(
-    bill: Bill,
-    statement_id: str,
-    meters: Sequence[Meter],
-    held: Sequence[str],
-    until: datetime,
-    now: datetime,
-) -> dict[str, Any]:
-    """What the provider signs: one line a use, the price rule, the total, the period covered.
+@dataclass(frozen=True)
+class Cut:
+    """Of which uses a statement speaks."""
 
-    `held`: uses of the period that wait for their receipt and go on a later statement.
-    """
+    until: datetime  # by the provider's clock
+    latest_receipt: str | None  # the use of the last receipt that the provider holds, if any
+    held: tuple[str, ...]  # wait for their receipt and go on a later statement
+
+
+def statement_body(
+    bill: Bill, statement_id: str, meters: Sequence[Meter], cut: Cut, now: datetime
+) -> dict[str, Any]:
+    """What the provider signs: one line a use, the price rule, the total, the period covered."""
     lines = [
         {
             "use_id": meter.use_id,
@@ -59,7 +61,7 @@ def statement_body(
         }
         for meter in meters
     ]
-    waiting = {"held": list(held)} if held else {}
+    waiting = {"held": list(cut.held)} if cut.held else {}
     return waiting | {
         "type": STATEMENT,
         "id": statement_id,
@@ -67,7 +69,8 @@ def statement_body(
         "provider": bill.provider_did,
         "consumer": bill.consumer_did,
         "issued_at": iso(now),
-        "period": {"from": iso(min(meters[0].at, until)), "to": iso(until)},
+        "period": {"from": iso(min(meters[0].at, cut.until)), "to": iso(cut.until)},
+        "latest_receipt": cut.latest_receipt,
         "price": {
             "per_use_fen": bill.per_use_fen,
             "per_row_fen": bill.per_row_fen,
@@ -151,11 +154,12 @@ _STATEMENT: dict[str, Check] = {
     "total_fen": _count,
 }
 _STATEMENT_MAY: dict[str, Check] = {
+    "latest_receipt": lambda v: v is None or _RECEIPT["use_id"](v),
     "held": lambda v: (
         isinstance(v, list)
         and 0 < len(v) <= limits.STATEMENT_LINES_MAX
         and all(_RECEIPT["use_id"](each) for each in v)
-    )
+    ),
 }
 _DIFFERENCE: dict[str, Check] = {
     "use_id": lambda v: v == "" or _RECEIPT["use_id"](v),

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from yunhe.evidence import EvidenceLog
 from yunhe.exchange import store
-from yunhe.exchange.documents import read_differences, statement_body
+from yunhe.exchange.documents import Cut, read_differences, statement_body
 from yunhe.exchange.errors import (
     BillMoved,
     BillUnknown,
@@ -174,37 +174,40 @@ def issue(desk: Desk, contract_id: str) -> Statement:
     _prove(desk, meters)
 
     def verb(tx: Tx) -> Statement:
+        # Before the uses: each of them then has its meter below, or is in flight.
+        signed = store.receipted_uses(tx, contract_id)
         # Before those posted: one that is posted meanwhile is in flight, and not left out.
         for use in desk.control.uses(contract_id, ("released",)):
             raise UsesInFlight(use_id=use.use_id)
         bill, now_open, held = _billable(desk, tx, contract_id)
         if now_open[: len(meters)] != meters:
             raise BillMoved
-        until, waiting = _period_end(tx, contract_id, now_open[len(meters) :])
-        held = [*held, *waiting][: limits.STATEMENT_LINES_MAX]
-        return _issue(desk, tx, bill, meters, held, until)
+        cut = _cut(tx.now, signed, now_open[len(meters) :], held)
+        return _issue(desk, tx, bill, meters, cut)
 
     return desk.db.write(verb)
 
 
-def _period_end(tx: Tx, contract_id: str, rest: list[Meter]) -> tuple[datetime, list[str]]:
-    """Until when a statement speaks that leaves `rest` to the next one, and which uses it has to
-    name as held.
+def _cut(now: datetime, signed: dict[str, datetime], rest: list[Meter], held: list[str]) -> Cut:
+    """What a statement speaks of that leaves `rest` to the next one, besides those `held`.
 
-    The consumer misses whatever it signed for within the period: so it ends before the first
-    receipt of the rest, by the consumer's own clock, and names those that have not come yet.
+    `signed`: the uses that have a receipt, with its time. The consumer misses whatever it signed
+    for within that: so the period ends before the first receipt of the rest, and names those that
+    have not come yet. The two clocks differ, and uses go on while a statement is on its way: so
+    it says, too, up to which receipt of the consumer's it goes.
     """
-    signed = store.receipted_uses(tx, contract_id)
     known = [signed[meter.use_id] for meter in rest if meter.use_id in signed]
-    before = min(known, default=tx.now + _TICK) - _TICK
-    return min(before, tx.now), [each.use_id for each in rest if each.use_id not in signed]
+    before = min(known, default=None)
+    here = [(at, use_id) for use_id, at in signed.items() if before is None or at < before]
+    waiting = [each.use_id for each in rest if each.use_id not in signed]
+    until = now if before is None else min(before - _TICK, now)
+    kept = tuple([*held, *waiting][: limits.STATEMENT_LINES_MAX])
+    return Cut(until, max(here, default=(None, None))[1], kept)
 
 
-def _issue(
-    desk: Desk, tx: Tx, bill: Bill, meters: list[Meter], held: list[str], until: datetime
-) -> Statement:
+def _issue(desk: Desk, tx: Tx, bill: Bill, meters: list[Meter], cut: Cut) -> Statement:
     statement_id = tx.new_id()
-    body = statement_body(bill, statement_id, meters, held, until, tx.now)
+    body = statement_body(bill, statement_id, meters, cut, tx.now)
     jws = desk.sign(body, bill.consumer_did)
     if body["total_fen"]:
         debit = desk.ledger.account(tx, bill.consumer_did, ACCOUNT).account_id

@@ -8,10 +8,12 @@ Nothing the provider says is believed: rows come from our receipts, the price fr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
+from yunhe.evidence import EntryNotFound
 from yunhe.exchange import store
 from yunhe.exchange.documents import read_statement
 from yunhe.exchange.errors import BillUnknown, DocumentInvalid, NotAParty, StatementEarly
@@ -28,6 +30,7 @@ from yunhe.exchange.model import (
     Statement,
 )
 from yunhe.kernel import limits
+from yunhe.kernel.clock import parse_iso
 from yunhe.kernel.db import Tx
 from yunhe.kernel.keys import BadSignature
 from yunhe.kernel.money import charge
@@ -105,10 +108,42 @@ def _differences(desk: Desk, body: dict[str, Any], own: _Own) -> Iterator[Differ
     # Where nothing was received, nothing needs to be billed.
     held = set(body.get("held", ()))  # waits for our receipt: on a later statement
     billed = {line["use_id"] for line in body["lines"]} | set(own.settled) | held
+    covers = _covers(desk, body, own)
     for use_id, receipt in own.receipts.items():
         got = receipt.body["rows"] or receipt.body["bytes"]
-        if use_id not in billed and got and receipt.body["at"] <= body["period"]["to"]:
+        if use_id not in billed and got and covers(receipt):
             yield Difference(use_id, "NOT_BILLED", "–", f"{_fee(own, receipt)} fen")
+
+
+def _covers(desk: Desk, body: dict[str, Any], own: _Own) -> Callable[[SignedReceipt], bool]:
+    """Whether the statement should have had what a receipt of ours was signed for.
+
+    Its period is by the provider's clock, our receipts are by ours. Where they are no further
+    apart than clocks are, our own log tells: what we signed no later than the receipt that the
+    provider names as the last it holds. Who names none is held to the period as it stands.
+    """
+    to = parse_iso(body["period"]["to"])
+    name = body.get("latest_receipt", "")
+    named = own.receipts.get(name) if name else None
+    if name is not None and named is None:
+        return lambda receipt: receipt.at <= to
+    surely = to - timedelta(seconds=limits.STATEMENT_SKEW_S)
+
+    def covers(receipt: SignedReceipt) -> bool:
+        if receipt.at <= surely:
+            return True
+        return named is not None and receipt.at <= named.at and _no_later(desk, receipt, named)
+
+    return covers
+
+
+def _no_later(desk: Desk, receipt: SignedReceipt, other: SignedReceipt) -> bool:
+    """Whether it stands no later in our log; what stands there no more cannot say that it does."""
+    try:
+        mine, last = (desk.evidence.entry(each.entry_id).index for each in (receipt, other))
+    except EntryNotFound:
+        return True
+    return last is None or (mine is not None and mine <= last)
 
 
 def _fee(own: _Own, receipt: SignedReceipt) -> int:

@@ -300,6 +300,7 @@ TRANSFERS_LISTED_MAX: Final = 1000
 
 # exchange
 STATEMENT_LINES_MAX: Final = 2_000  # fits one message; the rest goes on the next statement
+STATEMENT_SKEW_S: Final = 60  # by which the clocks of provider and consumer may differ
 STATEMENT_DIFFERENCES_MAX: Final = 500  # named in one dispute
 STATEMENTS_LISTED_MAX: Final = 1000
 RECEIPT_WAIT_S: Final = 3_600  # a cut delivery waits so long for the receipt that lowers it
