@@ -134,6 +134,9 @@ class Node:
             formats=(contracts.PULL, contracts.PUSH),
             jose_name=self.identity.jose_name,
             signer_of=self.identity.ring.signer_of,
+            open_max=contracts.OpenMax(
+                self.config.negotiations_open_max, self.config.transfers_open_max
+            ),
         )
         self.contracts.install(self.outbox)
         self._http = identity.guarded_client(self.config.egress, limits.PEER_CALL_S_MAX)
@@ -402,6 +405,7 @@ class Node:
     def _chores(self) -> Sequence[Callable[[], object]]:
         return (
             self.contracts.expire_due,
+            self.contracts.end_idle,
             self.identity.refusals.flush,
             self.plane.catch_up,
             self.inbox.sweep,

@@ -19,6 +19,7 @@ from yunhe.contracts import (
     Draft,
     Message,
     Negotiation,
+    OpenMax,
     Policy,
     Price,
     Terms,
@@ -118,6 +119,7 @@ class Node:
         formats: tuple[str, ...] = (PULL,),
         jose_name: JoseName = own_name,
         signer_of: Callable[[str, str], Any] | None = None,
+        open_max: OpenMax | None = None,
     ) -> None:
         self.did = f"did:web:{name}.example"
         self.url = f"https://{name}.example/dsp/2025-1"
@@ -142,6 +144,7 @@ class Node:
             formats=formats,
             jose_name=jose_name,
             signer_of=signer_of,
+            open_max=open_max,
         )
 
     def rotate(self) -> None:

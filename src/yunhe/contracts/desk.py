@@ -17,7 +17,16 @@ from yunhe.contracts.decide import Decider
 from yunhe.contracts.errors import MessageOutOfOrder, NegotiationUnknown, VerbOutOfOrder
 from yunhe.contracts.events import NegotiationMoved
 from yunhe.contracts.messages import ContractTermination, Message
-from yunhe.contracts.model import Draft, Negotiation, OfferedProduct, Side, State, Transfer, Why
+from yunhe.contracts.model import (
+    Draft,
+    Negotiation,
+    OfferedProduct,
+    OpenMax,
+    Side,
+    State,
+    Transfer,
+    Why,
+)
 from yunhe.contracts.rules import Verb
 from yunhe.kernel import limits, outbox
 from yunhe.kernel.db import Database, Tx
@@ -87,6 +96,7 @@ class Desk:
     data_endpoint: str
     formats: tuple[str, ...]
     jose_name: JoseName = own_name
+    open_max: OpenMax = field(default_factory=OpenMax)
     bell: Bell = field(default_factory=Bell)
 
 

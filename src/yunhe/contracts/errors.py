@@ -7,6 +7,7 @@ from yunhe.kernel.errors import (
     Denied,
     Invalid,
     NotFound,
+    RateLimited,
     Unauthenticated,
     Unavailable,
 )
@@ -26,6 +27,28 @@ class MessageOutOfOrder(Invalid):
     zh = "{what} 处于 {state} 状态时，{sender} 不能发送 {message}。"
     mend_en = "Read the present state and answer that."
     mend_zh = "请读取当前状态后再作答。"
+
+
+class NegotiationsTooMany(RateLimited):
+    code = "NEGOTIATIONS_TOO_MANY"
+    en = "This participant has {limit} negotiations open here, as many as it may."
+    zh = "该参与方在本节点未结束的协商已达上限 {limit} 个。"
+    mend_en = (
+        "Finish or terminate open ones; without a word for {days} days they end by themselves. "
+        "The node's operator can raise negotiations_open_max."
+    )
+    mend_zh = (
+        "请完成或终止未结束的协商；连续 {days} 天无进展的协商会自动结束。"
+        "节点运维人员可调高 negotiations_open_max。"
+    )
+
+
+class TransfersTooMany(RateLimited):
+    code = "TRANSFERS_TOO_MANY"
+    en = "This participant has {limit} transfers open here, as many as it may."
+    zh = "该参与方在本节点未结束的传输已达上限 {limit} 个。"
+    mend_en = "Complete or terminate open ones. The node's operator can raise transfers_open_max."
+    mend_zh = "请完成或终止未结束的传输。节点运维人员可调高 transfers_open_max。"
 
 
 class VerbOutOfOrder(Conflict):

@@ -29,6 +29,14 @@ class Side(StrEnum):
         return Side.CONSUMER if self is Side.PROVIDER else Side.PROVIDER
 
 
+@dataclass(frozen=True)
+class OpenMax:
+    """How many may be open with one counterparty at once, negotiations and transfers."""
+
+    negotiations: int = 1_000
+    transfers: int = 10_000
+
+
 class State(StrEnum):
     """States of a contract negotiation, DSP 2025-1 §Contract Negotiation."""
 

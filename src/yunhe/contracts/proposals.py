@@ -11,6 +11,7 @@ from yunhe.contracts.desk import Desk, end, move, new_pid, next_state, note, roo
 from yunhe.contracts.errors import MessageMisaddressed, ProductNotOffered
 from yunhe.contracts.messages import ContractOffer, ContractRequest
 from yunhe.contracts.model import Negotiation, Offer, Party, Side, Why
+from yunhe.contracts.openings import one_more_talk
 from yunhe.kernel.canonical import sha256_hex
 from yunhe.kernel.db import Tx
 
@@ -23,12 +24,15 @@ def offer_facts(offer: Offer) -> dict[str, str]:
 
 
 def hear_first(desk: Desk, tx: Tx, message: Proposal, peer: Party) -> Negotiation:
-    """The other side opens a negotiation; raises ProductNotOffered, MessageMisaddressed."""
+    """The other side opens a negotiation; raises ProductNotOffered, MessageMisaddressed,
+    NegotiationsTooMany.
+    """
     if peer.did == desk.did:
         raise MessageMisaddressed(field="participant")
     role = message.sender.other
     if role is Side.PROVIDER and desk.products(message.product_code) is None:
         raise ProductNotOffered
+    one_more_talk(desk, tx, peer.did)
     offer = _offer(tx, message)
     n = Negotiation(
         id=new_pid(tx),

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from yunhe.contracts import (
+    idle,
     lifecycle,
     negotiate_consumer,
     negotiate_provider,
@@ -46,6 +47,7 @@ from yunhe.contracts.model import (
     DataClaims,
     Negotiation,
     OfferedProduct,
+    OpenMax,
     Party,
     Side,
     Signer,
@@ -82,12 +84,13 @@ class Contracts:
         formats: tuple[str, ...] = (transfers.PULL,),
         jose_name: JoseName = own_name,
         signer_of: SignerOf | None = None,
+        open_max: OpenMax | None = None,
     ) -> None:
         """`key` is the node's did key; `products(code)` finds a listed product of ours;
         `callback` is our DSP base URL; `data_endpoint` is where our data plane answers, which
         serves `formats` of transfers; `jose_name(did)` is the algorithm's name the peer reads;
         `signer_of(did, jws)` the peer's key that made a signature, also one before its present
-        key, and may fetch."""
+        key, and may fetch; `open_max`: how much one counterparty may have open."""
         self._db = db
         self._tokens = DataTokens(key, did)
         self._signer_of = signer_of
@@ -103,7 +106,9 @@ class Contracts:
             data_endpoint=data_endpoint,
             formats=formats,
             jose_name=jose_name,
+            open_max=open_max or OpenMax(),
         )
+        self._idle_at = db.clock.now()
         self.pushes = Pushes(self._desk)
 
     def install(self, outbox: Outbox) -> None:
@@ -288,6 +293,16 @@ class Contracts:
     def expire_due(self, limit: int = limits.CONTRACT_LIST_MAX) -> int:
         """Write down the end of contracts whose time has come; for the node's timer."""
         return self._db.write(lambda tx: lifecycle.expire_due(self._desk, tx, limit))
+
+    def end_idle(self, limit: int = limits.CONTRACT_LIST_MAX) -> int:
+        """End what nobody goes on with, once an hour however often it is called; how many."""
+        now = self._db.clock.now()
+        if now < self._idle_at:
+            return 0
+        found = self._db.write(lambda tx: idle.end_idle(self._desk, tx, limit))
+        if found < limit:
+            self._idle_at = now + timedelta(seconds=limits.IDLE_SWEEP_S)
+        return found
 
     # --- transfers --------------------------------------------------------------------------
 

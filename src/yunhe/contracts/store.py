@@ -35,6 +35,11 @@ _ID = sa.String(limits.PID_CHARS_MAX)
 _DID = sa.String(512)
 _URL = sa.String(1024)
 
+# Counted for each peer that opens one more: little beside what has ended, and all of it in the
+# index, by which SQLite prefers it to that of every talk with the peer.
+TALKS: Final = sa.text("state NOT IN ('FINALIZED', 'TERMINATED')")
+RUNS: Final = sa.text("state NOT IN ('COMPLETED', 'TERMINATED')")
+
 negotiations = sa.Table(
     "contract_negotiations",
     metadata,
@@ -54,6 +59,7 @@ negotiations = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Index("contract_negotiations_peer", "peer_did", "peer_pid"),
+    sa.Index("contract_talks", "peer_did", "state", sqlite_where=TALKS, postgresql_where=TALKS),
 )
 
 agreements = sa.Table(
@@ -107,6 +113,7 @@ transfers = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Index("contract_transfers_peer", "peer_did", "peer_pid"),
+    sa.Index("contract_runs", "peer_did", "state", sqlite_where=RUNS, postgresql_where=RUNS),
 )
 
 _N, _A, _C, _T = negotiations.c, agreements.c, contracts.c, transfers.c

@@ -47,6 +47,7 @@ from yunhe.contracts.model import (
     TransferState,
     Why,
 )
+from yunhe.contracts.openings import one_more_run
 from yunhe.contracts.rules import TransferVerb
 from yunhe.contracts.store_push import Wish
 from yunhe.kernel import limits
@@ -181,8 +182,8 @@ def _open_pulls(tx: Tx, contract_id: str) -> list[Transfer]:
 def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> Transfer:
     """A consumer asks under a contract.
 
-    Raises ContractUnknown / Terminated / Expired, TransferFormatRefused, TransfersSuspended: a
-    fresh request is no way around a suspension.
+    Raises ContractUnknown / Terminated / Expired, TransferFormatRefused, TransfersTooMany,
+    TransfersSuspended: a fresh request is no way around a suspension.
     """
     contract = lifecycle.in_force(tx, message.contract_id, tx.now, peer.did)
     if contract.role is not Side.PROVIDER:
@@ -200,6 +201,7 @@ def hear_request(desk: Desk, tx: Tx, message: TransferRequest, peer: Party) -> T
         many = "Too many open transfers; newer ones replace this."
         why = Why("TRANSFER_SUPERSEDED", (many, "未结束的传输过多，本次传输由较新的取代。"))
         say(desk, tx, old, TransferVerb.TERMINATE, why)
+    one_more_run(desk, tx, peer.did)
     transfer = Transfer(
         id=new_pid(tx),
         role=Side.PROVIDER,

@@ -244,6 +244,10 @@ DATA_TOKEN_S_MAX: Final = 600
 DATA_TOKENS_KEPT_MAX: Final = 1_024  # digests of those verified, the latest used
 DATA_TOKEN_RENEW_S: Final = 60  # a connector renews a token that ends sooner
 TRANSFERS_OPEN_MAX: Final = 64  # of one contract
+TRANSFER_IDLE_S: Final = 86_400  # a pull whose token is over for so long is completed
+NEGOTIATION_IDLE_DAYS: Final = 30  # without a word of either side
+IDLE_SWEEP_S: Final = 3_600
+OPEN_MAX: Final = 10_000_000  # what the settings may allow one counterparty
 
 PUSH_BYTES_MAX: Final = 16 << 30  # one pushed result
 PUSH_TOKEN_S: Final = 86_400  # how long the address of a push is open

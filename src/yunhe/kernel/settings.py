@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from yunhe.kernel import limits
 from yunhe.kernel.egress import Egress
 from yunhe.kernel.errors import Invalid
 
@@ -87,6 +88,8 @@ class NodeConfig:
     connections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     eddsa_peers: tuple[str, ...] = ()
     peer_networks: tuple[str, ...] = ()
+    negotiations_open_max: int = 1_000
+    transfers_open_max: int = 10_000
     workers: int = 2
     worker_memory_mb: int = 2048
     worker_sandbox: str = ""
@@ -280,6 +283,10 @@ def _check(config: NodeConfig, kinds: Mapping[str, str]) -> None:
     if not config.roles or set(config.roles) - set(ROLES):
         known = ", ".join(ROLES)
         raise BadSetting(name="roles", why=f"choose from {known}", why_zh=f"可选 {known}")
+    for name in ("negotiations_open_max", "transfers_open_max"):
+        if not 1 <= getattr(config, name) <= limits.OPEN_MAX:
+            why, zh = f"from 1 to {limits.OPEN_MAX}", f"须在 1 至 {limits.OPEN_MAX} 之间"
+            raise BadSetting(name=name, why=why, why_zh=zh)
     if config.review not in ("manual", "auto"):
         raise BadSetting(name="review", why="manual or auto", why_zh="须为 manual 或 auto")
     if config.worker_sandbox not in ("", "require", "best"):
