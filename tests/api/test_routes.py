@@ -137,12 +137,15 @@ def test_every_call_asks_for_its_roles(lone: Lone, row: Row) -> None:
     refused = lone.call(row.method, path, role="")
     assert problem(refused)["status"] == 401
     assert refused.headers["www-authenticate"] == "Bearer"
-    for role in ROLES:
-        if role in row.roles or role == "admin" or not row.roles:
-            continue
+    assert lone.rows() == before
+    others = [r for r in ROLES if row.roles and r != "admin" and r not in row.roles]
+    for role in others:
         found = problem(lone.call(row.method, path, role))
         assert (found["status"], found["code"]) == (403, "ROLE_MISSING"), role
-    assert lone.rows() == before
+    after = lone.rows()
+    assert after["evidence_entry"] == before["evidence_entry"] + len(others)
+    changed = {table for table, count in after.items() if count != before[table]}
+    assert changed <= {"evidence_entry", "evidence_checkpoint", "evidence_tile"}
     for role in row.roles or ROLES:
         if row.method == "GET":
             assert lone.call(row.method, path, role).status_code not in (401, 403), role

@@ -203,6 +203,8 @@ class Verb(APIRoute):
                 code = "OK"
             except YunheError as refusal:
                 code = refusal.code
+                if isinstance(refusal, identity.RoleMissing):
+                    await run_in_threadpool(_trespassed, request, f"{request.method} {path}")
                 raise
             except RequestValidationError:
                 code = Invalid.code
@@ -250,11 +252,17 @@ def caller(*roles: str) -> Callable[..., Awaitable[identity.Principal]]:
         principal: identity.Principal | None = who.tokens.known(bearer)
         if principal is None:
             principal = await run_in_threadpool(_authenticated, who, bearer, request)
+        request.state.caller = principal
         if roles and not set(roles) & set(principal.roles):
             identity.require(principal, roles[0])
         return principal
 
     return check
+
+
+def _trespassed(request: Request, what: str) -> None:
+    parts: Services = request.app.state.services
+    parts.identity.record_trespass(request.state.caller, what)
 
 
 def _authenticated(who: identity.Identity, bearer: str, request: Request) -> identity.Principal:

@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from yunhe.identity import credentials, did, store_access
-from yunhe.identity.errors import AddressForeign, CredentialRefused, StatusListUnknown
+from yunhe.identity.errors import (
+    AddressForeign,
+    CredentialRefused,
+    RoleMissing,
+    StatusListUnknown,
+)
 from yunhe.identity.events import CredentialStored
 from yunhe.identity.foreign import ForeignTokens
 from yunhe.identity.issuer import Issuer
 from yunhe.identity.josenames import JoseNames
 from yunhe.identity.keyring import KeyRing
-from yunhe.identity.model import Jwk, Membership, Peer
+from yunhe.identity.model import Jwk, Membership, Peer, Principal
 from yunhe.identity.peers import Peers, Verified
 from yunhe.identity.presentations import PresentationCheck
 from yunhe.identity.refusals import RefusalMeter
@@ -268,6 +273,11 @@ class Identity:
             self.refusals.refused(peer.did, code)
             return
         body = {"peer": peer.did, "what": what, "code": code}
+        self._db.write(lambda tx: self._evidence.record(tx, "identity.refused", body))
+
+    def record_trespass(self, who: Principal, what: str) -> None:
+        """One evidence entry for what a caller of this node asked for without the role."""
+        body = {"token_id": who.id, "name": who.name, "what": what, "code": RoleMissing.code}
         self._db.write(lambda tx: self._evidence.record(tx, "identity.refused", body))
 
     def close(self) -> None:

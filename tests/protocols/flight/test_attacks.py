@@ -82,9 +82,12 @@ def test_who_has_no_token_learns_nothing(world: World, contract: Contract) -> No
 
 
 def test_a_provider_token_is_no_user(world: World, contract: Contract) -> None:
-    _, token = world["r"].node.identity.create_token("p", ("provider",))
+    token_id, token = world["r"].node.identity.create_token("p", ("provider",))
     raw = Raw(world["r"], ("authorization", f"Bearer {token}"), ("x-agreement-id", contract.id))
     assert raw.refused(raw.statement, ALL) == "ROLE_MISSING"
+    (entry, *_) = world["r"].node.evidence.find("identity.refused")
+    said = {"token_id": token_id, "name": "p", "what": "Flight SQL", "code": "ROLE_MISSING"}
+    assert entry.body == said
 
 
 def test_headers_that_stand_twice_are_refused(world: World, contract: Contract) -> None:

@@ -17,7 +17,14 @@ from typing import Final, Protocol
 
 from yunhe.contracts import Contract, Contracts, Side
 from yunhe.dataplane import DataPlane, Parted, PartingPlane, Query
-from yunhe.identity import Identity, Peer, TokenMissing, require, require_member
+from yunhe.identity import (
+    Identity,
+    Peer,
+    RoleMissing,
+    TokenMissing,
+    require,
+    require_member,
+)
 from yunhe.kernel import limits
 from yunhe.kernel.errors import Unauthenticated
 from yunhe.protocols.arrow import Asked
@@ -220,7 +227,11 @@ class Callers:
     def _user(self, bearer: str, certificate: str) -> Caller:
         if bearer:
             who = self._identity.tokens.known(bearer) or self._identity.authenticate(bearer)
-            require(who, "user")
+            try:
+                require(who, "user")
+            except RoleMissing:
+                self._identity.record_trespass(who, "Flight SQL")
+                raise
             return Caller(f"user:{who.id}", who.name, self._own)
         if certificate in self._certificates:
             return Caller(f"certificate:{certificate}", self._certificates[certificate], self._own)
