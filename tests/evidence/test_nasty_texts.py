@@ -14,6 +14,7 @@ from evidence.bundle_world import World, whole
 from yunhe import evidence
 
 COUNT = "/contract/agreement/urn:yunhe:policy/rules/0/constraints/1/value"
+PRICE = "/contract/agreement/urn:yunhe:policy/rules/0/duties/0"
 NASTY: tuple[Any, ...] = (
     "9" * 5000,  # more digits than Python makes a number of
     "\u0663",  # a digit of another script
@@ -75,3 +76,28 @@ def test_a_number_of_uses_that_no_node_reads_is_named(
     """It bounds what may be billed: read otherwise than at the nodes it would bound less."""
     report = evidence.verify_bundle(put(good, COUNT, count), world.trust())
     assert (COUNT, "AGREEMENT_UNREADABLE") in {(f.pointer, f.code) for f in report.findings}
+
+
+def duty(*said: tuple[str, str]) -> dict[str, Any]:
+    """A price as the agreement's typed policy holds it."""
+    constraints = [{"term": term, "operator": "eq", "value": value} for term, value in said]
+    return {"action": "compensate", "phase": "post", "constraints": constraints}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [("payAmount", "1.00 CNY"), ("payPer", "use"), ("frequency", "10")],
+        [("payAmount", "1.00 CNY"), ("payPer", "use"), ("payPer", "use")],
+        [("payAmount", "1.00 CNY"), ("payPer", "month")],
+        [("payAmount", "1.00 CNY"), ("payPer", "row")],  # a second price per row
+        [("payAmount", "1.00 CNY")],
+        [("payPer", "use")],
+    ],
+)
+def test_a_price_that_says_more_or_less_than_one_is_named(
+    good: dict[str, Any], world: World, said: list[tuple[str, str]]
+) -> None:
+    """Read by halves it would be another price than the nodes charge, or none."""
+    found = evidence.verify_bundle(put(good, PRICE, duty(*said)), world.trust()).findings
+    assert "AGREEMENT_UNREADABLE" in {each.code for each in found}
