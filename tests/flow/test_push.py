@@ -27,6 +27,7 @@ from flow.sinks import LyingSink, PlainSink
 from flow.world import BY_SEX, PURPOSE, TERMS, World, three, until
 from yunhe.cli import app
 from yunhe.contracts import PUSH, DataAddress, Side, Wish, transfers
+from yunhe.identity import DidUnreachable
 from yunhe.kernel import limits
 from yunhe.sdk import BadTarget, Contract, PushEnded, Terms, Transfer, YunheRefused
 
@@ -365,6 +366,26 @@ def test_a_push_that_fails_unforeseen_waits_for_the_next_round(
     monkeypatch.setattr(pusher._pushes, "claim", lambda *_: False)
     pusher._one("urn:uuid:any")
     assert threading.current_thread() in rings
+
+
+def test_a_registrar_that_is_away_delays_a_push_and_ends_none(
+    world: World, sink: PlainSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart, when the registrar's key is asked for anew."""
+    contract = world.agree(world.product(PLAIN))
+    pusher, away = world["a"].node.pusher, iter([DidUnreachable(why="it does not answer")])
+    standing = pusher._standing
+
+    def asked(did: str) -> None:
+        if (error := next(away, None)) is not None:
+            raise error
+        standing(did)
+
+    monkeypatch.setattr(pusher, "_standing", asked)
+    push_to(world, contract, sink.url)
+    until("the end", lambda: provider_of(world, contract).state in ("COMPLETED", "TERMINATED"))
+    assert provider_of(world, contract).state == "COMPLETED"
+    assert next(away, None) is None  # it was met
 
 
 def test_the_command_line_has_it_pushed(world: World, tmp_path: Path) -> None:

@@ -253,7 +253,8 @@ class Pusher:
         now = self._db.clock.now()
         worn = push.failures + 1 >= limits.PUSH_ATTEMPTS_MAX
         worn = worn or now - push.created_at > timedelta(seconds=limits.PUSH_S_MAX)
-        if isinstance(error, Unavailable) and not worn:
+        # By the status: a registrar whose key cannot be had now is no Unavailable, and no refusal.
+        if error.status == Unavailable.status and not worn:
             why = f"{error.code}: {error.sentence()}"
             self._pushes.halted(t.id, push.sent, why, _later(now, push.failures))
             log.info("a push is tried again: %s", error)
