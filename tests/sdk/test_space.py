@@ -87,6 +87,19 @@ def test_a_node_that_is_down_is_unreachable() -> None:
             space.sql("SELECT 1", "c", "research")
 
 
+def test_what_the_client_itself_refuses_is_told_whole_in_the_readers_language(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = sdk.NodeUnreachable("a detail", url="u", why="no such host", why_zh="找不到该主机")
+    monkeypatch.setenv("YUNHE_LANG", "zh")
+    assert str(gone) == (
+        "NODE_UNREACHABLE: 无法连接节点 u：找不到该主机。 请核对地址并确认节点正在运行，然后重试。"
+    )
+    monkeypatch.setenv("YUNHE_LANG", "en")
+    assert str(gone).startswith("NODE_UNREACHABLE: The node at u does not answer: no such host.")
+    assert str(gone).endswith("then try again.")
+
+
 @pytest.mark.parametrize("url", ["", "node", "ftp://node", "http://u:p@127.0.0.1", "https://"])
 def test_an_address_must_be_one(url: str) -> None:
     with pytest.raises(Invalid):

@@ -40,7 +40,7 @@ class SqlNotReadable(Invalid):
 class SqlFullWidth(Invalid):
     code = "SQL_FULL_WIDTH"
     en = "The SQL has the full-width mark {mark} at line {line}, column {column}."
-    zh = "SQL 第 {line} 行第 {column} 个字符是全角符号 {mark}。"
+    zh = "SQL 中有全角符号 {mark}（第 {line} 行第 {column} 个字符）。"
     mend_en = "Type {plain} in its place; a name with such marks stands in double quotes."
     mend_zh = "请改用半角 {plain}；名称中含此类符号时，请用半角双引号括起。"
 

@@ -13,6 +13,12 @@ from yunhe.kernel import tongues
 from yunhe.kernel.errors import Conflict, Invalid, Unavailable, YunheError
 
 
+def _told(self: YunheError) -> str:
+    """Met in a notebook, where nothing else is seen: what it was, why, and what to do."""
+    lang = tongues.reader()
+    return f"{self.code}: {self.sentence(lang)} {self.remedy(lang)}".rstrip()
+
+
 class YunheRefused(YunheError):
     """A node's refusal, read from its RFC 9457 problem body.
 
@@ -35,10 +41,7 @@ class YunheRefused(YunheError):
         vars(self).update(code=str(problem["code"]), status=status)
         super().__init__(**(facts if isinstance(facts, dict) else {}))
 
-    def __str__(self) -> str:
-        # Met in a notebook, where nothing else is seen: what it was, why, and what to do.
-        lang = tongues.reader()
-        return f"{self.code}: {self.sentence(lang)} {self.remedy(lang)}".rstrip()
+    __str__ = _told
 
     def sentence(self, lang: str = "en") -> str:
         """What the node said, in `zh` where it said it."""
@@ -55,6 +58,8 @@ class NodeUnreachable(Unavailable):
     zh = "无法连接节点 {url}：{why_zh}。"
     mend_en = "Check the address and that the node is running, then try again."
     mend_zh = "请核对地址并确认节点正在运行，然后重试。"
+
+    __str__ = _told
 
     def __init__(self, detail: str = "", **facts: Any) -> None:
         facts.setdefault("why_zh", facts.get("why"))
@@ -95,6 +100,8 @@ class UnexpectedAnswer(Unavailable):
     mend_en = "Check the address; a proxy may stand before the node."
     mend_zh = "请核对地址；节点前可能有代理。"
 
+    __str__ = _told
+
 
 class InsecureUrl(Invalid):
     code = "INSECURE_URL"
@@ -102,6 +109,8 @@ class InsecureUrl(Invalid):
     zh = "令牌将以明文发送到 {url}。"
     mend_en = "Use an https address, or say `insecure=True` (`--insecure`) in a closed network."
     mend_zh = "请使用 https 地址；封闭网络内可指定 insecure=True（--insecure）。"
+
+    __str__ = _told
 
 
 class ArrowMissing(Invalid):
@@ -111,9 +120,7 @@ class ArrowMissing(Invalid):
     mend_en = "Install it: pip install 'yunhe[arrow]' (pandas and polars by their own names)."
     mend_zh = "请安装：pip install 'yunhe[arrow]'（pandas、polars 按其名称安装）。"
 
-    def __str__(self) -> str:
-        # Met in a notebook, where only this line is seen.
-        return f"{super().__str__()} {self.remedy()}"
+    __str__ = _told
 
 
 class StreamBroken(Unavailable):
@@ -123,6 +130,8 @@ class StreamBroken(Unavailable):
     mend_en = "Nothing partial was returned. See the state of the use, then ask again."
     mend_zh = "未返回任何部分结果。请查看该次使用的状态后重试。"
 
+    __str__ = _told
+
 
 class PushEnded(Conflict):
     code = "PUSH_ENDED"
@@ -130,6 +139,8 @@ class PushEnded(Conflict):
     zh = "推送 {transfer_id} 未完整到达即已结束：{why_zh}"
     mend_en = "Nothing partial was written. Mend what is named, then ask for a new push."
     mend_zh = "未写入任何部分结果。请先解决所述问题，再重新请求推送。"
+
+    __str__ = _told
 
 
 class PushTimeout(Unavailable):
@@ -139,6 +150,8 @@ class PushTimeout(Unavailable):
     mend_en = "It goes on by itself: `yunhe transfers show {transfer_id}`, then `fetch`."
     mend_zh = "推送会自动继续：先运行 yunhe transfers show {transfer_id}，到达后再运行 fetch。"
 
+    __str__ = _told
+
 
 class NegotiationEnded(Conflict):
     code = "NEGOTIATION_ENDED"
@@ -146,6 +159,8 @@ class NegotiationEnded(Conflict):
     zh = "协商 {negotiation_id} 已结束，未达成合约：{why_zh}。"
     mend_en = "Read the provider's terms and ask for less."
     mend_zh = "请查看提供方条款并降低要求。"
+
+    __str__ = _told
 
 
 class NegotiationHeld(Conflict):
@@ -163,6 +178,8 @@ class NegotiationHeld(Conflict):
         "（SDK：accept_offer、counter_offer、end_negotiation）。"
     )
 
+    __str__ = _told
+
 
 class NegotiationTimeout(Unavailable):
     code = "NEGOTIATION_TIMEOUT"
@@ -170,3 +187,5 @@ class NegotiationTimeout(Unavailable):
     zh = "协商 {negotiation_id} 在 {seconds} 秒后仍为 {state} 状态。"
     mend_en = "It goes on at the node; later: `yunhe negotiations show {negotiation_id}`."
     mend_zh = "协商仍在节点上继续；稍后请执行 `yunhe negotiations show {negotiation_id}`。"
+
+    __str__ = _told
