@@ -95,9 +95,13 @@ def test_a_copy_is_for_the_node_alone_and_never_replaced(home: Path) -> None:
     folders = (copy, copy / "data", copy / "data" / "keys")
     assert {each.stat().st_mode & 0o777 for each in folders} == {0o700}
     assert (copy / "data" / "node.db").stat().st_mode & 0o777 == 0o600
-    code, _, told = run(home)
-    assert code == 1
-    assert "BACKUP_FAILED" in told
+    for _ in range(2):  # a copy, then only its folder: neither is anybody's to replace
+        code, _, told = run(home)
+        assert code == 1
+        assert "BACKUP_FAILED" in told
+        assert "there already" in told
+        shutil.rmtree(copy)
+        copy.mkdir()
 
 
 def test_what_cannot_be_copied_leaves_nothing_behind(home: Path) -> None:
@@ -134,3 +138,15 @@ def test_a_damaged_database_makes_no_copy(home: Path) -> None:
         backup(replace(config, name="b"), home / "node.toml", home / "copy")
     assert not (home / "copy").exists()
     assert not (home / "copy.part").exists()
+
+
+def test_a_database_that_says_what_it_may_not_makes_no_copy(home: Path) -> None:
+    with sqlite3.connect(home / "data" / "node.db") as made:  # every page can be read
+        made.execute("INSERT INTO t VALUES (NULL)")
+        made.execute("PRAGMA writable_schema = ON")
+        made.execute("UPDATE sqlite_master SET sql = 'CREATE TABLE t (x NOT NULL)'")
+    made.close()
+    code, _, told = run(home)
+    assert code == 1
+    assert "the database is damaged: NULL value in t.x" in told
+    assert not any((home / "copies").iterdir())
