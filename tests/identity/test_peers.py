@@ -114,6 +114,8 @@ def test_a_bare_thumbprint_names_the_key_too(office: Identity, hospital: Identit
         ({"exp": "soon"}, e.TokenMalformed),
         ({"exp": True}, e.TokenMalformed),
         ({"exp": 1e300}, e.TokenMalformed),
+        ({"exp": 253402300799}, e.TokenLifetime),
+        ({"iat": 253402300799, "exp": 253402300799}, e.TokenNotYet),
         ({"iat": None}, e.TokenMalformed),
         ({"iat": -5}, e.TokenMalformed),
         ({"credential": 5}, CredentialRefused),

@@ -69,7 +69,7 @@ def ends_at(claims: dict[str, Any], now: datetime, life_s_max: int) -> datetime:
     begins = issued
     if "nbf" in claims:
         begins = datetime.fromtimestamp(jwts.seconds(claims, "nbf"), UTC)
-    if ends + SKEW <= now:
+    if ends <= now - SKEW:  # nothing is added to what may be the last second of 9999
         raise TokenExpired
     if max(issued, begins) > now + SKEW:
         raise TokenNotYet(skew_s=limits.SI_TOKEN_SKEW_S)

@@ -101,11 +101,11 @@ def _times(claims: dict[str, Any], body: dict[str, Any]) -> tuple[datetime, date
 def _moment(value: Any) -> datetime:
     try:
         found = datetime.fromisoformat(str(value))
-    except ValueError as error:
+        if found.tzinfo is None:
+            raise CredentialRefused(why="one of its dates has no time zone")
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # the latter of a day that UTC does not have
         raise CredentialRefused(why="one of its dates cannot be read") from error
-    if found.tzinfo is None:
-        raise CredentialRefused(why="one of its dates has no time zone")
-    return found.astimezone(UTC)
 
 
 def status_entry(value: Any) -> StatusEntry:

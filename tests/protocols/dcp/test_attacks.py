@@ -16,7 +16,7 @@ import pytest
 
 from identity.nodes import REVIEWER
 from protocols.dcp.office import Town, token
-from yunhe.identity import MEMBERSHIP, Identity, guarded_client, presentations
+from yunhe.identity import MEMBERSHIP, GuardedClient, Identity, presentations
 from yunhe.identity import errors as e
 from yunhe.identity.vcs import VC11, VC20, Credential, claims_of, read
 from yunhe.kernel import suites
@@ -181,6 +181,7 @@ def test_a_good_presentation_is_accepted_once(
         ({"credentialSchema": {"type": "JsonSchema"}}, e.CredentialRefused),
         ({"expirationDate": "2020-01-01T00:00:00Z"}, e.CredentialExpired),
         ({"validUntil": "yesterday"}, e.CredentialRefused),
+        ({"validUntil": "9999-12-31T23:59:59-12:00"}, e.CredentialRefused),
         ({"validFrom": "2026-01-01T00:00:00"}, e.CredentialRefused),
     ],
 )
@@ -300,7 +301,7 @@ def test_a_wallet_at_an_inward_address_is_never_asked(
     document["service"] = [{"id": "#x", "type": "CredentialService", "serviceEndpoint": endpoint}]
     place = "http://hospital.example/.well-known/did.json"
     here.world.documents[place] = json.dumps(document).encode()
-    http = guarded_client(Egress(local=True), 1, lambda _host, _port: ["169.254.169.254"])
+    http = GuardedClient(Egress(local=True), 1, lambda _host, _port: ["169.254.169.254"])
     asking = dcp.Verifier(research, dcp.ClaimsClient(http, research))
     header = f"Bearer {hospital.foreign.mint(research.own_did, 'token')}"
     with pytest.raises((e.AddressForbidden, dcp.PeerFailed)):
@@ -334,7 +335,10 @@ def test_a_document_without_a_wallet_is_refused(
 def test_an_answer_that_is_none_is_a_refusal(
     hospital: Identity, research: Identity, answer: httpx.Response
 ) -> None:
-    http = httpx.Client(transport=httpx.MockTransport(lambda _request: answer))
+    streamed = httpx.Response(
+        answer.status_code, headers=answer.headers, stream=httpx.ByteStream(answer.content)
+    )
+    http = httpx.Client(transport=httpx.MockTransport(lambda _request: streamed))
     asking = dcp.Verifier(research, dcp.ClaimsClient(http, research))
     header = f"Bearer {hospital.foreign.mint(research.own_did, 'token')}"
     with pytest.raises((e.PresentationRefused, e.PresentationIncomplete)):
