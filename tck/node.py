@@ -128,7 +128,7 @@ class Cut:
         )
         self.outbox = Outbox(self.db)
         self.contracts.install(self.outbox)
-        self._http = http or identity.guarded_client(Egress(local=True), limits.PEER_CALL_S_MAX)
+        self._http = http or identity.GuardedClient(Egress(local=True), limits.PEER_CALL_S_MAX)
         now = self.db.clock.now
         client = dsp.DspClient(self._http, _token)
         self._replies = dsp.Replies(self.outbox.later)

@@ -139,7 +139,7 @@ class Node:
             ),
         )
         self.contracts.install(self.outbox)
-        self._http = identity.guarded_client(self.config.egress, limits.PEER_CALL_S_MAX)
+        self._http = identity.GuardedClient(self.config.egress, limits.PEER_CALL_S_MAX)
         claims = dcp.ClaimsClient(self._http, self.identity)
         self.verifier = dcp.Verifier(self.identity, claims)
         self.claims_delivery = dcp.ClaimsDelivery(claims, self.identity)

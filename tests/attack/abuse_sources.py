@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from attack import canaries
 from attack.world import Target
-from yunhe.identity import guarded_client
+from yunhe.identity import GuardedClient
 from yunhe.identity.errors import AddressForbidden
 from yunhe.kernel.egress import Egress
 from yunhe.kernel.errors import YunheError
@@ -204,7 +204,7 @@ def _fetched(url: str, development: bool = False) -> Callable[[Target], str]:
     """What a stranger's address would make this node fetch."""
 
     def act(_: Target) -> str:
-        with guarded_client(Egress(development), 1.0) as client:
+        with GuardedClient(Egress(development), 1.0) as client:
             try:
                 client.get(url)
             except AddressForbidden as refused:

@@ -19,7 +19,7 @@ from yunhe.identity import (
     DidWebFetcher,
     guarded_socket,
 )
-from yunhe.identity.guard import client
+from yunhe.identity.guard import GuardedClient
 from yunhe.kernel.egress import Egress
 
 PUBLIC, LOCAL = Egress(), Egress(local=True)
@@ -64,7 +64,7 @@ def test_a_name_that_resolves_inside_is_refused(server: http.server.HTTPServer) 
     port = server.server_address[1]
     for answer in (["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], []):
         with (
-            client(PUBLIC, 1, lambda _h, _p, answer=answer: answer) as http_client,
+            GuardedClient(PUBLIC, 1, lambda _h, _p, answer=answer: answer) as http_client,
             pytest.raises(AddressForbidden),
         ):
             http_client.get(f"https://good.example:{port}/plain")
@@ -81,7 +81,7 @@ def test_the_name_is_resolved_once_and_the_socket_goes_there(
         return ["127.0.0.1"] if len(asked) == 1 else ["169.254.169.254"]
 
     port = server.server_address[1]
-    with client(LOCAL, 1, resolve) as http_client:
+    with GuardedClient(LOCAL, 1, resolve) as http_client:
         for _ in range(2):  # the second goes through the same connection
             assert http_client.get(f"http://rebind.example:{port}/plain").text == "xxxxx"
     assert asked == ["rebind.example"]
@@ -89,10 +89,16 @@ def test_the_name_is_resolved_once_and_the_socket_goes_there(
 
 
 def test_http_is_for_development() -> None:
-    with client(PUBLIC, 1, lambda _h, _p: ["8.8.8.8"]) as plain, pytest.raises(AddressForbidden):
+    with (
+        GuardedClient(PUBLIC, 1, lambda _h, _p: ["8.8.8.8"]) as plain,
+        pytest.raises(AddressForbidden),
+    ):
         plain.get("http://good.example/")
     for url in ("file:///etc/passwd", "gopher://a.example/"):
-        with client(LOCAL, 1) as any_scheme, pytest.raises((AddressForbidden, httpx.HTTPError)):
+        with (
+            GuardedClient(LOCAL, 1) as any_scheme,
+            pytest.raises((AddressForbidden, httpx.HTTPError)),
+        ):
             any_scheme.get(url)
 
 
@@ -100,10 +106,10 @@ def test_a_failing_name_or_port_is_an_http_error() -> None:
     def fails(_host: str, _port: int) -> list[str]:
         raise OSError("no such name")
 
-    with client(LOCAL, 1, fails) as no_name, pytest.raises(httpx.ConnectError):
+    with GuardedClient(LOCAL, 1, fails) as no_name, pytest.raises(httpx.ConnectError):
         no_name.get("http://none.example/")
     with (
-        client(LOCAL, 1, lambda _h, _p: ["127.0.0.1"]) as no_port,
+        GuardedClient(LOCAL, 1, lambda _h, _p: ["127.0.0.1"]) as no_port,
         pytest.raises(httpx.ConnectError),
     ):
         no_port.get("http://none.example:1/")

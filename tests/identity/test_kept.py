@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from yunhe.identity import AddressForbidden
-from yunhe.identity.guard import GuardedTransport, ask, client
+from yunhe.identity.guard import GuardedClient, GuardedTransport, ask
 from yunhe.kernel import limits
 from yunhe.kernel.egress import Egress
 
@@ -74,7 +74,7 @@ def server() -> Iterator[Scripted]:
 
 @pytest.fixture
 def peer() -> Iterator[httpx.Client]:
-    with client(LOCAL, 2.0) as made:
+    with GuardedClient(LOCAL, 2.0) as made:
         yield made
 
 
@@ -180,7 +180,7 @@ def test_a_silent_peer_and_a_closed_port_time_out_or_fail(server: Scripted) -> N
     server.answers = [b"HTTP/1.1 200 OK\r\n"]
     with socket.create_server(("127.0.0.1", 0)) as free:
         closed = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    with client(LOCAL, 0.2) as peer:
+    with GuardedClient(LOCAL, 0.2) as peer:
         with pytest.raises(httpx.ReadTimeout):
             peer.get(server.url)
         with pytest.raises(httpx.ConnectError):
@@ -205,7 +205,10 @@ def _zipped(body: bytes) -> bytes:
 def test_a_message_says_the_same_with_httpx_and_without(server: Scripted) -> None:
     server.answers = [OK, OK, _zipped(b"x" * 5000), _zipped(b"x" * 5000)]
     said = {"Accept": "application/json", "Content-Type": "application/json"}
-    with client(LOCAL, 2.0) as quick, httpx.Client(transport=GuardedTransport(LOCAL)) as slow:
+    with (
+        GuardedClient(LOCAL, 2.0) as quick,
+        httpx.Client(transport=GuardedTransport(LOCAL)) as slow,
+    ):
         for content in (b'{"a":1}', None):
             got = [
                 ask(peer, "POST" if content else "GET", server.url, said, content, 9000)
@@ -220,7 +223,7 @@ def test_a_message_says_the_same_with_httpx_and_without(server: Scripted) -> Non
 def test_an_answer_over_the_bound_is_not_read_on(server: Scripted) -> None:
     server.answers = [_zipped(b"x" * 50_000_000), b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 900]
     server.answers += [b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nno gzip", OK]
-    with client(LOCAL, 2.0) as peer:
+    with GuardedClient(LOCAL, 2.0) as peer:
         assert len(ask(peer, "GET", server.url, {}, None, 1000).body) == 1001
         server.hang_up = True
         assert len(ask(peer, "GET", server.url, {}, None, 1000).body) == 900
@@ -231,7 +234,7 @@ def test_an_answer_over_the_bound_is_not_read_on(server: Scripted) -> None:
 
 @pytest.mark.parametrize("tail", ["/a/../b", "/.well-known/x", "/a?b=c", "/a b", "/ä", "//x", ""])
 def test_an_address_of_two_readings_is_for_httpx_to_read(server: Scripted, tail: str) -> None:
-    with client(LOCAL, 2.0) as peer:
+    with GuardedClient(LOCAL, 2.0) as peer:
         url = server.url.removesuffix("/x") + tail
         assert peer.plainly("GET", url, {}, None, 10) is None
         for other in (url.replace("127", "user@127"), "https://x:443/a", "http://x:99999/a"):
@@ -243,7 +246,7 @@ def test_a_client_with_hooks_is_asked_with_its_hooks(server: Scripted) -> None:
         request.headers["authorization"] = "said by the hook"
 
     server.answers = [OK]
-    with client(LOCAL, 2.0) as peer:
+    with GuardedClient(LOCAL, 2.0) as peer:
         peer.event_hooks = {"request": [say]}
         ask(peer, "GET", server.url, {"Authorization": "plain"}, None, 10)
     assert b"said by the hook" in server.asked[0]
@@ -251,11 +254,11 @@ def test_a_client_with_hooks_is_asked_with_its_hooks(server: Scripted) -> None:
 
 
 def test_what_is_asked_plainly_is_guarded_the_same(server: Scripted) -> None:
-    with client(Egress(), 2.0) as peer:
+    with GuardedClient(Egress(), 2.0) as peer:
         for scheme in ("http", "https"):
             with pytest.raises(AddressForbidden):
                 ask(peer, "GET", server.url.replace("http", scheme), {}, None, 10)
-    with client(LOCAL, 2.0) as peer, pytest.raises(httpx.LocalProtocolError):
+    with GuardedClient(LOCAL, 2.0) as peer, pytest.raises(httpx.LocalProtocolError):
         ask(peer, "GET", server.url, {"X": "a\r\nY: b"}, None, 10)
     assert server.asked == []
 
@@ -293,7 +296,7 @@ def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def test_tls_is_for_the_name_and_not_the_address(secure: int) -> None:
-    with client(LOCAL, 5.0, lambda _host, _port: ["127.0.0.1"]) as peer:
+    with GuardedClient(LOCAL, 5.0, lambda _host, _port: ["127.0.0.1"]) as peer:
         assert peer.get(f"https://peer.example:{secure}/no-such").status_code == 404
         with pytest.raises(httpx.ConnectError):
             peer.get(f"https://other.example:{secure}/")
@@ -323,7 +326,7 @@ def test_what_only_drips_is_given_up_in_time(head: bytes, part: bytes) -> None:
 
         threading.Thread(target=drip, daemon=True).start()
         began = time.monotonic()
-        with client(LOCAL, 0.5) as peer, pytest.raises(httpx.ReadTimeout):
+        with GuardedClient(LOCAL, 0.5) as peer, pytest.raises(httpx.ReadTimeout):
             peer.get(f"http://127.0.0.1:{server.getsockname()[1]}/x")
     assert time.monotonic() - began < 3
 
@@ -341,7 +344,7 @@ def test_what_is_packed_in_a_way_nobody_asked_for_is_not_unpacked(
     server.answers = [head.encode() + raw]
     tracemalloc.start()
     try:
-        with client(LOCAL, 5.0) as peer, pytest.raises(httpx.DecodingError):
+        with GuardedClient(LOCAL, 5.0) as peer, pytest.raises(httpx.DecodingError):
             ask(peer, "GET", server.url + query, {}, None, 65536)
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
@@ -353,7 +356,7 @@ def test_what_is_packed_once_is_unpacked_to_its_bound(server: Scripted, query: s
     server.answers = [_zipped(bytes(64 << 20))]
     tracemalloc.start()
     try:
-        with client(LOCAL, 5.0) as peer:
+        with GuardedClient(LOCAL, 5.0) as peer:
             assert len(ask(peer, "GET", server.url + query, {}, None, 65536).body) == 65537
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:

@@ -62,10 +62,9 @@ from yunhe.identity.events import (
     CredentialStored,
 )
 from yunhe.identity.foreign import SelfIssued, carries_access_token, told_apart
-from yunhe.identity.guard import GuardedTransport, Told, guarded_socket
+from yunhe.identity.guard import GuardedClient, GuardedTransport, Told, guarded_socket
 from yunhe.identity.guard import ask as guarded_ask
 from yunhe.identity.guard import body_of as guarded_body
-from yunhe.identity.guard import client as guarded_client
 from yunhe.identity.issuer import KIND as ISSUANCE_KIND
 from yunhe.identity.issuer import Issuer, Supported, supported
 from yunhe.identity.model import (
@@ -132,6 +131,7 @@ __all__ = [
     "DidUnresolvable",
     "DidWebFetcher",
     "FormInvalid",
+    "GuardedClient",
     "GuardedTransport",
     "Held",
     "Identity",
@@ -176,7 +176,6 @@ __all__ = [
     "carries_access_token",
     "guarded_ask",
     "guarded_body",
-    "guarded_client",
     "guarded_socket",
     "require",
     "require_member",

@@ -59,7 +59,7 @@ def is_for(token: str, jwk: Jwk) -> bool:
 
 
 def held(token: str) -> Held:
-    """What a credential that was verified before says of itself; raises CredentialRefused."""
+    """What a credential says of itself that was verified when it was kept."""
     claims = jwts.read(token).claims
     begins, ends = (datetime.fromtimestamp(jwts.seconds(claims, at), UTC) for at in ("nbf", "exp"))
     return Held(token, begins, ends, _dig(claims, "cnf", "jwk"))
@@ -126,7 +126,7 @@ def _verify(draft: jwts.Draft, issuer_keys: tuple[Jwk, ...], now: datetime) -> M
 
 
 def _status(claims: dict[str, Any]) -> tuple[StatusEntry, ...]:
-    # Credentials of before the status lists have none; they end within CREDENTIAL_DAYS.
+    # An issuer need not keep a list: a credential that names none is good until it ends.
     found = _dig(claims, "vc").get("credentialStatus")
     return () if found is None else (vcs.status_entry(found),)
 

@@ -147,7 +147,7 @@ class DidWebFetcher:
     """Fetches documents over HTTP: one address, no redirects, 64 KiB, five seconds in all."""
 
     def __init__(self, egress: Egress, resolve: guard.Resolve = guard.system_resolve) -> None:
-        self._client = guard.client(egress, limits.DID_FETCH_S_MAX, resolve)
+        self._client = guard.GuardedClient(egress, limits.DID_FETCH_S_MAX, resolve)
 
     def __call__(self, url: str) -> bytes:
         """The body at `url`; raises DidUnresolvable or AddressForbidden."""

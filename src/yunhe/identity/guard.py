@@ -153,7 +153,7 @@ class Told:
 class GuardedClient(httpx.Client):
     """An httpx client behind the guard: no redirects, no proxies from the environment."""
 
-    def __init__(self, egress: Egress, timeout_s: float, resolve: Resolve) -> None:
+    def __init__(self, egress: Egress, timeout_s: float, resolve: Resolve = system_resolve) -> None:
         self._guarded = GuardedTransport(egress, resolve)
         self._timeout_s = timeout_s
         super().__init__(
@@ -223,8 +223,3 @@ def _body(parts: Iterable[bytes], coding: str, most: int) -> bytes:
         return read_body(parts, coding, most)
     except Unpackable as error:
         raise httpx.DecodingError(str(error)) from error
-
-
-def client(egress: Egress, timeout_s: float, resolve: Resolve = system_resolve) -> GuardedClient:
-    """A client behind the guard."""
-    return GuardedClient(egress, timeout_s, resolve)

@@ -36,8 +36,8 @@ class CrashPoints:
         if name and name not in (*POINTS, "random"):
             raise ValueError(f"no crash point {name!r}; there are {', '.join(POINTS)}")
         self._name = name
-        per_mille, _, seed = rest.partition(":")
-        self._left = int(per_mille) if per_mille else 1
+        number, _, seed = rest.partition(":")
+        self._number = int(number) if number else 1  # of times yet to come, or per mille
         self._dice = random.Random(int(seed) if seed else None)  # noqa: S311  dice, not a secret
         self._lock = threading.Lock()
 
@@ -47,9 +47,9 @@ class CrashPoints:
             return
         with self._lock:
             if self._name == "random":
-                die = self._dice.randrange(1000) < self._left
+                die = self._dice.randrange(1000) < self._number
             else:
-                self._left -= self._name == point
-                die = self._name == point and self._left <= 0
+                self._number -= self._name == point
+                die = self._name == point and self._number <= 0
         if die:
             os.kill(os.getpid(), signal.SIGKILL)

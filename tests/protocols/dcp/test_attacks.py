@@ -16,7 +16,7 @@ import pytest
 
 from identity.nodes import REVIEWER
 from protocols.dcp.office import Town, token
-from yunhe.identity import MEMBERSHIP, Identity, guarded_client, presentations
+from yunhe.identity import MEMBERSHIP, GuardedClient, Identity, presentations
 from yunhe.identity import errors as e
 from yunhe.identity.vcs import VC11, VC20, Credential, claims_of, read
 from yunhe.kernel import suites
@@ -301,7 +301,7 @@ def test_a_wallet_at_an_inward_address_is_never_asked(
     document["service"] = [{"id": "#x", "type": "CredentialService", "serviceEndpoint": endpoint}]
     place = "http://hospital.example/.well-known/did.json"
     here.world.documents[place] = json.dumps(document).encode()
-    http = guarded_client(Egress(local=True), 1, lambda _host, _port: ["169.254.169.254"])
+    http = GuardedClient(Egress(local=True), 1, lambda _host, _port: ["169.254.169.254"])
     asking = dcp.Verifier(research, dcp.ClaimsClient(http, research))
     header = f"Bearer {hospital.foreign.mint(research.own_did, 'token')}"
     with pytest.raises((e.AddressForbidden, dcp.PeerFailed)):

@@ -90,7 +90,7 @@ def foreign() -> Iterator[Foreign]:
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    with identity.guarded_client(Egress(local=True), 5.0) as client:
+    with identity.GuardedClient(Egress(local=True), 5.0) as client:
         yield client
 
 
@@ -191,7 +191,7 @@ def test_another_answer_is_refused_and_no_redirect_followed(
 
 def test_a_private_address_is_refused_outside_development(foreign: Foreign) -> None:
     foreign.says(EDC)
-    with identity.guarded_client(Egress(), 1.0) as http:
+    with identity.GuardedClient(Egress(), 1.0) as http:
         for address in (foreign.root, "https://127.0.0.1/x", "https://169.254.169.254/latest"):
             with pytest.raises(AddressForbidden):
                 Versions(http).base(address)

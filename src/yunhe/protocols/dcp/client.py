@@ -27,7 +27,7 @@ REQUEST: Final = "dcp.CredentialRequest"
 
 
 class ClaimsClient:
-    """`http` is a guarded client (identity.guarded_client)."""
+    """`http` is a guarded client (identity.GuardedClient)."""
 
     def __init__(self, http: httpx.Client, who: Identity) -> None:
         self._http = http

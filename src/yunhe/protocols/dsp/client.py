@@ -50,7 +50,7 @@ class Answer:
 
 
 class DspClient:
-    """`http` is a guarded client (identity.guarded_client); `mint(did)` makes our token for it."""
+    """`http` is a guarded client (identity.GuardedClient); `mint(did)` makes our token for it."""
 
     def __init__(self, http: httpx.Client, mint: Callable[[str], str]) -> None:
         self._http = http

@@ -34,7 +34,7 @@ _PATH: Final = re.compile(r"/|(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,64}){1,16
 
 
 class Versions:
-    """What version documents said lately. `http` is a guarded client (identity.guarded_client)."""
+    """What version documents said lately. `http` is a guarded client (identity.GuardedClient)."""
 
     def __init__(self, http: httpx.Client, now_s: Callable[[], float] = time.monotonic) -> None:
         self._http = http

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from yunhe.identity import Identity, MemberOnly, guarded_client
+from yunhe.identity import GuardedClient, Identity, MemberOnly
 from yunhe.kernel import canonical, limits
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.tds import framing
@@ -32,7 +32,7 @@ class TdsClient:
         """`transport` replaces the guarded network transport, in tests."""
         self._identity = identity
         self._http = (
-            guarded_client(identity.egress, limits.TDS_CALL_S_MAX)
+            GuardedClient(identity.egress, limits.TDS_CALL_S_MAX)
             if transport is None
             else httpx.Client(transport=transport, trust_env=False)
         )
