@@ -214,6 +214,8 @@ def body_of(response: httpx.Response, bytes_max: int) -> bytes:
     Unpacked here: the library would do it as often as the other side names a coding. Raises
     httpx.HTTPError.
     """
+    if response.is_stream_consumed:  # of a transport inside this process: read when it was made
+        return response.content[: bytes_max + 1]
     coding = response.headers.get("content-encoding", "")
     return _body(response.iter_raw(), coding, bytes_max)
 
