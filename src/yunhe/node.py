@@ -121,22 +121,24 @@ class Node:
         )
 
     def _agreement(self) -> None:
-        address = self.config.address
+        address, did = self.config.address, self.config.did
+        form, signer_of = dsp.OdrlAgreement(), self.identity.ring.signer_of
         self.contracts = contracts.Contracts(
             self.db,
             self.evidence,
             self.keys.key("did"),
-            self.config.did,
-            dsp.OdrlAgreement(),
+            did,
+            form,
             self._offered,
             callback=address + dsp.PATH,
             data_endpoint=self.config.data_address + arrow.ENDPOINT,
             formats=(contracts.PULL, contracts.PUSH),
             jose_name=self.identity.jose_name,
-            signer_of=self.identity.ring.signer_of,
+            signer_of=signer_of,
             open_max=contracts.OpenMax(
                 self.config.negotiations_open_max, self.config.transfers_open_max
             ),
+            copies=contracts.Copies(form, did, signer_of, self.evidence),
         )
         self.contracts.install(self.outbox)
         self._http = identity.GuardedClient(self.config.egress, limits.PEER_CALL_S_MAX)
@@ -157,7 +159,8 @@ class Node:
 
     def _use(self) -> None:
         config = self.config
-        self.control = control.Control(self.db, self.evidence, self.holder_of_uses)
+        agreed = contracts.agreed_policy
+        self.control = control.Control(self.db, self.evidence, self.holder_of_uses, agreed)
         self.ledger = ledger.Ledger(self.db)
         self.exchange = exchange.Exchange(
             self.db,

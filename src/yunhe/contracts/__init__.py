@@ -16,12 +16,14 @@ from yunhe.contracts.aggregates import (
     NoAggregates,
 )
 from yunhe.contracts.bargain import beyond, differing, nearest, same_policy, short_of
+from yunhe.contracts.copies import Copies, agreed_policy
 from yunhe.contracts.decide import HOLD, AutomaticDecider, Decider, Decision
 from yunhe.contracts.desk import AgreementForm, Recorder
 from yunhe.contracts.errors import (
     AccessNotReady,
     AddressRefused,
     AgreementUnreadable,
+    ContractAltered,
     ContractExpired,
     ContractTerminated,
     ContractUnknown,
@@ -137,6 +139,7 @@ __all__ = [
     "Contract",
     "ContractAcceptance",
     "ContractAgreement",
+    "ContractAltered",
     "ContractEnded",
     "ContractExpired",
     "ContractFinalization",
@@ -148,6 +151,7 @@ __all__ = [
     "ContractUnknown",
     "ContractVerification",
     "Contracts",
+    "Copies",
     "DataAddress",
     "DataClaims",
     "DataTokenExpired",
@@ -209,6 +213,7 @@ __all__ = [
     "Watermark",
     "Why",
     "Wish",
+    "agreed_policy",
     "beyond",
     "covers",
     "differing",

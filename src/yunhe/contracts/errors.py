@@ -117,6 +117,17 @@ class ContractTerminated(Denied):
     mend_zh = "请就该产品重新协商合约。"
 
 
+class ContractAltered(Denied):
+    code = "CONTRACT_ALTERED"
+    en = "This node's copy of contract {contract_id} is not what was signed: {part} was changed."
+    zh = "本节点保存的合约 {contract_id} 与签署内容不符：{part} 已被改动。"
+    mend_en = (
+        "Nothing is used under it. Restore the node's database from a backup; the other party's "
+        "bundle holds the agreement as it was signed."
+    )
+    mend_zh = "该合约下的使用一律拒绝。请用备份恢复节点数据库；对方导出的证据包含有签署原文。"
+
+
 class ContractExpired(Denied):
     code = "CONTRACT_EXPIRED"
     en = "The contract ended on {ended_at}, as agreed."

@@ -54,7 +54,7 @@ def put_in_force(desk: Desk, tx: Tx, n: Negotiation, said_by: Side) -> Negotiati
         agreement=agreement,
         negotiation_id=n.id,
         in_force_at=tx.now,
-        expires_at=_expiry(agreement.policy),
+        expires_at=expiry(agreement.policy),
         entry_id=entry.entry_id,
     )
     store.insert_contract(tx, contract)
@@ -62,7 +62,8 @@ def put_in_force(desk: Desk, tx: Tx, n: Negotiation, said_by: Side) -> Negotiati
     return moved
 
 
-def _expiry(policy: Policy) -> datetime | None:
+def expiry(policy: Policy) -> datetime | None:
+    """When a contract of this policy ends by itself, if ever."""
     try:
         return policy.terms.expires_at
     except TermNotUnderstood:

@@ -23,11 +23,13 @@ from yunhe.contracts import (
     store,
     transfers,
 )
+from yunhe.contracts.copies import SOUND, Copies
 from yunhe.contracts.datatokens import DataTokens
 from yunhe.contracts.decide import AutomaticDecider, Decider, Decision
 from yunhe.contracts.desk import AgreementForm, Desk, Recorder, ours
 from yunhe.contracts.errors import (
     AccessNotReady,
+    ContractAltered,
     ContractUnknown,
     NegotiationUnknown,
     TransferUnknown,
@@ -60,6 +62,7 @@ from yunhe.contracts.policy import Policy, Terms, policy_from_terms
 from yunhe.contracts.pushes import Pushes
 from yunhe.contracts.rules import TransferVerb, Verb
 from yunhe.kernel import limits
+from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Database, Tx
 from yunhe.kernel.keys import JoseName, SigningKey, jws_kid, own_name
 from yunhe.kernel.outbox import Outbox, pending
@@ -85,15 +88,18 @@ class Contracts:
         jose_name: JoseName = own_name,
         signer_of: SignerOf | None = None,
         open_max: OpenMax | None = None,
+        copies: Copies | None = None,
     ) -> None:
         """`key` is the node's did key; `products(code)` finds a listed product of ours;
         `callback` is our DSP base URL; `data_endpoint` is where our data plane answers, which
         serves `formats` of transfers; `jose_name(did)` is the algorithm's name the peer reads;
         `signer_of(did, jws)` the peer's key that made a signature, also one before its present
-        key, and may fetch; `open_max`: how much one counterparty may have open."""
+        key, and may fetch; `open_max`: how much one counterparty may have open;
+        `copies` tells, before each use, whether a contract's rows are what was signed."""
         self._db = db
         self._tokens = DataTokens(key, did)
         self._signer_of = signer_of
+        self._copies = copies
         self._desk = Desk(
             db=db,
             evidence=evidence,
@@ -278,10 +284,27 @@ class Contracts:
         return self._db.read(lambda tx: store.list_contracts(tx, limit, state, product_code))
 
     def in_force(self, contract_id: str, peer_did: str | None = None) -> Contract:
-        """The contract, if it binds now; raises ContractUnknown, -Terminated, -Expired."""
-        return self._db.read(
-            lambda tx: lifecycle.in_force(tx, contract_id, self._db.clock.now(), peer_did)
+        """The contract, if it binds now; raises ContractUnknown, -Terminated, -Expired, and
+        ContractAltered where our copy is not what was signed."""
+        return self._sound(
+            self._db.read(
+                lambda tx: lifecycle.in_force(tx, contract_id, self._db.clock.now(), peer_did)
+            )
         )
+
+    def _sound(self, contract: Contract) -> Contract:
+        """The contract, unless its copy was changed: that is evidenced once and refused."""
+        part, fresh = (SOUND, False) if self._copies is None else self._copies.look(contract)
+        if part == SOUND:
+            return contract
+        if fresh:
+            body = {"contract": contract.id, "part": part}
+            self._db.write(
+                lambda tx: self._desk.evidence.record(
+                    tx, "contract.altered", {**body, "at": iso(tx.now)}
+                )
+            )
+        raise ContractAltered(contract_id=contract.id, part=part)
 
     def terminate(self, contract_id: str, reason: str, by: str = "") -> Contract:
         """End a contract at the commit and tell the peer; again is a no-op."""
@@ -321,7 +344,7 @@ class Contracts:
         """As consumer, where and with which token to fetch; opens or renews it when needed.
 
         A token near its end is renewed in the background, a missing one is waited for. Raises
-        AccessNotReady, ContractUnknown, ContractTerminated, ContractExpired.
+        AccessNotReady, and as `in_force`.
         """
         until = time.monotonic() + wait_s
         asked = False
@@ -329,6 +352,7 @@ class Contracts:
             rung = self._desk.bell.rung()
             now = self._db.clock.now()
             contract, data, refused = self._usable(contract_id, now)
+            self._sound(contract)
             fresh_until = now + timedelta(seconds=limits.DATA_TOKEN_RENEW_S)
             if (data is None or data.expires_at <= fresh_until) and not asked:
                 asked = True

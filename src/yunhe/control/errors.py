@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from yunhe.contracts import ContractExpired, ContractTerminated, TermNotUnderstood
+from yunhe.contracts import (
+    ContractAltered,
+    ContractExpired,
+    ContractTerminated,
+    TermNotUnderstood,
+)
 from yunhe.control.model import Verdict
 from yunhe.kernel.clock import iso
 from yunhe.kernel.errors import Conflict, Denied, Internal, NotFound, RateLimited, YunheError
@@ -382,6 +387,7 @@ class CorrectionRefused(Conflict):
 
 
 _BY_CODE: dict[str, type[YunheError]] = {
+    "CONTRACT_ALTERED": ContractAltered,
     "CONTRACT_EXPIRED": ContractExpired,
     "CONTRACT_TERMINATED": ContractTerminated,
     "TERM_NOT_UNDERSTOOD": TermNotUnderstood,
@@ -420,6 +426,8 @@ def refusal(verdict: Verdict) -> YunheError:
             "word": verdict.context.action if reason.given else expected,
             "ended_at": expected,
             "reason": given,
+            "contract_id": expected,
+            "part": given,
         }
     return error(**facts)
 

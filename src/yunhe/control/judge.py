@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,8 @@ from yunhe.control.model import DENY, Context, Given, Reason, Use, Verdict
 from yunhe.kernel import limits
 from yunhe.kernel.clock import iso
 from yunhe.kernel.db import Tx
+
+Agreed = Callable[[Tx, str], Policy | None]
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,14 @@ class Judge:
     The cache only saves the compiling: the reserve checks the version again in the database.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, agreed: Agreed | None = None) -> None:
+        """`agreed` is the policy that the contract itself says; None: the row alone is asked."""
+        self._agreed = agreed
         self._kept: OrderedDict[tuple[str, int], Standing] = OrderedDict()
         self._lock = threading.Lock()
 
-    def standing(self, row: sa.Row[Any]) -> Standing:
-        """The compiled policy of a quota row."""
+    def standing(self, tx: Tx, row: sa.Row[Any]) -> Standing:
+        """The compiled policy of a quota row, if it is the contract's."""
         key = (row.contract_id, row.version)
         with self._lock:
             found = self._kept.get(key)
@@ -50,12 +55,20 @@ class Judge:
                 self._kept.move_to_end(key)
                 return found
         policy = Policy.from_json(row.policy)
+        if self.agreed(tx, row) != policy:
+            altered = _reason("contract", row.contract_id, "CONTRACT_ALTERED", "policy")
+            return Standing(compile_policy(policy), None, (altered,))  # not kept: it may be mended
         made = _stand(policy)
         with self._lock:
             self._kept[key] = made
             if len(self._kept) > limits.POLICIES_CACHED_MAX:
                 self._kept.popitem(last=False)
         return made
+
+    def agreed(self, tx: Tx, row: sa.Row[Any]) -> Policy:
+        """The policy that the contract itself says; the row's where nobody else knows it."""
+        said = None if self._agreed is None else self._agreed(tx, row.contract_id)
+        return Policy.from_json(row.policy) if said is None else said
 
     def judge(
         self, tx: Tx, use: Use, reserving: bool = False
@@ -73,7 +86,7 @@ class Judge:
             code = "CONTRACT_EXPIRED" if row.state == "expired" else "CONTRACT_TERMINATED"
             reason = _reason("contract", iso(row.ended_at), code, row.end_reason or "–")
             return _no(use, reason), row, None
-        standing = self.standing(row)
+        standing = self.standing(tx, row)
         if standing.terms is None:
             return _no(use, *standing.problems), row, None
         if reserving and (standing.compiled.counted or volume.totalled(row)):

@@ -16,7 +16,6 @@ from yunhe.contracts import (
     ContractEnded,
     ContractInForce,
     ContractTerminated,
-    Policy,
     Privacy,
     Terms,
     terms_from_policy,
@@ -43,7 +42,7 @@ from yunhe.control.events import (
     UseVoided,
 )
 from yunhe.control.grant import Grant, mint
-from yunhe.control.judge import Judge
+from yunhe.control.judge import Agreed, Judge
 from yunhe.control.left import Left, Said, left
 from yunhe.control.model import (
     ANSWERS,
@@ -74,12 +73,15 @@ _RESERVE_TRIES_MAX = 3
 class Control:
     """The gate of one node. One instance a process; listens to the contracts' events."""
 
-    def __init__(self, db: Database, evidence: Recorder, holder: str = "") -> None:
-        """`holder`: which of several processes on one database this is; "": there is one."""
+    def __init__(
+        self, db: Database, evidence: Recorder, holder: str = "", agreed: Agreed | None = None
+    ) -> None:
+        """`holder`: which of several processes on one database this is, "" of one;
+        `agreed`: a contract's policy as both signed it, which the quota's must equal."""
         self._db = db
         self._holder = holder
         self._evidence = evidence
-        self._judge = Judge()
+        self._judge = Judge(agreed)
         self.bits_said: Said | None = None  # set by whoever runs programs, and counts theirs
         db.events.on(ContractInForce, self._open)
         db.events.on(ContractEnded, self._close)
@@ -493,6 +495,6 @@ class Control:
         row = store.find_quota(tx, contract_id)
         if row is None:
             raise GrantForged(detail=f"no quota for {contract_id}")
-        terms = self._judge.standing(row).terms
-        price = (terms or terms_from_policy(Policy.from_json(row.policy))).price
+        terms = self._judge.standing(tx, row).terms
+        price = (terms or terms_from_policy(self._judge.agreed(tx, row))).price
         return charge(price.per_use, price.per_row, rows), volume.totalled(row)
