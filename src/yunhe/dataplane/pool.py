@@ -269,7 +269,7 @@ class Pool:
             if process is not None:
                 if process.alive():
                     return process
-                self._lost(process, taken=True, why="died")
+                self._lost(process, taken=True, fate="died")
         try:
             return self._process()
         except BaseException:
@@ -340,15 +340,15 @@ class Pool:
                 self._idle.append((binding, process))
                 self._changed.notify_all()
                 return
-        why = "spent" if usable and once else "killed"
-        self._lost(process, taken=binding is not None, why=why)
+        fate = "spent" if usable and once else "killed"
+        self._lost(process, taken=binding is not None, fate=fate)
 
-    def _lost(self, process: Process | None, *, taken: bool, why: str = "") -> None:
+    def _lost(self, process: Process | None, *, taken: bool, fate: str = "") -> None:
         if process is not None:
             process.kill()
         with self._changed:
-            if why and self._open:
-                self._fates[why] += 1
+            if fate and self._open:
+                self._fates[fate] += 1
             self._alive -= 1
             self._taken -= taken
             self._changed.notify_all()

@@ -158,7 +158,10 @@ class PostgresDatabase(Database):
         except sa.exc.TimeoutError as error:
             raise DatabaseBusy(detail=str(error)) from error
         except (DBAPIError, psycopg.Error) as error:
-            raise translate(_of_sqlalchemy(error)) from error
+            told = _of_sqlalchemy(error)
+            if isinstance(told.orig, psycopg.errors.ReadOnlySqlTransaction):
+                raise DatabaseFailed(detail=str(told.orig)) from error  # of us: a read wrote
+            raise translate(told) from error
 
     def check(self) -> None:
         """See Database: a server answers, and it is one that takes writes, not a standby."""
