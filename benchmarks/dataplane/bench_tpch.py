@@ -138,7 +138,7 @@ def ask(
     governed = gate.govern(name, sql, data.tables, terms)
     if governed.groups_sql is not None:
         raise AssertionError("row mode only")
-    body = b"".join(pool.run(data.binding(name), Job(governed.sql)))
+    body = b"".join(pool.run(data.binding(name), Job(governed.sql, careful=governed.careful)))
     return pa.ipc.open_stream(body).read_all()
 
 
