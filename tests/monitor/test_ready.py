@@ -204,7 +204,7 @@ def test_a_machine_without_processes_to_give_is_told(
     assert not node.pool.census().usable
     assert parts(node) == ["workers"]
     monkeypatch.undo()
-    node.pool._lost(node.pool._choose_spare(), taken=True, why="died")
+    node.pool._lost(node.pool._choose_spare(), taken=True, fate="died")
     until("a worker", lambda: node.pool.census().usable)
     assert parts(node) == []
 
