@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from yunhe.contracts.policy import Policy, Terms
+from yunhe.kernel import limits
 from yunhe.kernel.clock import iso, parse_iso
 
 
@@ -33,8 +34,8 @@ class Side(StrEnum):
 class OpenMax:
     """How many may be open with one counterparty at once, negotiations and transfers."""
 
-    negotiations: int = 1_000
-    transfers: int = 10_000
+    negotiations: int = limits.PEER_NEGOTIATIONS_MAX
+    transfers: int = limits.PEER_TRANSFERS_MAX
 
 
 class State(StrEnum):

@@ -298,12 +298,12 @@ class Contracts:
         if part == SOUND:
             return contract
         if fresh:
-            body = {"contract": contract.id, "part": part}
-            self._db.write(
-                lambda tx: self._desk.evidence.record(
-                    tx, "contract.altered", {**body, "at": iso(tx.now)}
-                )
-            )
+
+            def tell(tx: Tx) -> None:
+                body = {"contract": contract.id, "part": part, "at": iso(tx.now)}
+                self._desk.evidence.record(tx, "contract.altered", body)
+
+            self._db.write(tell)
         raise ContractAltered(contract_id=contract.id, part=part)
 
     def terminate(self, contract_id: str, reason: str, by: str = "") -> Contract:

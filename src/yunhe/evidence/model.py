@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from yunhe.evidence.proof import TlogProof
+from yunhe.kernel import limits
 from yunhe.kernel.canonical import dumps
 
 
@@ -64,6 +65,11 @@ class Standing:
     size: int
     grown_at: datetime | None
     waiting_since: datetime | None
+
+    def stuck(self, now: datetime) -> bool:
+        """Whether an entry has waited for its index longer than a sequencer at work leaves it."""
+        late = timedelta(seconds=limits.UNSEQUENCED_S_MAX)
+        return self.waiting_since is not None and now - self.waiting_since > late
 
 
 @dataclass(frozen=True)

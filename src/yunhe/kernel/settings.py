@@ -88,8 +88,8 @@ class NodeConfig:
     connections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     eddsa_peers: tuple[str, ...] = ()
     peer_networks: tuple[str, ...] = ()
-    negotiations_open_max: int = 1_000
-    transfers_open_max: int = 10_000
+    negotiations_open_max: int = limits.PEER_NEGOTIATIONS_MAX
+    transfers_open_max: int = limits.PEER_TRANSFERS_MAX
     workers: int = 2
     worker_memory_mb: int = 2048
     worker_sandbox: str = ""

@@ -78,9 +78,8 @@ class Checks:
 
     def _evidence(self) -> Check:
         watched = self._watched
-        found, now = watched.evidence.standing(), watched.db.clock.now()
-        late = timedelta(seconds=limits.UNSEQUENCED_S_MAX)
-        if found.waiting_since is None or now - found.waiting_since <= late:
+        found = watched.evidence.standing()
+        if found.waiting_since is None or not found.stuck(watched.db.clock.now()):
             return Check("evidence", OK, f"{found.size:,} entries", f"{found.size:,} 条存证")
         return Check(
             "evidence",

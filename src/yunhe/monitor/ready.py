@@ -91,9 +91,7 @@ class Readiness:
     def _waiting(self) -> Iterable[Fault]:
         watched = self._watched
         now = watched.db.clock.now()
-        since = watched.evidence.standing().waiting_since
-        late = timedelta(seconds=limits.UNSEQUENCED_S_MAX)
-        if not watched.evidence.alive() or (since is not None and now - since > late):
+        if not watched.evidence.alive() or watched.evidence.standing().stuck(now):
             yield _EVIDENCE
         # A peer that is away must not make this node unready: only that nothing is tried at all.
         tried = monotonic() - watched.outbox.attempted_at < limits.OUTBOX_STUCK_S

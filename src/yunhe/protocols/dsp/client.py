@@ -17,6 +17,7 @@ import httpx
 from yunhe.contracts import Why
 from yunhe.identity import Told, guarded_ask
 from yunhe.kernel import limits
+from yunhe.kernel.bodies import ACCEPTED
 from yunhe.kernel.canonical import loads_strict
 from yunhe.kernel.errors import YunheError
 from yunhe.protocols.dsp.body import clean
@@ -61,7 +62,7 @@ class DspClient:
         """One request; raises httpx.HTTPError, YunheError (an address that is refused)."""
         headers = {
             "Accept": "application/json",
-            "Accept-Encoding": "gzip",
+            "Accept-Encoding": ACCEPTED,
             "Authorization": f"Bearer {self._mint(did)}",
             "Connection": "keep-alive",
             "User-Agent": OURS,
